@@ -1,0 +1,9 @@
+"""The one exception that is meant for people."""
+
+
+class LossariumError(Exception):
+    """A mistake or a limit that the user can mend.
+
+    The message is one sentence: what is wrong, where, and how to mend it. The command line prints it without
+    a traceback and exits with status 2.
+    """
