@@ -1,0 +1,47 @@
+"""The command line: `lossarium COMMAND ...`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import lossarium
+from lossarium.cli import compare, faces
+from lossarium.errors import LossariumError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit status: 0, 2 for a mistake that the user can mend, 130 for Ctrl-C."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except LossariumError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        # What is left here is the system's: a disk that filled up, a folder that went away.
+        where = f" ({error.filename})" if error.filename else ""
+        return _refuse(f"{error.strerror or error}{where}")
+    except KeyboardInterrupt:
+        print("\nlossarium: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _refuse(sentence: str) -> int:
+    print(f"lossarium: error: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lossarium",
+        description="Which loss function makes the best pictures from your data, with evidence.",
+    )
+    parser.add_argument("--version", action="version", version=f"lossarium {lossarium.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    compare.add(commands)
+    faces.add(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Progress for people: a live bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from lossarium.comparison.plan import Plan
+from lossarium.comparison.protocol import TrialProgress
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def reading_progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many pictures have been read; nothing off a terminal, for reading is short."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(
+        TextColumn("reading pictures"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def comparison_progress(plan: Plan) -> Iterator[Callable[[TrialProgress], None]]:
+    """Show trial, step, loss, steps/s and the time left for the whole comparison."""
+    console = Console(stderr=True)
+    left = _TimeLeft(total_steps=len(plan.trials()) * plan.recipe.steps)
+    if not console.is_terminal:
+        yield _Lines(left)
+        return
+    text = "[bold]{task.fields[trial]}"
+    rest = "{task.fields[loss]}  [dim]{task.fields[speed]}  {task.fields[left]}"
+    with Progress(
+        TextColumn(text),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn(rest),
+        console=console,
+        expand=True,
+    ) as bar:
+        task = bar.add_task("", total=plan.recipe.steps, trial="starting", loss="", speed="", left="")
+
+        def update(now: TrialProgress) -> None:
+            bar.update(
+                task,
+                completed=now.progress.step,
+                trial=escape(_trial(now)),
+                loss=f"loss {now.progress.loss:.4f}",
+                speed=f"{now.progress.steps_per_second:.1f} steps/s",
+                left=f"{left.after(now)} left",
+            )
+
+        yield update
+
+
+def _trial(now: TrialProgress) -> str:
+    return f"trial {now.number}/{now.trials}  {now.trial.loss}  seed {now.trial.seed}"
+
+
+class _TimeLeft:
+    """Time left for all trials, from the pace of this run, its judging included."""
+
+    def __init__(self, total_steps: int) -> None:
+        self._total = total_steps
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def after(self, now: TrialProgress) -> str:
+        done = (now.number - 1) * now.progress.steps + now.progress.step
+        if self._first is None:
+            self._first = done - 1
+        pace = (time.monotonic() - self._began) / (done - self._first)
+        minutes, seconds = divmod(round(pace * (self._total - done)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class _Lines:
+    """A line when a trial begins and ends, and every few seconds between."""
+
+    def __init__(self, left: _TimeLeft) -> None:
+        self._left = left
+        self._written = -_SECONDS_BETWEEN_LINES
+        self._trial = 0
+
+    def __call__(self, now: TrialProgress) -> None:
+        left = self._left.after(now)
+        due = time.monotonic() - self._written >= _SECONDS_BETWEEN_LINES
+        if due or now.number != self._trial or now.progress.step == now.progress.steps:
+            self._written, self._trial = time.monotonic(), now.number
+            step = f"step {now.progress.step}/{now.progress.steps}"
+            pace = f"{now.progress.steps_per_second:.1f} steps/s"
+            print(
+                f"{_trial(now)}  {step}  loss {now.progress.loss:.4f}  {pace}  {left} left",
+                file=sys.stderr,
+                flush=True,
+            )

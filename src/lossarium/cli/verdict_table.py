@@ -1,0 +1,45 @@
+"""The verdict as a table on the terminal."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lossarium.comparison.results import ComparisonResult, Estimate, Score
+
+_HOME = "⌂"
+
+
+def print_verdict(result: ComparisonResult) -> None:
+    """Print every score with its interval, then the verdict and what it does not say."""
+    console = Console()
+    for task in dict.fromkeys(score.task for score in result.scores):
+        console.print(_table(result, task))
+    console.print(
+        f"[dim]± half the 95% bootstrap interval; {_HOME} trained on this judge, which has no vote on it[/]"
+    )
+    console.print(f"\n[bold]{escape(result.verdict.sentence)}[/]")
+    for caveat in result.verdict.caveats:
+        console.print(f"[dim]{escape(caveat)}[/]")
+
+
+def _table(result: ComparisonResult, task: str) -> Table:
+    verdict = result.verdict
+    scores = [score for score in result.scores if score.task == task]
+    table = Table(title=f"{task.capitalize()} of held-out frames", title_justify="left", title_style="bold")
+    table.add_column("loss")
+    for score in scores:
+        table.add_column(f"{score.title} {'↑' if score.higher_is_better else '↓'}", justify="right")
+    table.add_column("beats", justify="right")
+    for loss in result.losses:
+        cells = [
+            _cell(verdict.table[score.key][loss], score, loss in verdict.home[score.key]) for score in scores
+        ]
+        style = "bold green" if loss == verdict.winner else ""
+        table.add_row(escape(loss), *cells, str(len(verdict.wins[loss])), style=style)
+    return table
+
+
+def _cell(estimate: Estimate, score: Score, home: bool) -> str:
+    half = (estimate.high - estimate.low) / 2
+    text = f"{estimate.mean:.{score.digits}f} ±{half:.{score.digits}f}"
+    return f"[dim]{text} {_HOME}[/]" if home else f"{text}  "

@@ -1,0 +1,127 @@
+"""A finished comparison read back from its folder; the trials' records are the source of truth."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lossarium.comparison import archive
+from lossarium.comparison.plan import Plan
+from lossarium.comparison.previews import load_previews, preview_rows
+from lossarium.comparison.results import ComparisonResult, Score, Scores, Snapshot, TrialResult
+from lossarium.comparison.verdict import decide
+from lossarium.errors import LossariumError
+from lossarium.facesets.faceset import Faceset
+from lossarium.judging.held_out import RECONSTRUCTION, SWAP, Direction, score_key
+from lossarium.judging.judges import JUDGES
+from lossarium.training import records
+from lossarium.training.configuration import Trial
+
+
+def outcome(
+    plan: Plan,
+    facesets: tuple[Faceset, Faceset],
+    pair: tuple[Direction, ...],
+    out: Path,
+    notes: tuple[str, ...],
+) -> ComparisonResult:
+    """Everything that a comparison whose trials are all finished has to show.
+
+    Raises:
+        LossariumError: a trial's records are damaged.
+    """
+    trials = tuple(_trial_result(trial, archive.trial_folder(out, trial)) for trial in plan.trials())
+    scores = _scores(pair)
+    finals = {score.key: {loss: _final(score.key, loss, trials) for loss in plan.losses} for score in scores}
+    return ComparisonResult(
+        identities=(facesets[0].identity, facesets[1].identity),
+        losses=plan.losses,
+        scores=scores,
+        trials=trials,
+        verdict=decide(plan.losses, scores, finals, _units(facesets, pair)),
+        preview_rows=preview_rows(pair, facesets),
+        settings=_settings(plan, facesets),
+        environment=archive.read_toml(out / archive.SETTINGS)["environment"],
+        notes=notes,
+    )
+
+
+def _scores(pair: tuple[Direction, ...]) -> tuple[Score, ...]:
+    swaps_known = any(len(direction.known) for direction in pair)
+    tasks = (RECONSTRUCTION, SWAP) if swaps_known else (RECONSTRUCTION,)
+    return tuple(
+        Score(
+            key=score_key(task, judge),
+            task=task,
+            judge=judge.name,
+            title=judge.title,
+            unit=judge.unit,
+            higher_is_better=judge.higher_is_better,
+            digits=judge.digits,
+            description=judge.description,
+        )
+        for task in tasks
+        for judge in JUDGES
+    )
+
+
+def _final(key: str, loss: str, trials: tuple[TrialResult, ...]) -> Scores:
+    """(seeds, pictures)."""
+    return np.array([trial.snapshots[-1].scores[key] for trial in trials if trial.loss == loss])
+
+
+def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> dict[str, npt.NDArray[np.intp]]:
+    """Task -> which scored pictures share a state, numbered from 0."""
+    everything, swappable = [], []
+    for direction in pair:
+        source = facesets[direction.source]
+        states = source.states
+        for place, frame in enumerate(np.flatnonzero(source.held_out)):
+            everything.append(f"{direction.source} {frame}" if states is None else states[frame])
+            if place in direction.known:
+                swappable.append(everything[-1])
+    units = {RECONSTRUCTION: np.unique(everything, return_inverse=True)[1]}
+    return {**units, SWAP: np.unique(swappable, return_inverse=True)[1]} if swappable else units
+
+
+def _trial_result(trial: Trial, folder: Path) -> TrialResult:
+    snapshots: list[Snapshot] = []
+    batches, last = "", {}
+    for row in records.read(folder):
+        last = row
+        batches = row.get("batches", batches)
+        if "held_out" in row:
+            reconstructions, swaps = load_previews(folder, row["step"], trial.recipe.size)
+            scores = {key: np.array(values, dtype=np.float64) for key, values in row["held_out"].items()}
+            snapshots.append(Snapshot(row["step"], row["seconds"], scores, reconstructions, swaps))
+    if not last.get("finished"):
+        raise LossariumError(f"the records in {folder} end before the trial does; remove it to train again")
+    return TrialResult(
+        name=folder.name,
+        loss=trial.loss,
+        seed=trial.seed,
+        initial_weights=archive.read_toml(folder / archive.TRIAL)["initial_weights"],
+        final_weights=last["weights"],
+        batches=batches,
+        steps=last["step"],
+        seconds=last["seconds"],
+        snapshots=tuple(snapshots),
+    )
+
+
+def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
+    recipe = plan.recipe
+    settings = {
+        "Steps": f"{recipe.steps:,}",
+        "Seeds": str(plan.seeds),
+        "Picture size": f"{recipe.size} px",
+        "Model": recipe.model,
+        "Batch": f"{recipe.batch_size} of each identity",
+        "Optimiser": f"Adam, learning rate {recipe.learning_rate:g}",
+        "Precision": recipe.precision,
+    }
+    for faceset in facesets:
+        judged = int(faceset.held_out.sum())
+        trained = len(faceset.frames) - judged
+        settings[f"Frames of {faceset.identity}"] = f"{trained} trained on, {judged} held out"
+    return settings

@@ -1,0 +1,174 @@
+"""The comparison: every loss for every seed on an even keel, judged on held-out frames, to a verdict."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossarium import losses
+from lossarium.comparison import archive
+from lossarium.comparison.environment import environment
+from lossarium.comparison.outcome import outcome
+from lossarium.comparison.plan import Plan
+from lossarium.comparison.previews import save_previews
+from lossarium.comparison.results import ComparisonResult
+from lossarium.errors import LossariumError
+from lossarium.facesets.faceset import Faceset
+from lossarium.facesets.folder import data_digest
+from lossarium.judging.held_out import Direction, directions, score
+from lossarium.judging.judges import JUDGES
+from lossarium.models.registry import initial_model, weights_digest
+from lossarium.training import records
+from lossarium.training.configuration import Trial
+from lossarium.training.files import write_whole
+from lossarium.training.loop import Progress, batches_of, train
+
+_FORMAT = "lossarium comparison 1"
+# What must be alike for a trial to go on with the numbers that it would have had.
+_SAME_NUMBERS = ("torch", "instructions", "threads")
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """What a watcher is told: a trial's progress within the comparison."""
+
+    trial: Trial
+    number: int
+    """From 1."""
+    trials: int
+    progress: Progress
+
+
+def compare(
+    plan: Plan,
+    facesets: tuple[Faceset, Faceset],
+    out: Path,
+    *,
+    watch: Callable[[TrialProgress], None],
+    notes: tuple[str, ...] = (),
+) -> ComparisonResult:
+    """Train and judge every trial of the plan that is not finished yet, then decide.
+
+    Args:
+        plan: What to compare.
+        facesets: The two identities.
+        out: The comparison's folder; made if need be.
+        watch: Called after every step.
+        notes: What was said about the pictures, for the report.
+
+    Raises:
+        LossariumError: a loss cannot be computed at this size, the folder cannot be written, belongs to other
+            settings or is in use, or a loss became infinite.
+    """
+    _rehearse(plan, facesets)
+    pair = directions(*facesets)
+    trials = plan.trials()
+    with archive.claimed(out, _needed_bytes(plan, trials)):
+        archive.agree(out / archive.SETTINGS, _settings_table(plan, facesets))
+        _check_environment(out, trials)
+        for number, trial in enumerate(trials, start=1):
+            report = partial(_report, watch, trial, number, len(trials))
+            _run(trial, facesets, pair, archive.trial_folder(out, trial), report)
+        result = outcome(plan, facesets, pair, out, notes)
+        write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
+    return result
+
+
+def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset]) -> None:
+    """Try every loss and every judge once: what cannot work fails before the first trial, not after it."""
+    batch = batches_of(0, plan.recipe, facesets, torch.device("cpu"))(1)
+    input, target = batch.input.flatten(0, 1), batch.target.flatten(0, 1)
+    for spec in plan.losses:
+        losses.get(spec)(input, target)
+    for judge in JUDGES:
+        judge.measure(input, target, None)
+    initial_model(plan.recipe.model, size=plan.recipe.size, identities=len(facesets), seed=0)
+
+
+def _report(
+    watch: Callable[[TrialProgress], None], trial: Trial, number: int, trials: int, progress: Progress
+) -> None:
+    watch(TrialProgress(trial, number, trials, progress))
+
+
+def _run(
+    trial: Trial,
+    facesets: tuple[Faceset, Faceset],
+    pair: tuple[Direction, ...],
+    folder: Path,
+    watch: Callable[[Progress], None],
+) -> None:
+    """Train one trial, if it is not finished."""
+    folder.mkdir(parents=True, exist_ok=True)
+    archive.agree(folder / archive.TRIAL, _trial_table(trial, facesets))
+    if records.is_finished(folder):
+        return
+
+    def judge(model: nn.Module, step: int) -> dict[str, list[float]]:
+        save_previews(model, pair, folder, step)
+        return score(model, pair)
+
+    train(trial, facesets, folder, judge, watch)
+
+
+def _settings_table(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "losses": list(plan.losses),
+        "seeds": plan.seeds,
+        "recipe": asdict(plan.recipe),
+        "data": _data_table(facesets),
+        "environment": environment(),
+    }
+
+
+def _trial_table(trial: Trial, facesets: tuple[Faceset, Faceset]) -> dict[str, Any]:
+    recipe = trial.recipe
+    model = initial_model(recipe.model, size=recipe.size, identities=len(facesets), seed=trial.seed)
+    return {
+        **trial.as_table(),
+        "initial_weights": weights_digest(model),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "data": _data_table(facesets),
+        "environment": environment(),
+    }
+
+
+def _data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
+    table = {}
+    for label, faceset in zip(("first", "second"), facesets, strict=True):
+        table[label] = faceset.identity
+        table[f"pictures_of_{label}"] = data_digest(faceset)
+    return table
+
+
+def _check_environment(out: Path, trials: tuple[Trial, ...]) -> None:
+    """Refuse to go on where the remaining trials' numbers would not be comparable to the last bit."""
+    if all(records.is_finished(archive.trial_folder(out, trial)) for trial in trials):
+        return
+    there = archive.read_toml(out / archive.SETTINGS).get("environment", {})
+    here = environment()
+    differences = [
+        f"{key}: {there.get(key)} there, {here[key]} now"
+        for key in _SAME_NUMBERS
+        if there.get(key) != here[key]
+    ]
+    if differences:
+        raise LossariumError(
+            f"{out} was begun in another environment ({'; '.join(differences)}), where numbers may differ "
+            "in their last bits; finish it there, or choose another folder with --out"
+        )
+
+
+def _needed_bytes(plan: Plan, trials: tuple[Trial, ...]) -> int:
+    """Weights, Adam's two moments and the checkpoint being replaced, for every trial, and the report."""
+    model = initial_model(plan.recipe.model, size=plan.recipe.size, identities=2, seed=0)
+    checkpoint = 3 * 4 * sum(parameter.numel() for parameter in model.parameters())
+    rows = 400 * plan.recipe.steps
+    previews = plan.recipe.snapshots * 16 * 3 * plan.recipe.size**2
+    return len(trials) * (checkpoint + rows + 2 * previews) + checkpoint

@@ -1,0 +1,78 @@
+"""What every loss shares: checking its pictures, weighting its map, averaging it."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lossarium.errors import LossariumError
+
+Reduction = Literal["mean", "none"]
+
+# Below this a sum of weights counts as 0. It is the smallest float32 whose reciprocal is finite.
+_SMALLEST_WEIGHT = 3e-39
+
+
+def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Check the shapes and widen half precision, in which squares and means lose too much, to float32.
+
+    Raises:
+        LossariumError: the shapes are not (N, C, H, W) twice and (N, 1, H, W), or the weight is negative.
+    """
+    if input.ndim != 4 or input.shape != target.shape:
+        raise LossariumError(
+            f"input and target must both have the shape (N, C, H, W), not {tuple(input.shape)} "
+            f"and {tuple(target.shape)}"
+        )
+    if weight is not None:
+        n, _, height, width = input.shape
+        if weight.shape != (n, 1, height, width):
+            raise LossariumError(
+                f"weight must have the shape {(n, 1, height, width)} beside these pictures, "
+                f"not {tuple(weight.shape)}"
+            )
+    widest = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
+    widened = None if weight is None else weight.to(widest)
+    return input.to(widest), target.to(widest), widened
+
+
+def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:
+    """Average a (N, C, H, W) map over each picture: sum(weight * map) / sum(weight), shape (N,).
+
+    A picture whose weight is 0 everywhere counts 0 (and gets no gradient), not NaN.
+    """
+    per_pixel = map.mean(dim=1)
+    if weight is None:
+        return per_pixel.mean(dim=(1, 2))
+    region = weight[:, 0]
+    total = region.sum(dim=(1, 2))
+    empty = total <= _SMALLEST_WEIGHT
+    mean = (region * per_pixel).sum(dim=(1, 2)) / torch.where(empty, torch.ones_like(total), total)
+    return torch.where(empty, torch.zeros_like(mean), mean)
+
+
+def reduce(per_picture: Tensor, reduction: Reduction) -> Tensor:
+    """Average (N,) values over the batch, or leave them.
+
+    Raises:
+        LossariumError: `reduction` is neither "mean" nor "none".
+    """
+    if reduction == "mean":
+        return per_picture.mean()
+    if reduction == "none":
+        return per_picture
+    raise LossariumError(f'reduction must be "mean" or "none", not {reduction!r}')
+
+
+def blend_to_target(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Carry a weight to a measure that has no map.
+
+    The input is blended to the target in proportion to 1 - weight / max(weight), picture by picture: where
+    the weight is 0 the two pictures are equal, so the error and the gradient there are exactly 0.
+    (Multiplying both by a mask would invent edges instead.)
+    """
+    if weight is None:
+        return input
+    peak = weight.amax(dim=(1, 2, 3), keepdim=True)
+    share = weight / torch.where(peak <= _SMALLEST_WEIGHT, torch.ones_like(peak), peak)
+    return torch.lerp(target, input, share)

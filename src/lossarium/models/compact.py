@@ -1,0 +1,105 @@
+"""A small autoencoder for face swapping that a CPU trains in minutes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lossarium.errors import LossariumError
+
+_ENCODER_CHANNELS = (24, 64, 128, 256)
+_BOTTLENECK_CHANNELS = 64
+_BOTTLENECK_FEATURES = 160
+_DECODER_CHANNELS = (96, 64, 32, 16)
+_SLOPE = 0.1
+
+
+class Compact(nn.Module):
+    """A shared encoder and one decoder an identity.
+
+    Encoder: four stride-2 convolutions, a dense bottleneck, one pixel-shuffle upscaling. Each decoder: three
+    more, and a convolution to RGB. The layout of the face-swap trainers' own models at a hundredth of their
+    cost: 1,581,606 parameters for two identities at 64 px.
+
+    Args:
+        size: Side of the pictures, a multiple of 16.
+        identities: How many decoders.
+
+    Raises:
+        LossariumError: the size is not a positive multiple of 16.
+    """
+
+    def __init__(self, size: int, identities: int = 2) -> None:
+        super().__init__()
+        if size <= 0 or size % 16:
+            raise LossariumError(f"the compact model takes sizes that are multiples of 16, not {size}")
+        self.encoder = _encoder(size)
+        self.decoders = nn.ModuleList(_decoder() for _ in range(identities))
+        self.apply(_initialise)
+
+    def forward(self, pictures: Tensor, identities: Sequence[int]) -> Tensor:
+        """Encode every slice of the batch and decode it as an identity.
+
+        Args:
+            pictures: (slices, batch, 3, size, size) in [0, 1].
+            identities: For each slice whose decoder it goes through: (0, 1) reconstructs, (1, 0) swaps.
+
+        Returns:
+            The same shape, in (0, 1).
+        """
+        codes = self.encoder(pictures.flatten(0, 1)).chunk(len(identities))
+        decoded = [self.decoders[i](code) for i, code in zip(identities, codes, strict=True)]
+        return torch.stack(decoded).sigmoid()
+
+
+def _encoder(size: int) -> nn.Sequential:
+    side = size // 16
+    features = _BOTTLENECK_CHANNELS * side**2
+    first, second, third, fourth = _ENCODER_CHANNELS
+    return nn.Sequential(
+        *_downscale(3, first, kernel=5),
+        *_downscale(first, second, kernel=3),
+        *_downscale(second, third, kernel=3),
+        *_downscale(third, fourth, kernel=3),
+        nn.Conv2d(fourth, _BOTTLENECK_CHANNELS, kernel_size=1),
+        nn.Flatten(),
+        nn.Linear(features, _BOTTLENECK_FEATURES),
+        nn.Linear(_BOTTLENECK_FEATURES, features),
+        nn.Unflatten(1, (_BOTTLENECK_CHANNELS, side, side)),
+        *_upscale(_BOTTLENECK_CHANNELS, _DECODER_CHANNELS[0]),
+    )
+
+
+def _decoder() -> nn.Sequential:
+    first, second, third, last = _DECODER_CHANNELS
+    return nn.Sequential(
+        *_upscale(first, second),
+        *_upscale(second, third),
+        *_upscale(third, last),
+        nn.Conv2d(last, 3, kernel_size=5, padding=2),
+    )
+
+
+def _downscale(channels: int, to: int, kernel: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(channels, to, kernel, stride=2, padding=kernel // 2),
+        nn.LeakyReLU(_SLOPE, inplace=True),
+    )
+
+
+def _upscale(channels: int, to: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(channels, 4 * to, kernel_size=3, padding=1),
+        nn.LeakyReLU(_SLOPE, inplace=True),
+        nn.PixelShuffle(2),
+    )
+
+
+def _initialise(module: nn.Module) -> None:
+    """He initialisation: torch's default gain loses the signal over twelve layers."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, a=_SLOPE)
+    elif isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+    if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
