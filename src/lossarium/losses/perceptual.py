@@ -73,7 +73,9 @@ def lpips(
 def _weights(net: str) -> Mapping[str, Tensor]:
     if net != "alex":
         raise LossariumError(f'lpips knows the net "alex", not {net!r}')
-    return load((files("lossarium.losses") / "weights" / "lpips_alex.safetensors").read_bytes())
+    # Whoever calls first, perhaps a judge in inference mode, must leave weights that training can use.
+    with torch.inference_mode(False):
+        return load((files("lossarium.losses") / "weights" / "lpips_alex.safetensors").read_bytes())
 
 
 def _normalised(pictures: Tensor) -> Tensor:

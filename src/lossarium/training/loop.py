@@ -4,6 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,44 +68,46 @@ def train(
     snapshot_steps = recipe.snapshot_steps()
 
     position = load_checkpoint(folder, model, optimizer)
-    records = Records(folder, position.record_bytes)
-    saved_at = time.monotonic()
-    seconds, chain, resumed = position.seconds, position.batches, position
-    for step in range(position.step + 1, recipe.steps + 1):
-        started = time.perf_counter()
-        batch = batches(step)
-        chain = chained(chain, batch)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            prediction = model(batch.input, identities)
-        terms = loss.terms(prediction.flatten(0, 1), batch.target.flatten(0, 1))
-        total = terms.sum()
-        value = total.item()
-        if not math.isfinite(value):
-            raise LossariumError(
-                f'the loss "{trial.loss}" became {value} at step {step} of seed {trial.seed}; '
-                f"a learning rate below {recipe.learning_rate:g} may help"
-            )
-        optimizer.zero_grad()
-        torch.autograd.backward(total)
-        optimizer.step()
-        seconds += time.perf_counter() - started
+    with closing(Records(folder, position.record_bytes)) as records:
+        saved_at = time.monotonic()
+        seconds, chain, resumed = position.seconds, position.batches, position
+        for step in range(position.step + 1, recipe.steps + 1):
+            started = time.perf_counter()
+            batch = batches(step)
+            chain = chained(chain, batch)
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                prediction = model(batch.input, identities)
+            terms = loss.terms(prediction.flatten(0, 1), batch.target.flatten(0, 1))
+            total = terms.sum()
+            value = total.item()
+            if not math.isfinite(value):
+                raise LossariumError(
+                    f'the loss "{trial.loss}" became {value} at step {step} of seed {trial.seed}; '
+                    f"a learning rate below {recipe.learning_rate:g} may help"
+                )
+            optimizer.zero_grad()
+            torch.autograd.backward(total)
+            optimizer.step()
+            seconds += time.perf_counter() - started
 
-        by_term = dict(zip(labels, terms.tolist(), strict=True))
-        records.write({"step": step, "seconds": seconds, "loss": value, "terms": by_term, "batches": chain})
-        at_snapshot = step in snapshot_steps
-        if at_snapshot:
-            records.write({"step": step, "seconds": seconds, "held_out": judge(model, step)})
-        if step == recipe.steps:
+            by_term = dict(zip(labels, terms.tolist(), strict=True))
             records.write(
-                {"step": step, "seconds": seconds, "finished": True, "weights": weights_digest(model)}
+                {"step": step, "seconds": seconds, "loss": value, "terms": by_term, "batches": chain}
             )
-        if at_snapshot or time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS:
-            position = Position(step, seconds, chain, records.flush())
-            save_checkpoint(folder, position, model, optimizer)
-            saved_at = time.monotonic()
-        done, spent = step - resumed.step, seconds - resumed.seconds
-        watch(Progress(step, recipe.steps, value, done / spent))
-    records.close()
+            at_snapshot = step in snapshot_steps
+            if at_snapshot:
+                records.write({"step": step, "seconds": seconds, "held_out": judge(model, step)})
+            if at_snapshot or time.monotonic() - saved_at > _SECONDS_BETWEEN_CHECKPOINTS:
+                position = Position(step, seconds, chain, records.flush())
+                save_checkpoint(folder, position, model, optimizer)
+                saved_at = time.monotonic()
+            done, spent = step - resumed.step, seconds - resumed.seconds
+            watch(Progress(step, recipe.steps, value, done / spent))
+
+        # After the last checkpoint, so that a trial that says it is finished has its final weights on disk.
+        end = {"step": recipe.steps, "seconds": seconds, "finished": True, "weights": weights_digest(model)}
+        records.write(end)
+        records.flush()
 
 
 def batches_of(seed: int, recipe: Recipe, facesets: Sequence[Faceset], device: torch.device) -> Batches:

@@ -1,0 +1,115 @@
+"""Batches are a function of (seed, step), and every frame has its turn."""
+
+import numpy as np
+import torch
+
+from lossarium.facesets.augmentation import Augmentation, augment, draw
+from lossarium.facesets.batches import Batches, frame_order
+from lossarium.facesets.randomness import Purpose, generator
+from tests.facesets.examples import blobs
+
+STILL = Augmentation(
+    rotation=0, zoom=0, shift=0, flip=0, warp=0, brightness=0, contrast=0, tint=0
+)
+
+
+def batches(seed=0, batch_size=4, augmentation=None):
+    pair = (blobs("ada"), blobs("ben", seed=5))
+    return Batches(
+        pair,
+        batch_size=batch_size,
+        seed=seed,
+        augmentation=augmentation or Augmentation(),
+        device=torch.device("cpu"),
+    )
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    source = batches()
+    forward = [source(step) for step in (1, 2, 3)]
+    backward = [batches()(step) for step in (3, 2, 1)]
+    for one, other in zip(forward, reversed(backward), strict=True):
+        assert torch.equal(one.input, other.input)
+        assert torch.equal(one.target, other.target)
+    assert not torch.equal(forward[0].input, forward[1].input)
+    assert not torch.equal(forward[0].input, batches(seed=1)(1).input)
+
+
+def test_global_random_state_is_neither_read_nor_changed():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = batches()(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(batches()(1).input, first.input)
+
+
+def test_every_training_frame_comes_once_a_round_and_no_held_out_one_ever():
+    faceset = blobs()
+    count = int((~faceset.held_out).sum())
+    order = frame_order(seed=3, identity=0, start=0, count=3 * count, frames=count)
+    for part in np.split(order, 3):
+        assert sorted(part) == list(range(count))
+    assert not np.array_equal(order[:count], order[count : 2 * count])
+    pieces = [frame_order(3, 0, start, 7, count) for start in range(0, 3 * count - 7, 7)]
+    assert np.array_equal(np.concatenate(pieces), order[: 7 * len(pieces)])
+    assert len(batches().frames[0]) == count
+
+
+def test_identities_are_shuffled_apart():
+    assert not np.array_equal(frame_order(0, 0, 0, 15, 15), frame_order(0, 1, 0, 15, 15))
+
+
+def test_without_augmentation_input_and_target_are_the_frames():
+    source = batches(augmentation=STILL)
+    batch = source(1)
+    order = frame_order(0, 0, 4, 4, len(source.frames[0]))
+    frames = source.frames[0][torch.from_numpy(order)].float() / 255
+    assert torch.allclose(batch.target[0], frames, atol=1e-5)
+    assert torch.allclose(batch.input[0], frames, atol=1e-5)
+
+
+def _one(**amounts):
+    frames = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    drawn = np.stack([draw(generator(0, Purpose.AUGMENTATION, 1, sample)) for sample in range(64)])
+    changed = {**vars(STILL), **amounts}
+    return frames, *augment(frames, torch.from_numpy(drawn).float(), Augmentation(**changed))
+
+
+def test_flip_mirrors_some_pictures_and_both_of_a_pair():
+    frames, input, target = _one(flip=0.5)
+    mirrored = [torch.allclose(t, f.flip(2), atol=1e-5) for t, f in zip(target, frames, strict=True)]
+    straight = [torch.allclose(t, f, atol=1e-5) for t, f in zip(target, frames, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, straight, strict=True))
+    assert 16 < sum(mirrored) < 48
+    assert torch.allclose(input, target, atol=1e-5)
+
+
+def test_warp_changes_the_input_and_not_the_target():
+    frames, input, target = _one(warp=0.03)
+    assert torch.allclose(target, frames, atol=1e-5)
+    assert (input - frames).abs().mean() > 0.02
+
+
+def test_colour_changes_both_alike():
+    frames, input, target = _one(brightness=0.1, contrast=0.2, tint=0.1)
+    assert torch.allclose(input, target, atol=1e-5)
+    assert 0.01 < (target - frames).abs().mean() < 0.15
+
+
+def test_a_turn_moves_both_alike_and_keeps_the_values_in_range():
+    frames, input, target = _one(rotation=20, zoom=0.1, shift=0.1)
+    assert (input - target).abs().mean() < 0.15 < (target - frames).abs().mean()
+    assert target.min() >= 0
+    assert target.max() <= 1
+
+
+def test_streams_of_one_seed_differ_by_purpose_step_and_sample():
+    drawn = {
+        generator(seed, purpose, step, sample).random()
+        for seed in (0, 1)
+        for purpose in (Purpose.AUGMENTATION, Purpose.FRAME_ORDER)
+        for step in (0, 1)
+        for sample in (0, 1)
+    }
+    assert len(drawn) == 16

@@ -1,0 +1,91 @@
+"""Judging a model on held-out frames."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lossarium import losses
+from lossarium.judging.held_out import as_bytes, as_tensor, directions, score
+from lossarium.judging.judges import JUDGES, judge
+from tests.facesets.examples import blobs
+
+
+class Perfect(nn.Module):
+    """Gives back its input, whatever the identity: a perfect reconstruction, and no swap at all."""
+
+    def forward(self, pictures, _identities):
+        return pictures
+
+
+def pair(states=True):
+    return blobs("ada", states=states), blobs("ben", seed=5, states=states)
+
+
+def test_a_perfect_reconstruction_has_perfect_scores():
+    scores = score(Perfect(), directions(*pair()))
+    assert set(scores["reconstruction/psnr"]) == {100.0}
+    assert scores["reconstruction/ssim"] == pytest.approx([1.0] * 10, abs=1e-5)
+    assert max(scores["reconstruction/mae"] + scores["reconstruction/lpips"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_swap_is_held_against_the_other_identitys_frame_in_its_face():
+    first, second = pair()
+    scores = score(Perfect(), directions(first, second))
+    there, here = (as_tensor(faceset.frames[faceset.held_out]) for faceset in (second, first))
+    face = as_tensor(second.face_masks[second.held_out][..., None])
+    expected = ((here - there).abs().mean(1, keepdim=True) * face).sum((1, 2, 3)) / face.sum((1, 2, 3))
+    assert scores["swap/mae"][:5] == pytest.approx(expected.tolist(), rel=1e-5)
+    assert len(scores["swap/mae"]) == 10
+
+
+def test_without_known_states_swaps_are_not_scored():
+    scores = score(Perfect(), directions(*pair(states=False)))
+    assert {key.split("/")[0] for key in scores} == {"reconstruction"}
+
+
+def test_a_swap_whose_truth_was_trained_on_is_not_scored():
+    first, second = pair()
+    fewer = second.held_out.copy()
+    fewer[np.flatnonzero(fewer)[0]] = False
+    scores = score(Perfect(), directions(first, replace(second, held_out=fewer)))
+    assert len(scores["swap/psnr"]) == 4 + 4
+    assert len(scores["reconstruction/psnr"]) == 5 + 4
+
+
+def test_without_masks_swaps_are_judged_whole():
+    first, second = (replace(faceset, face_masks=None) for faceset in pair())
+    scores = score(Perfect(), directions(first, second))
+    there, here = (as_tensor(faceset.frames[faceset.held_out]) for faceset in (second, first))
+    assert scores["swap/mae"][:5] == pytest.approx((here - there).abs().mean((1, 2, 3)).tolist(), rel=1e-5)
+
+
+def test_bytes_and_tensors_are_there_and_back_the_same():
+    frames = blobs().frames
+    assert np.array_equal(as_bytes(as_tensor(frames)), frames)
+
+
+def test_psnr_is_minus_ten_log_of_the_squared_error():
+    truth = torch.zeros(1, 3, 32, 32)
+    assert judge("psnr").measure(truth + 0.1, truth, None).item() == pytest.approx(20, abs=1e-4)
+
+
+@pytest.mark.parametrize("one", JUDGES, ids=lambda one: one.name)
+def test_every_judge_says_that_the_worse_picture_is_worse(one):
+    truth = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    near, far = (one.measure(truth + amount * noise, truth, None) for amount in (0.02, 0.2))
+    assert ((near > far) if one.higher_is_better else (near < far)).all()
+    assert near.shape == (2,)
+
+
+def test_home_judges_are_known_by_the_terms_of_a_spec():
+    homes = {spec: {one.name for one in JUDGES if one.is_home_of(spec)} for spec in ("mse", "0.1*ssim + mae")}
+    assert homes == {"mse": {"psnr"}, "0.1*ssim + mae": {"mae", "ssim"}}
+
+
+def test_every_loss_has_a_home_judge_or_none_but_never_an_unknown_one():
+    for one in JUDGES:
+        assert one.home_of <= set(losses.names())

@@ -1,0 +1,167 @@
+"""What holds for every loss that there is or will be."""
+
+import pytest
+import torch
+
+from lossarium import losses
+from tests.losses.pictures import extremes, random_pair
+
+NAMES = losses.names()
+MAPPED = [name for name in NAMES if losses.info(name).pixel_map]
+SIDE = 32
+
+
+def function(name: str):
+    return losses.info(name).function
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_zero_at_equality_and_positive_elsewhere(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    assert function(name)(target, target.clone()).item() == pytest.approx(0, abs=1e-6)
+    assert function(name)(input, target).item() > 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_grows_with_the_error(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    values = [function(name)(torch.lerp(target, input, share), target).item() for share in (0.25, 0.5, 1.0)]
+    assert values == sorted(values)
+    assert values[0] < values[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_symmetric(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    assert torch.allclose(function(name)(input, target), function(name)(target, input), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "lpips"])
+@pytest.mark.parametrize(
+    "turn", [lambda x: x.mT, lambda x: x.flip(2), lambda x: x.flip(3), lambda x: x.flip(1)]
+)
+def test_does_not_care_for_direction_or_channel_order(name, turn):
+    input, target = random_pair()
+    turned = function(name)(turn(input), turn(target))
+    assert torch.allclose(function(name)(input, target), turned, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", extremes())
+def test_value_and_gradient_are_finite_on_extremes(name, case):
+    input, target = extremes(SIDE)[case]
+    input = input.clone().requires_grad_()
+    value = function(name)(input, target)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(input.grad).all()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "lpips"])
+def test_gradient_equals_finite_differences(name):
+    input, target = random_pair(height=13, width=12, channels=1, dtype=torch.float64)
+    weight = torch.rand(2, 1, 13, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    input.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: function(name)(x, target, weight=weight), (input,))
+
+
+def test_lpips_gradient_equals_a_finite_difference():
+    input, target = random_pair(height=SIDE, width=SIDE, dtype=torch.float64)
+    input.requires_grad_()
+    direction = torch.randn(input.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    losses.lpips(input, target).backward()
+    step = 1e-6
+    with torch.no_grad():
+        ahead, behind = (losses.lpips(input + s * direction, target) for s in (step, -step))
+    assert (input.grad * direction).sum().item() == pytest.approx(
+        ((ahead - behind) / (2 * step)).item(), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_pictures_are_computed_in_float32(name, dtype):
+    input, target = (picture.to(dtype) for picture in random_pair(height=SIDE, width=SIDE))
+    value = function(name)(input, target)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, function(name)(input.float(), target.float()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_autocast_does_not_reach_inside(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    loss = losses.get(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss(input, target), losses.get(name)(input, target))
+        inside = loss(input, target)
+    assert torch.equal(inside, loss(input, target))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reduction_none_gives_one_value_a_picture(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    each = function(name)(input, target, reduction="none")
+    assert each.shape == (2,)
+    assert torch.allclose(each.mean(), function(name)(input, target))
+    alone = function(name)(input[1:], target[1:])
+    assert torch.allclose(each[1], alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_of_one_changes_nothing_and_its_scale_does_not_matter(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    plain = function(name)(input, target)
+    for scale in (1.0, 0.01, 300.0):
+        weight = torch.full((2, 1, SIDE, SIDE), scale)
+        assert torch.allclose(function(name)(input, target, weight=weight), plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_errors_where_the_weight_is_zero_count_nothing(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    weight = torch.zeros(2, 1, SIDE, SIDE)
+    weight[:, :, : SIDE // 2] = 1
+    input = input.clone().requires_grad_()
+    function(name)(input, target, weight=weight).backward()
+    # SSIM's windows reach 5 pixels beyond the pixels at whose centres they count.
+    beyond = SIDE // 2 + (5 if losses.info(name).family == "structure" else 0)
+    assert input.grad[:, :, beyond:].abs().max() == 0
+    assert input.grad[:, :, : SIDE // 2].abs().max() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_without_weight_counts_zero(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    weight = torch.ones(2, 1, SIDE, SIDE)
+    weight[0] = 0
+    input = input.clone().requires_grad_()
+    each = function(name)(input, target, weight=weight, reduction="none")
+    each.sum().backward()
+    assert each[0] == 0
+    assert each[1] > 0
+    assert input.grad[0].abs().max() == 0
+    assert torch.isfinite(input.grad).all()
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_weighted_mean_is_exact_for_a_single_wrong_region(name):
+    """Where the error is alike everywhere it counts, the weight's amount there must not matter."""
+    target = torch.full((1, 3, SIDE, SIDE), 0.4)
+    input = target.clone()
+    input[..., :8] += 0.3
+    weight = torch.zeros(1, 1, SIDE, SIDE)
+    weight[..., :2] = 5
+    constant = function(name)(target + 0.3, target)
+    if losses.info(name).family == "pixel":
+        assert torch.allclose(function(name)(input, target, weight=weight), constant, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mismatched_shapes_are_refused(name):
+    from lossarium.errors import LossariumError
+
+    picture = torch.zeros(1, 3, SIDE, SIDE)
+    with pytest.raises(LossariumError, match="shape"):
+        function(name)(picture, picture[..., 1:])
+    with pytest.raises(LossariumError, match="weight must have the shape"):
+        function(name)(picture, picture, weight=torch.ones(1, 3, SIDE, SIDE))
