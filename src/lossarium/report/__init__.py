@@ -1,0 +1,5 @@
+"""What people look at: one self-contained `report.html`."""
+
+from lossarium.report.html import render, write
+
+__all__ = ["render", "write"]

@@ -1,0 +1,40 @@
+# make demo    compare five losses on the bundled faces, and write a report
+# make test    install what the tests need, run them
+# make check   lint, format, types
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check constraints clean
+
+demo: .venv/.installed
+	$(BIN)/lossarium compare demo --steps 400
+
+test: .venv/.installed-for-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+check: .venv/.installed-for-tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# What is installed now becomes what is installed from now on.
+constraints: .venv/.installed-for-tests
+	(head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//') > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf .venv lossarium-demo
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing Lossarium; torch is large, so this may take a few minutes."
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.installed-for-tests: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing Lossarium and what its tests need; this may take a few minutes."
+	$(PIP) install --constraint constraints.txt --editable '.[synthetic,test,check]'
+	touch $@ .venv/.installed

@@ -1,0 +1,65 @@
+"""Scores over the course of training, averaged over pictures and seeds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lossarium.comparison.results import ComparisonResult, Scores, Snapshot, TrialResult
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One loss under one score: a point a moment of judging."""
+
+    steps: list[float]
+    seconds: list[float]
+    mean: list[float]
+    low: list[float]
+    """The lowest seed."""
+    high: list[float]
+    """The highest seed."""
+
+
+def curve_of(result: ComparisonResult, score: str, loss: str) -> Curve:
+    """The mean over held-out pictures and seeds at every moment of judging.
+
+    The moments of the seeds are paired by their order: under a budget of steps they are the same steps, under
+    a budget of seconds about the same seconds. Moments at which nothing was scored are left out.
+    """
+    trials = [trial for trial in result.trials if trial.loss == loss]
+    points = []
+    for moment in range(max((len(trial.snapshots) for trial in trials), default=0)):
+        values = [
+            (snapshot, value)
+            for snapshot in _at(trials, moment)
+            if np.isfinite(value := picture_mean(snapshot.scores.get(score)))
+        ]
+        if values:
+            means = [value for _, value in values]
+            points.append(
+                (
+                    float(np.mean([snapshot.step for snapshot, _ in values])),
+                    float(np.mean([snapshot.seconds for snapshot, _ in values])),
+                    float(np.mean(means)),
+                    min(means),
+                    max(means),
+                )
+            )
+    points.sort()
+    return (
+        Curve(*(list(column) for column in zip(*points, strict=True)))
+        if points
+        else Curve([], [], [], [], [])
+    )
+
+
+def _at(trials: list[TrialResult], moment: int) -> list[Snapshot]:
+    return [trial.snapshots[moment] for trial in trials if moment < len(trial.snapshots)]
+
+
+def picture_mean(scores: Scores | None) -> float:
+    """The mean over the pictures that have a value; NaN when none has."""
+    if scores is None:
+        return float("nan")
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if known.size else float("nan")
