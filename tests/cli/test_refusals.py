@@ -1,0 +1,130 @@
+"""What the command refuses: one sentence, exit status 2, nothing half-written."""
+
+import shutil
+import struct
+import zlib
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lossarium.cli.main import main
+from tests.cli.folders import QUICK, pair, picture_folder
+
+
+def refused(capsys, *arguments) -> str:
+    """The sentence with which the command line refuses these arguments."""
+    status = main(["compare", *map(str, arguments)])
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.err.startswith("lossarium: error: ")
+    assert "Traceback" not in printed.err
+    return printed.err.removeprefix("lossarium: error: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        ("mse,sim", 'there is no loss "sim"; did you mean ssim'),
+        ("ssim + 0.5**mae", "ssim + 0.5**mae\n               ^"),
+        ("mse,-1*mae", "a negative weight would reward the error"),
+        ("mse, mae,1*mse", '"mse" is given twice'),
+        ("mse,,mae", "the name of a loss is expected"),
+        ("smooth_l1(beta=0)", "beta must be positive"),
+        ("ssim(window=33)", "33 pixels does not fit pictures of 32x32"),
+        ("lpips(net=vgg)", "vgg"),
+    ],
+)
+def test_losses_that_cannot_be(tmp_path, capsys, losses, said):
+    out = tmp_path / "out"
+    assert said in refused(capsys, *pair(tmp_path), *QUICK, "--losses", losses, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--steps", "0", "--steps must be from 1"),
+        ("--seeds", "-1", "--seeds must be from 1"),
+        ("--size", "50", "multiple of 16"),
+        ("--size", "16", "multiple of 16 from 32"),
+        ("--batch-size", "0", "--batch-size must be from 1"),
+        ("--learning-rate", "0", "--learning-rate must be positive"),
+        ("--learning-rate", "nan", "--learning-rate must be positive"),
+        ("--model", "huge", 'there is no model "huge"; there are compact'),
+    ],
+)
+def test_numbers_that_cannot_be(tmp_path, capsys, option, value, said):
+    out = tmp_path / "out"
+    assert said in refused(capsys, *pair(tmp_path), *QUICK, option, value, "--out", out)
+    assert not out.exists()
+
+
+def _truncated_jpeg(path: Path) -> None:
+    Image.effect_noise((64, 64), 90).convert("RGB").save(path, format="JPEG")
+    path.write_bytes(path.read_bytes()[:-700])
+
+
+def _bomb(path: Path) -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+
+
+BAD_PICTURES = {
+    "cut.jpg": (_truncated_jpeg, "cut.jpg"),
+    "notes.png": (lambda path: path.write_text("dear diary"), "notes.png"),
+    "nothing.webp": (lambda path: path.touch(), "0 bytes"),
+    "bomb.png": (_bomb, "30000 x 30000"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PICTURES)
+def test_bad_pictures_are_named_and_skipped_only_when_asked(tmp_path, capsys, name):
+    make, said = BAD_PICTURES[name]
+    first, second = pair(tmp_path)
+    make(first / name)
+    out = tmp_path / "out"
+    sentence = refused(capsys, first, second, *QUICK, "--out", out)
+    assert said in sentence
+    assert name in sentence
+    assert "--skip-bad" in sentence
+    assert not out.exists()
+    assert (
+        main(["compare", str(first), str(second), *QUICK, "--losses", "mse", "--skip-bad", "--out", str(out)])
+        == 0
+    )
+    assert name in capsys.readouterr().out
+
+
+def test_missing_empty_and_small_folders(tmp_path, capsys):
+    good = picture_folder(tmp_path / "good")
+    few = picture_folder(tmp_path / "few", frames=7)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a file").touch()
+    out = tmp_path / "out"
+    assert "missing" in refused(capsys, good, tmp_path / "missing", "--out", out)
+    assert "empty" in refused(capsys, tmp_path / "empty", good, "--out", out)
+    assert "a file" in refused(capsys, tmp_path / "a file", good, "--out", out)
+    assert "7 usable pictures" in refused(capsys, few, good, "--out", out)
+    assert "same folder" in refused(capsys, good, good, "--out", out)
+    assert "two folders" in refused(capsys, good, "--out", out)
+    assert not out.exists()
+
+
+def test_an_output_folder_without_room(tmp_path, capsys, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9, 10**6))
+    out = tmp_path / "out"
+    assert "room for 1 MB" in refused(capsys, *pair(tmp_path), *QUICK, "--out", out)
+    assert not out.exists()
+
+
+def test_an_output_folder_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert "--out" in refused(capsys, *pair(tmp_path), *QUICK, "--out", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
