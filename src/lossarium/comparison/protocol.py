@@ -18,8 +18,7 @@ from lossarium.comparison.plan import Plan
 from lossarium.comparison.previews import save_previews
 from lossarium.comparison.results import ComparisonResult
 from lossarium.errors import LossariumError
-from lossarium.facesets.faceset import Faceset
-from lossarium.facesets.folder import data_digest
+from lossarium.facesets.faceset import Faceset, data_digest
 from lossarium.judging.held_out import Direction, directions, score
 from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import initial_model, weights_digest

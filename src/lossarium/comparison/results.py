@@ -31,7 +31,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95% bootstrap interval."""
+    """A mean with its bootstrap interval, 95% unless said otherwise."""
 
     mean: float
     low: float
@@ -47,7 +47,8 @@ class Vote:
     first: str
     second: str
     difference: Estimate
-    """first - second, paired over frames and seeds, turned so that positive means `first` is better."""
+    """first - second, paired over frames and seeds, turned so that positive means `first` is better; its interval
+    is widened so that all pairs of this score hold together with 95%."""
     preferred: str | None
     """`first`, `second`, or None where the interval holds 0 or the score may not vote."""
     home_of: tuple[str, ...]

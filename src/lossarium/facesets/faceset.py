@@ -1,6 +1,10 @@
-"""A faceset in memory: the aligned frames of one identity."""
+"""A faceset in memory: the aligned frames of one identity, and what two of them have in common."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +28,57 @@ class Faceset:
     face_masks: npt.NDArray[np.uint8] | None = None
     """(N, size, size), 255 where the face is, where masks are known."""
     states: tuple[str, ...] | None = None
-    """N digests of the frames' states; two facesets' frames with equal digests are an exact swap pair."""
+    """N of `state_digest`; two facesets' frames with equal digests are an exact swap pair."""
 
     @property
     def size(self) -> int:
         """Side of the square frames, in pixels."""
         return int(self.frames.shape[1])
+
+
+def state_digest(renderer: str, state: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of what a rendered frame shows apart from whose face it is.
+
+    Args:
+        renderer: Program and version; what it draws from a state may change with each.
+        state: Whatever the renderer drew the frame from, as JSON has it.
+    """
+    return hashlib.sha256(_canonical_json([renderer, state])).hexdigest()
+
+
+def exact_swaps(a: Faceset, b: Faceset) -> npt.NDArray[np.intp]:
+    """For each held-out frame of `a`, in order, the frame of `b` that was rendered in the same state.
+
+    Only frames that `b` holds out count: a truth that `b`'s decoder was trained on would flatter it.
+
+    Returns:
+        (number of held-out frames of `a`,): indices into `b.frames`, or -1 where there is none.
+    """
+    if a.states is None or b.states is None:
+        return np.full(int(a.held_out.sum()), -1, np.intp)
+    truths: dict[str, int] = {}
+    for index in np.flatnonzero(b.held_out):
+        truths.setdefault(b.states[index], int(index))
+    return np.array([truths.get(a.states[index], -1) for index in np.flatnonzero(a.held_out)], np.intp)
+
+
+def data_digest(faceset: Faceset) -> str:
+    """SHA-256, in hex, of all that can change a trial: size, frames, names, split, masks and states."""
+    digest = hashlib.sha256()
+    described = {
+        "size": faceset.size,
+        "frame_names": faceset.frame_names,
+        "held_out": np.flatnonzero(faceset.held_out).tolist(),
+        "face_masks": faceset.face_masks is not None,
+        "states": faceset.states,
+    }
+    digest.update(_canonical_json(described))
+    # The description fixes how many bytes follow, so nothing can be read as something else.
+    digest.update(np.ascontiguousarray(faceset.frames).data)
+    if faceset.face_masks is not None:
+        digest.update(np.ascontiguousarray(faceset.face_masks).data)
+    return digest.hexdigest()
+
+
+def _canonical_json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from lossarium.facesets.faceset import Faceset
-from lossarium.facesets.folder import exact_swaps
+from lossarium.facesets.faceset import Faceset, exact_swaps
 from lossarium.judging.judges import JUDGES, Judge
 
 RECONSTRUCTION, SWAP = "reconstruction", "swap"

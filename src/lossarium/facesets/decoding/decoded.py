@@ -1,0 +1,79 @@
+"""What all formats share: the outcome, the refusal, the limit on pixels, the way into Pillow's decoders."""
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image, ImageFile
+
+MAX_PIXELS = 100_000_000
+"""Pictures with more pixels are refused from their header alone."""
+CUT_OFF = "ends early: its picture data is cut off"
+"""The reason for refusing a file whose end is missing."""
+
+
+class RefusedError(Exception):
+    """Why a file is not read; becomes an `UnreadablePicture` where its path is known."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        """Goes on from the file's name: "is empty (0 bytes)"."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels as stored, and what the container says about them."""
+
+    image: Image.Image
+    """Mode L, RGB or CMYK."""
+    source_size: tuple[int, int]
+    """Width and height as stored; those of `image` may be smaller."""
+    alpha: Image.Image | None = None
+    """Mode L, where the file has an alpha channel or a transparent colour."""
+    profile: bytes | None = None
+    """ICC profile, unchecked."""
+    orientation: int = 1
+    """EXIF's, 1 to 8."""
+    animated: bool = False
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse what a header announces, before memory is asked for.
+
+    Raises:
+        RefusedError: no pixels, or more than `MAX_PIXELS`.
+    """
+    if width < 1 or height < 1:
+        raise RefusedError(f"is damaged: its header says {width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        limit = f"{MAX_PIXELS // 1_000_000} million"
+        raise RefusedError(f"is {width} x {height} pixels; at most {limit} pixels are read")
+
+
+def decoded_by(
+    decoder: type[ImageFile.ImageFile], data: bytes, *, draft_side: int | None = None
+) -> ImageFile.ImageFile:
+    """Decode with one of Pillow's plugins; its class skips the global checks and warnings of `Image.open`.
+
+    Args:
+        decoder: The plugin's class.
+        data: The whole file.
+        draft_side: Lets the decoder shrink the picture, though neither side below this.
+
+    Raises:
+        RefusedError: the data is damaged.
+    """
+    try:
+        image = decoder(io.BytesIO(data))
+        if draft_side is not None:
+            image.draft(None, (draft_side, draft_side))
+        image.load()
+    except MemoryError:
+        raise
+    # On hostile bytes the decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError,
+    # OverflowError, zlib.error, AttributeError and more; their documentation names none of them.
+    except Exception as error:
+        if "truncated" in str(error):
+            raise RefusedError(CUT_OFF) from error
+        raise RefusedError(f"is damaged: its {decoder.format} data cannot be decoded") from error
+    return image

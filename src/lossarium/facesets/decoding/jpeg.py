@@ -1,0 +1,103 @@
+"""JPEG: bytes to pixels, by way of a copy that holds nothing but what the pixels need."""
+
+import struct
+from collections.abc import Iterator
+
+from PIL import JpegImagePlugin
+
+from lossarium.facesets.decoding.decoded import CUT_OFF, Decoded, RefusedError, check_size, decoded_by
+from lossarium.facesets.decoding.exif import orientation
+
+_APP1, _APP2, _APP14, _COMMENT = 0xE1, 0xE2, 0xEE, 0xFE
+_END, _START_OF_SCAN = 0xD9, 0xDA
+# C4, C8 and CC lie among the frame headers and mean something else.
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# 00 is a stuffed FF; the others are markers without a segment.
+_ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+# APP0 (JFIF) and APP14 (Adobe) tell the decoder how colours are stored. Of all other APPn and of comments it
+# needs nothing, and Pillow's parsers of theirs warn, raise and take time.
+_UNNEEDED = frozenset({_COMMENT, *range(0xE1, 0xF0)}) - {_APP14}
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether these bytes begin as every JPEG does."""
+    return data.startswith(b"\xff\xd8\xff")
+
+
+def decode(data: bytes, smallest_side: int) -> Decoded:
+    """Decode a JPEG of 8 bits, at a reduced size where both sides stay at least `smallest_side`.
+
+    Raises:
+        RefusedError: it is damaged, cut off, too large or of another depth.
+    """
+    minimal: list[bytes | memoryview] = [b"\xff\xd8"]
+    profile_parts: list[bytes] = []
+    turned: int | None = None
+    size: tuple[int, int] | None = None
+    for marker, segment in _segments(data):
+        body = segment[4:]
+        if marker == _APP1 and turned is None and bytes(body[:6]) == b"Exif\0\0":
+            turned = orientation(bytes(body))
+        elif marker == _APP2 and bytes(body[:12]) == b"ICC_PROFILE\0":
+            profile_parts.append(bytes(body[12:]))
+        elif marker in _FRAME_HEADERS:
+            size = _frame_size(body)
+        if marker not in _UNNEEDED:
+            minimal.append(segment)
+    if size is None:
+        raise RefusedError("is damaged: it has no JPEG header")
+    image = decoded_by(JpegImagePlugin.JpegImageFile, b"".join(minimal), draft_side=smallest_side)
+    return Decoded(
+        image=image, source_size=size, profile=_joined_profile(profile_parts), orientation=turned or 1
+    )
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Markers and their segments, from the marker on; the last is the start of scan with all that follows."""
+    view = memoryview(data)
+    offset = 2
+    while True:
+        # Between segments there may be filling: 0xFF by the standard, anything by what decoders let pass.
+        offset = data.find(b"\xff", offset)
+        while 0 <= offset < len(data) - 1 and data[offset + 1] == 0xFF:
+            offset += 1
+        if offset < 0 or offset + 4 > len(data):
+            raise RefusedError(CUT_OFF)
+        marker = data[offset + 1]
+        if marker in _ALONE:
+            offset += 2
+            continue
+        if marker == _END:
+            raise RefusedError("is damaged: it holds no picture data")
+        if marker == _START_OF_SCAN:
+            yield marker, view[offset:]
+            return
+        length = int.from_bytes(data[offset + 2 : offset + 4], "big")
+        if length < 2:
+            raise RefusedError("is damaged: one of its JPEG segments has no length")
+        end = offset + 2 + length
+        if end > len(data):
+            raise RefusedError(CUT_OFF)
+        yield marker, view[offset:end]
+        offset = end
+
+
+def _frame_size(header: memoryview) -> tuple[int, int]:
+    if len(header) < 6:
+        raise RefusedError("is damaged: its JPEG header is too short")
+    precision, height, width = struct.unpack_from(">BHH", header)
+    check_size(width, height)
+    if precision != 8:
+        raise RefusedError(f"is a JPEG of {precision} bits; only JPEGs of 8 bits are read")
+    return width, height
+
+
+def _joined_profile(parts: list[bytes]) -> bytes | None:
+    """Join the parts of a profile; each begins with its number, from 1, and how many there are."""
+    ordered = sorted(parts)
+    count = len(ordered)
+    if not 1 <= count <= 255:
+        return None
+    if any(part[:2] != bytes((number, count)) for number, part in enumerate(ordered, 1)):
+        return None
+    return b"".join(part[2:] for part in ordered)

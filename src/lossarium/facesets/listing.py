@@ -1,0 +1,129 @@
+"""What a faceset's folder holds, before any picture is read."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.wording import printable_name, reason_of
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
+"""Endings looked for in a plain folder, in any case."""
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """One frame on disk."""
+
+    name: str
+    path: Path
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A folder's frames, in order, and what is known of them without reading them."""
+
+    folder: Path
+    identity: str
+    frames: Sequence[FrameFile]
+    source_size: int | None = None
+    """Side of the stored frames, where the folder says it."""
+    held_out: frozenset[str] | None = None
+    """Names of the frames to judge by, where the folder says them."""
+    states: Sequence[str] | None = None
+    """The state digest of each frame, where states are known."""
+
+
+def plain_listing(folder: Path) -> Listing:
+    """Any folder of pictures, with its subfolders.
+
+    Raises:
+        LossariumError: it holds no pictures, or it or a subfolder cannot be read.
+    """
+    paths = sorted(_pictures_below(folder), key=lambda path: _natural_order(path.relative_to(folder)))
+    if not paths:
+        raise LossariumError(
+            f"The folder {printable_name(folder)} holds no pictures; names that end in "
+            f"{', '.join(PICTURE_ENDINGS[:-1])} or {PICTURE_ENDINGS[-1]} are looked for, in subfolders too."
+        )
+    identity = printable_name(folder.resolve().name) or "pictures"
+    return Listing(
+        folder, identity, [FrameFile(printable_name(path.relative_to(folder)), path) for path in paths]
+    )
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """The names in a folder, apart from those that are passed over.
+
+    Raises:
+        LossariumError: it is missing, no folder or not accessible.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = frozenset(entry.name for entry in entries if not _passed_over(entry.name))
+        # Listing and entering a folder are separate permissions.
+        os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118 - pathlib drops the dot
+    except FileNotFoundError as error:
+        raise LossariumError(
+            f"The folder {printable_name(folder)} does not exist; check its path."
+        ) from error
+    except NotADirectoryError as error:
+        raise LossariumError(
+            f"{printable_name(folder)} is not a folder; give the folder that holds the pictures."
+        ) from error
+    except (OSError, ValueError) as error:
+        _refuse_folder(printable_name(folder), error)
+    return names
+
+
+def why_outside(path: Path, folder: Path) -> str | None:
+    """Why a link does not count as part of a folder, or None where the path is fine.
+
+    Args:
+        path: A file below the folder.
+        folder: The folder, resolved.
+    """
+    try:
+        inside = path.resolve(strict=True).is_relative_to(folder)
+    # Links that go in circles: RuntimeError before Python 3.13, OSError since.
+    except (OSError, RuntimeError) as error:
+        if os.path.islink(path):  # noqa: PTH114 - never raises, as pathlib's may
+            return "is a link that leads nowhere"
+        return f"cannot be opened: {reason_of(error)}"
+    return None if inside else "is a link that leads out of the folder"
+
+
+def _refuse_folder(shown: str, error: Exception) -> NoReturn:
+    raise LossariumError(
+        f"The folder {shown} cannot be read: {reason_of(error)}; allow it or move the pictures."
+    ) from error
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> NoReturn:
+        # An unreadable subfolder that went unnoticed would make a smaller faceset without a word.
+        _refuse_folder(printable_name(os.fspath(error.filename)), error)
+
+    for parent, subfolders, files in os.walk(folder, onerror=refuse, followlinks=False):
+        # Assigning to the slice tells os.walk where not to go.
+        subfolders[:] = [name for name in subfolders if not _passed_over(name)]
+        for name in files:
+            if name.lower().endswith(PICTURE_ENDINGS) and not _passed_over(name):
+                yield Path(parent, name)
+
+
+def _passed_over(name: str) -> bool:
+    # Archives packed on a Mac carry a __MACOSX folder, and ._names beside the real files.
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _natural_order(relative: Path) -> tuple[object, ...]:
+    """Sorts the numbers in each part of a path by value; where these agree, the names decide."""
+    # Every other piece is a number, so that numbers meet numbers and words meet words.
+    split_parts = (re.split(r"([0-9]+)", part) for part in relative.parts)
+    parts = tuple(tuple(int(s) if i % 2 else s for i, s in enumerate(pieces)) for pieces in split_parts)
+    return parts, relative.as_posix()

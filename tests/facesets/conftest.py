@@ -1,0 +1,19 @@
+"""What the tests of several modules ask for."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.facesets.handmade_pictures import Write
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes bytes to a file, picture.png unless named otherwise, and gives its path."""
+
+    def write_file(data: bytes, name: str = "picture.png") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write_file

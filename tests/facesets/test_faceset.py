@@ -1,0 +1,71 @@
+"""What facesets are compared by: exact swaps and the digest of their data."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tomli_w
+
+from lossarium.facesets.faceset import data_digest, exact_swaps
+from lossarium.facesets.folder import load
+from tests.facesets.handmade_folders import SIZE, set_entry, write_faceset
+
+if TYPE_CHECKING:
+    from lossarium.facesets.faceset import Faceset
+
+
+def test_exact_swaps(tmp_path: Path) -> None:
+    write_faceset(tmp_path / "a", seed=1)
+    manifest = write_faceset(tmp_path / "b", seed=2, frames=12)
+    # b holds out frames 5, 8 and 9 and gives 9 the state that a's frame 7 has.
+    manifest["held_out"] = ["0009", "0005", "0008"]
+    (tmp_path / "b" / "faceset.toml").write_text(tomli_w.dumps(manifest))
+    set_entry(tmp_path / "b" / "states.json", lambda t: t["0009"]["state"].update(yaw=0.7))
+    a, b = load(tmp_path / "a", SIZE).faceset, load(tmp_path / "b", SIZE).faceset
+    np.testing.assert_array_equal(np.flatnonzero(a.held_out), [7, 8, 9])
+    # State 0.7 is b's 7, trained on, and b's 9, held out; 0.9 is nowhere in b any more.
+    swaps = exact_swaps(a, b)
+    np.testing.assert_array_equal(swaps, [9, 8, -1])
+    assert swaps.dtype == np.intp
+    np.testing.assert_array_equal(exact_swaps(b, a), [-1, 8, 7])
+    np.testing.assert_array_equal(exact_swaps(a, replace(b, states=None)), [-1, -1, -1])
+    np.testing.assert_array_equal(exact_swaps(replace(a, states=None), b), [-1, -1, -1])
+
+
+def test_another_renderer_makes_no_exact_swaps(tmp_path: Path) -> None:
+    write_faceset(tmp_path / "a")
+    manifest = write_faceset(tmp_path / "b")
+    (tmp_path / "b" / "faceset.toml").write_text(tomli_w.dumps(manifest | {"renderer": "lossarium 0.2"}))
+    a, b = load(tmp_path / "a", SIZE).faceset, load(tmp_path / "b", SIZE).faceset
+    np.testing.assert_array_equal(exact_swaps(a, b), [-1, -1, -1])
+
+
+def test_data_digest_knows_every_change(tmp_path: Path) -> None:
+    write_faceset(tmp_path)
+    faceset = load(tmp_path, SIZE).faceset
+    digest = data_digest(faceset)
+    assert len(bytes.fromhex(digest)) == 32
+    assert data_digest(load(tmp_path, SIZE).faceset) == digest
+    assert data_digest(replace(faceset, identity="Ben")) == digest
+    assert faceset.face_masks is not None
+    assert faceset.states is not None
+
+    def changed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        other = array.copy()
+        other.flat[-1] = not other.flat[-1] if other.dtype == np.bool_ else other.flat[-1] ^ 1
+        return other
+
+    others: list[Faceset] = [
+        replace(faceset, frames=changed(faceset.frames)),
+        replace(faceset, frames=faceset.frames.reshape(10, 8, 8, 3)[:, ::-1]),
+        replace(faceset, frame_names=(*faceset.frame_names[:-1], "x")),
+        replace(faceset, held_out=changed(faceset.held_out)),
+        replace(faceset, face_masks=changed(faceset.face_masks)),
+        replace(faceset, face_masks=None),
+        replace(faceset, states=(*faceset.states[:-1], "x")),
+        replace(faceset, states=None),
+        load(tmp_path, SIZE * 2).faceset,
+    ]
+    assert len({digest, *map(data_digest, others)}) == 1 + len(others)
