@@ -5,7 +5,9 @@ import numpy as np
 from lossarium.facesets.faceset import Faceset
 
 
-def blobs(identity: str = "ada", *, frames: int = 20, size: int = 32, seed: int = 0, states: bool = False) -> Faceset:
+def blobs(
+    identity: str = "ada", *, frames: int = 20, size: int = 32, seed: int = 0, states: bool = False
+) -> Faceset:
     """Frames of a coloured blob that moves: learnable in a few steps, different from identity to identity."""
     colour = np.random.default_rng([seed, 1]).uniform(0.3, 1, 3)
     places = np.random.default_rng(99).uniform(0.3, 0.7, (frames, 2))

@@ -8,9 +8,7 @@ from lossarium.facesets.batches import Batches, frame_order
 from lossarium.facesets.randomness import Purpose, generator
 from tests.facesets.examples import blobs
 
-STILL = Augmentation(
-    rotation=0, zoom=0, shift=0, flip=0, warp=0, brightness=0, contrast=0, tint=0
-)
+STILL = Augmentation(rotation=0, zoom=0, shift=0, flip=0, warp=0, brightness=0, contrast=0, tint=0)
 
 
 def batches(seed=0, batch_size=4, augmentation=None):

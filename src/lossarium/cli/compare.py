@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+import sys
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -84,8 +85,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {note}")
     facesets = _told_apart(loaded[0].faceset, loaded[1].faceset)
     out = arguments.out or _default_out(arguments, facesets)
-    with comparison_progress(plan) as watch_training:
-        result = compare(plan, facesets, out, watch=watch_training, notes=notes)
+    try:
+        with comparison_progress(plan) as watch_training:
+            result = compare(plan, facesets, out, watch=watch_training, notes=notes)
+    except KeyboardInterrupt:
+        print(f"\nThe trials so far are in {out}; the same command goes on from there.", file=sys.stderr)
+        raise
     report = out / "report.html"
     write(result, report)
     print_verdict(result)

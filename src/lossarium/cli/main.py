@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _refuse(f"{error.strerror or error}{where}")
     except KeyboardInterrupt:
-        print("\nlossarium: stopped; the same command goes on from here", file=sys.stderr)
+        print("\nlossarium: stopped", file=sys.stderr)
         return 130
 
 

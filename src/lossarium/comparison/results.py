@@ -47,8 +47,8 @@ class Vote:
     first: str
     second: str
     difference: Estimate
-    """first - second, paired over frames and seeds, turned so that positive means `first` is better; its interval
-    is widened so that all pairs of this score hold together with 95%."""
+    """first - second, paired over frames and seeds, turned so that positive means `first` is better.
+    Its interval is widened so that all pairs of this score hold together with 95%."""
     preferred: str | None
     """`first`, `second`, or None where the interval holds 0 or the score may not vote."""
     home_of: tuple[str, ...]

@@ -48,16 +48,19 @@ class Batches:
         ]
 
     def __call__(self, step: int) -> Batch:
-        pairs = [self._augmented(identity, step) for identity in range(len(self.frames))]
-        return Batch(torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs]))
+        frames = torch.cat([self._chosen(identity, step) for identity in range(len(self.frames))])
+        drawn = np.stack(
+            [draw(generator(self.seed, Purpose.AUGMENTATION, step, s)) for s in range(len(frames))]
+        )
+        input, target = augment(frames, torch.from_numpy(drawn).to(frames), self.augmentation)
+        shape = (len(self.frames), self.batch_size, *frames.shape[1:])
+        return Batch(input.view(shape), target.view(shape))
 
-    def _augmented(self, identity: int, step: int) -> tuple[Tensor, Tensor]:
+    def _chosen(self, identity: int, step: int) -> Tensor:
+        """An identity's part of the batch, (batch, 3, size, size) in [0, 1]."""
         frames = self.frames[identity]
         order = frame_order(self.seed, identity, step * self.batch_size, self.batch_size, len(frames))
-        samples = range(identity * self.batch_size, (identity + 1) * self.batch_size)
-        drawn = np.stack([draw(generator(self.seed, Purpose.AUGMENTATION, step, s)) for s in samples])
-        chosen = frames[torch.from_numpy(order).to(frames.device)].float().div_(255)
-        return augment(chosen, torch.from_numpy(drawn).to(chosen), self.augmentation)
+        return frames[torch.from_numpy(order).to(frames.device)].float().div_(255)
 
 
 def frame_order(seed: int, identity: int, start: int, count: int, frames: int) -> npt.NDArray[np.intp]:

@@ -1,0 +1,103 @@
+"""`lossarium faces`: make facesets."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_DESCRIPTION = """Render facesets of synthetic identities. Frame NNNN of every identity is in the same state
+(expression, gaze, pose, light, background), so that each pair of frames is the exact answer to a face swap.
+Nobody's likeness; pictures are CC0."""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register `faces` and its sub-commands."""
+    faces = commands.add_parser("faces", help="make facesets")
+    subcommands = faces.add_subparsers(metavar="COMMAND", required=True)
+    synthesize = subcommands.add_parser(
+        "synthesize",
+        help="render synthetic identities with the exact answer to a swap",
+        description=_DESCRIPTION,
+    )
+    synthesize.add_argument(
+        "out", type=Path, metavar="OUT", help="folder to write to: OUT/<identity>/ for each"
+    )
+    synthesize.add_argument(
+        "--identities",
+        default="ada,ben",
+        metavar="NAMES",
+        help="names with commas between: ada, ben, chi, dev; random:N samples adults (default: %(default)s)",
+    )
+    synthesize.add_argument(
+        "--frames", type=int, default=300, metavar="N", help="of each identity (default: 300)"
+    )
+    synthesize.add_argument(
+        "--size", type=int, default=128, metavar="PX", help="side of the frames (default: 128)"
+    )
+    synthesize.add_argument("--seed", type=int, default=7, metavar="S", help="of the states (default: 7)")
+    synthesize.add_argument(
+        "--held-out",
+        type=int,
+        metavar="N",
+        help="last frames to keep from training (default: a fifth of them)",
+    )
+    synthesize.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    synthesize.set_defaults(run=run_synthesize)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar in a terminal, a plain line every tenth elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        tenths: dict[str, int] = {}
+
+        def line(what: str, done: int, total: int) -> None:
+            tenth = 10 * done // total
+            if tenths.get(what) != tenth:
+                tenths[what] = tenth
+                console.print(f"{what}: {done} of {total}", highlight=False)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bars = {}
+
+        def bar(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done)
+
+        yield bar
+
+
+def run_synthesize(arguments: argparse.Namespace) -> int:
+    """Render the facesets that the arguments ask for."""
+    from lossarium.errors import LossariumError
+    from lossarium.facesets.synthetic.anny_data import require_synthetic_extra
+
+    require_synthetic_extra()
+    from lossarium.facesets.synthetic.identities import resolve_identities
+    from lossarium.facesets.synthetic.writing import Synthesis, default_held_out, synthesize
+
+    if arguments.workers is not None and arguments.workers < 1:
+        raise LossariumError(f"{arguments.workers} workers cannot render: ask for 1 or more.")
+    if arguments.seed < 0:
+        raise LossariumError(f"The seed is {arguments.seed}, but it must be 0 or more.")
+    held_out = default_held_out(arguments.frames) if arguments.held_out is None else arguments.held_out
+    synthesis = Synthesis(
+        identities=resolve_identities(arguments.identities, arguments.seed),
+        frames=arguments.frames,
+        size=arguments.size,
+        seed=arguments.seed,
+        held_out=held_out,
+    )
+    with _progress() as report:
+        folders = synthesize(synthesis, arguments.out, workers=arguments.workers, report=report)
+    for folder in folders:
+        print(f"{folder}: {arguments.frames} frames of {arguments.size} px, the last {held_out} held out")
+    return 0
