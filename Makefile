@@ -9,7 +9,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 .PHONY: demo test check constraints clean
 
 demo: .venv/.installed
-	$(BIN)/lossarium compare demo --steps 400
+	$(BIN)/lossarium compare demo --steps 300
 
 test: .venv/.installed-for-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -25,7 +25,7 @@ interruption."""
 
 _EXAMPLES = """\
 examples:
-  lossarium compare demo --steps 400
+  lossarium compare demo --steps 300
   lossarium compare faces/ada faces/ben --losses 'mse, ssim + 0.5*mae, smooth_l1(beta=0.1)' --seeds 3
 """
 
