@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
             load(folder, arguments.size, skip_bad=arguments.skip_bad, progress=watch) for folder in folders
         ]
     notes = tuple(note for faceset in loaded for note in faceset.notes)
+    if arguments.a == _DEMO:
+        notes += ("The bundled faces are synthetic: rendered from made-up identities, nobody's likeness.",)
     for note in notes:
         print(f"note: {note}")
     facesets = _told_apart(loaded[0].faceset, loaded[1].faceset)

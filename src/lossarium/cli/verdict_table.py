@@ -1,5 +1,6 @@
 """The verdict as a table on the terminal."""
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -11,12 +12,13 @@ _HOME = "⌂"
 
 def print_verdict(result: ComparisonResult) -> None:
     """Print every score with its interval, then the verdict and what it does not say."""
-    console = Console()
+    console = Console(highlight=False)
     for task in dict.fromkeys(score.task for score in result.scores):
         console.print(_table(result, task))
-    console.print(
-        f"[dim]± half the 95% bootstrap interval; {_HOME} trained on this judge, which has no vote on it[/]"
-    )
+    console.print(f"[dim]± half the 95% interval; {_HOME} home judge: trained on this, has no vote on it[/]")
+    for loss in sorted(result.losses, key=lambda loss: -len(result.verdict.wins[loss])):
+        beaten = result.verdict.wins[loss]
+        console.print(f"{escape(loss)} beats {escape(', '.join(beaten)) or 'none'}")
     console.print(f"\n[bold]{escape(result.verdict.sentence)}[/]")
     for caveat in result.verdict.caveats:
         console.print(f"[dim]{escape(caveat)}[/]")
@@ -25,17 +27,18 @@ def print_verdict(result: ComparisonResult) -> None:
 def _table(result: ComparisonResult, task: str) -> Table:
     verdict = result.verdict
     scores = [score for score in result.scores if score.task == task]
-    table = Table(title=f"{task.capitalize()} of held-out frames", title_justify="left", title_style="bold")
+    title = f"{task.capitalize()} of held-out frames"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("loss")
     for score in scores:
-        table.add_column(f"{score.title} {'↑' if score.higher_is_better else '↓'}", justify="right")
-    table.add_column("beats", justify="right")
+        table.add_column(
+            f"{score.title} {'↑' if score.higher_is_better else '↓'}", justify="right", no_wrap=True
+        )
     for loss in result.losses:
         cells = [
             _cell(verdict.table[score.key][loss], score, loss in verdict.home[score.key]) for score in scores
         ]
-        style = "bold green" if loss == verdict.winner else ""
-        table.add_row(escape(loss), *cells, str(len(verdict.wins[loss])), style=style)
+        table.add_row(escape(loss), *cells, style="bold green" if loss == verdict.winner else "")
     return table
 
 

@@ -13,7 +13,7 @@ from lossarium.comparison.verdict import decide
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.judging.held_out import RECONSTRUCTION, SWAP, Direction, score_key
-from lossarium.judging.judges import JUDGES
+from lossarium.judging.judges import JUDGES, Judge
 from lossarium.training import records
 from lossarium.training.configuration import Trial
 
@@ -58,10 +58,16 @@ def _scores(pair: tuple[Direction, ...]) -> tuple[Score, ...]:
             unit=judge.unit,
             higher_is_better=judge.higher_is_better,
             digits=judge.digits,
-            description=judge.description,
+            description=_description(task, judge),
         )
         for task in tasks
         for judge in JUDGES
+    )
+
+
+def _description(task: str, judge: Judge) -> str:
+    return (
+        f"{judge.description} Inside the face, against the exact swap." if task == SWAP else judge.description
     )
 
 

@@ -57,7 +57,7 @@ JUDGES = (
         "Peak signal-to-noise ratio: the mean squared error on a logarithmic scale.",
     ),
     Judge(
-        "mae", "MAE", "", False, 4, _mae, frozenset({"mae", "smooth_l1"}),
+        "mae", "MAE", "", False, 3, _mae, frozenset({"mae", "smooth_l1"}),
         "Mean absolute error of pixels in [0, 1].",
     ),
     Judge(
