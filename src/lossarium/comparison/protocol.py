@@ -23,11 +23,12 @@ from lossarium.judging.held_out import Direction, directions, score
 from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import records
-from lossarium.training.configuration import Trial
+from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.files import write_whole
 from lossarium.training.loop import Progress, batches_of, train
 
 _FORMAT = "lossarium comparison 1"
+_REPORT_BYTES = 16_000_000
 # What must be alike for a trial to go on with the numbers that it would have had.
 _SAME_NUMBERS = ("torch", "instructions", "threads")
 
@@ -67,7 +68,7 @@ def compare(
     _rehearse(plan, facesets)
     pair = directions(*facesets)
     trials = plan.trials()
-    with archive.claimed(out, _needed_bytes(plan, trials)):
+    with archive.claimed(out, _needed_bytes(plan.recipe, _remaining(out, trials))):
         archive.agree(out / archive.SETTINGS, _settings_table(plan, facesets))
         _check_environment(out, trials)
         for number, trial in enumerate(trials, start=1):
@@ -148,7 +149,7 @@ def _data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
 
 def _check_environment(out: Path, trials: tuple[Trial, ...]) -> None:
     """Refuse to go on where the remaining trials' numbers would not be comparable to the last bit."""
-    if all(records.is_finished(archive.trial_folder(out, trial)) for trial in trials):
+    if not _remaining(out, trials):
         return
     there = archive.read_toml(out / archive.SETTINGS).get("environment", {})
     here = environment()
@@ -164,10 +165,17 @@ def _check_environment(out: Path, trials: tuple[Trial, ...]) -> None:
         )
 
 
-def _needed_bytes(plan: Plan, trials: tuple[Trial, ...]) -> int:
-    """Weights, Adam's two moments and the checkpoint being replaced, for every trial, and the report."""
-    model = initial_model(plan.recipe.model, size=plan.recipe.size, identities=2, seed=0)
+def _remaining(out: Path, trials: tuple[Trial, ...]) -> list[Trial]:
+    return [trial for trial in trials if not records.is_finished(archive.trial_folder(out, trial))]
+
+
+def _needed_bytes(recipe: Recipe, trials: list[Trial]) -> int:
+    """For every trial its records, its previews, its weights with Adam's two moments; and the report.
+
+    A checkpoint is written before the one that it replaces is removed, so one more has to fit.
+    """
+    model = initial_model(recipe.model, size=recipe.size, identities=2, seed=0)
     checkpoint = 3 * 4 * sum(parameter.numel() for parameter in model.parameters())
-    rows = 400 * plan.recipe.steps
-    previews = plan.recipe.snapshots * 16 * 3 * plan.recipe.size**2
-    return len(trials) * (checkpoint + rows + 2 * previews) + checkpoint
+    rows = 300 * recipe.steps
+    previews = recipe.snapshots * 16 * 3 * recipe.size**2
+    return len(trials) * (checkpoint + rows + previews) + bool(trials) * checkpoint + _REPORT_BYTES

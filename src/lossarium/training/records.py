@@ -18,6 +18,8 @@ from lossarium.errors import LossariumError
 NAME = "metrics.jsonl"
 Row = dict[str, Any]
 
+_LONGEST_LAST_ROW = 4096
+
 
 class Records:
     """The open `metrics.jsonl` of a trial that is running."""
@@ -67,4 +69,10 @@ def read(folder: Path) -> Iterator[Row]:
 
 def is_finished(folder: Path) -> bool:
     """Whether the trial in this folder came to its end."""
-    return (folder / NAME).is_file() and any(row.get("finished") for row in read(folder))
+    path = folder / NAME
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LONGEST_LAST_ROW))
+        last = file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
+    return b'"finished":true' in last
