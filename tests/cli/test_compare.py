@@ -206,3 +206,16 @@ def test_without_a_command_the_usage_is_shown(capsys):
         main([])
     assert ended.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_the_bundled_pair_is_judged_on_exact_swaps(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["compare", "demo", *QUICK, "--losses", "mse,ssim + mae", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "Swap of held-out frames" in printed
+    assert "nobody's likeness" in printed
+    verdict = json.loads((out / "verdict.json").read_text())
+    assert {"reconstruction/psnr", "swap/psnr", "swap/lpips"} <= set(verdict["table"])
+    last = next(row for row in reversed(rows(trials(out)["mse", 0][0])) if "held_out" in row)
+    assert {len(values) for values in last["held_out"].values()} == {120}
+    assert "exact swap" in (out / "report.html").read_text()

@@ -1,5 +1,6 @@
 """What the command refuses: one sentence, exit status 2, nothing half-written."""
 
+import errno
 import shutil
 import struct
 import zlib
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lossarium.cli.main import main
+from lossarium.training import checkpoints
 from tests.cli.folders import QUICK, pair, picture_folder
 
 
@@ -128,3 +130,24 @@ def test_an_output_folder_that_is_a_file(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     assert "--out" in refused(capsys, *pair(tmp_path), *QUICK, "--out", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_disk_that_fills_up_on_the_way_loses_nothing(tmp_path, capsys, monkeypatch):
+    def full(_path, _content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command = [
+        "compare",
+        *map(str, pair(tmp_path)),
+        *QUICK,
+        "--losses",
+        "mse,mae",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_whole", full)
+        assert main(command) == 2
+        assert "the disk is full; free some room and run the same command again" in capsys.readouterr().err
+    assert main(command) == 0
+    assert (tmp_path / "out" / "report.html").exists()

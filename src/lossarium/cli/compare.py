@@ -68,7 +68,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print the verdict, write the report."""
     # Late: torch takes a second to import, and --help should not wait for it.
-    from lossarium.cli.progress import comparison_progress, reading_progress
+    from lossarium.cli.progress import comparison_progress, reading_progress, writing_report
     from lossarium.cli.verdict_table import print_verdict
     from lossarium.comparison.protocol import compare
     from lossarium.facesets.folder import load
@@ -94,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\nThe trials so far are in {out}; the same command goes on from there.", file=sys.stderr)
         raise
     report = out / "report.html"
-    write(result, report)
+    with writing_report():
+        write(result, report)
     print_verdict(result)
     print(f"\nReport: {report}")
     return 0

@@ -1,6 +1,7 @@
 """The command line: `lossarium COMMAND ...`."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -18,12 +19,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LossariumError as error:
         return _refuse(str(error))
     except OSError as error:
-        # What is left here is the system's: a disk that filled up, a folder that went away.
-        where = f" ({error.filename})" if error.filename else ""
-        return _refuse(f"{error.strerror or error}{where}")
+        return _refuse(_system_error(error))
     except KeyboardInterrupt:
         print("\nlossarium: stopped", file=sys.stderr)
         return 130
+
+
+def _system_error(error: OSError) -> str:
+    """Words for what only the system can know: a disk that filled up, a folder that went away."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}; free some room and run the same command again"
+    return f"the system refuses a file: {error.strerror or error}{where}"
 
 
 def _refuse(sentence: str) -> int:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.markup import escape
@@ -60,6 +60,11 @@ def comparison_progress(plan: Plan) -> Iterator[Callable[[TrialProgress], None]]
             )
 
         yield update
+
+
+def writing_report() -> AbstractContextManager[object]:
+    """Say that the last seconds go into the report; on a terminal until they have passed."""
+    return Console(stderr=True).status("writing the report")
 
 
 def _trial(now: TrialProgress) -> str:

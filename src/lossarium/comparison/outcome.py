@@ -11,6 +11,7 @@ from lossarium.comparison.previews import load_previews, preview_rows
 from lossarium.comparison.results import ComparisonResult, Score, Scores, Snapshot, TrialResult
 from lossarium.comparison.verdict import decide
 from lossarium.errors import LossariumError
+from lossarium.facesets.augmentation import Augmentation
 from lossarium.facesets.faceset import Faceset
 from lossarium.judging.held_out import RECONSTRUCTION, SWAP, Direction, score_key
 from lossarium.judging.judges import JUDGES, Judge
@@ -125,9 +126,18 @@ def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
         "Batch": f"{recipe.batch_size} of each identity",
         "Optimiser": f"Adam, learning rate {recipe.learning_rate:g}",
         "Precision": recipe.precision,
+        "Augmentation": _augmentation(recipe.augmentation),
     }
     for faceset in facesets:
         judged = int(faceset.held_out.sum())
         trained = len(faceset.frames) - judged
         settings[f"Frames of {faceset.identity}"] = f"{trained} trained on, {judged} held out"
     return settings
+
+
+def _augmentation(amount: Augmentation) -> str:
+    return (
+        f"warp {amount.warp:.1%} of the side, turn ±{amount.rotation:g}°, zoom ±{amount.zoom:.0%}, "
+        f"shift ±{amount.shift:.0%}, flip {amount.flip:.0%}, brightness ±{amount.brightness:.0%}, "
+        f"contrast ±{amount.contrast:.0%}, tint ±{amount.tint:.0%}"
+    )
