@@ -304,3 +304,29 @@ def test_training_copies_of_held_out_pictures_are_left_out(pictures: Path) -> No
         f"The folder {pictures} holds only 7 usable pictures without the 3 training pictures that equal "
         "held-out ones pixel by pixel; at least 8 are needed."
     )
+
+
+def _fill(folder: Path) -> None:
+    for seed in range(10):
+        save(folder / f"{seed}.png", noise(seed))
+
+
+def test_masks_beside_frames_are_no_frames(tmp_path: Path) -> None:
+    _fill(tmp_path / "frames")
+    _fill(tmp_path / "masks")
+    loaded = load(tmp_path, SIZE)
+    assert loaded.faceset.frame_names == tuple(f"frames/{seed}.png" for seed in range(10))
+    assert [note for note in loaded.notes if "masks beside frames" in note]
+
+
+def test_a_folder_called_masks_alone_is_read(tmp_path: Path) -> None:
+    _fill(tmp_path / "masks")
+    assert len(load(tmp_path, SIZE).faceset.frames) == 10
+
+
+def test_a_folder_of_facesets_is_refused(tmp_path: Path) -> None:
+    _fill(tmp_path / "ada" / "frames")
+    (tmp_path / "ada" / "faceset.toml").touch()
+    sentence = complaint(tmp_path)
+    assert f"holds the whole faceset {tmp_path / 'ada'}" in sentence
+    assert "give that folder itself" in sentence

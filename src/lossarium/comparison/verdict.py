@@ -128,7 +128,7 @@ def _sentence(
 def _dissent(winner: str, votes: Sequence[Vote]) -> str:
     """How many votes on the winner's pairs went to another loss."""
     cast = [vote.preferred for vote in votes if winner in (vote.first, vote.second) and vote.preferred]
-    return f", with {cast.count(winner)} of the {len(cast)} votes cast on it"
+    return f", with {cast.count(winner)} of the {len(cast)} votes on those pairs"
 
 
 def _joined(losses: Sequence[str]) -> str:

@@ -110,6 +110,7 @@ def _check_enough(folder: Path, faceset: Faceset, copies: int) -> None:
 
 def _notes(listing: Listing, readings: Readings, size: int, copies: int) -> Iterator[str]:
     """What is said about a faceset that is accepted."""
+    yield from listing.notes
     for remark, count in readings.remarks.items():
         if count:
             of_one, of_many = remark.value

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.listing import FrameFile, Listing, why_outside
+from lossarium.facesets.links import why_outside
+from lossarium.facesets.listing import FrameFile, Listing
 from lossarium.facesets.manifest import MANIFEST_NAME
 from lossarium.facesets.reading import Picture, Remark, UnreadablePicture, read_face_mask, read_picture
 from lossarium.facesets.wording import counted

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.manifest import MANIFEST_NAME
 from lossarium.facesets.wording import printable_name, reason_of
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 """Endings looked for in a plain folder, in any case."""
+
+_FRAMES, _MASKS = "frames", "masks"
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,17 @@ class Listing:
     """Names of the frames to judge by, where the folder says them."""
     states: Sequence[str] | None = None
     """The state digest of each frame, where states are known."""
+    notes: tuple[str, ...] = ()
+    """What its user ought to know about the folder."""
 
 
 def plain_listing(folder: Path) -> Listing:
     """Any folder of pictures, with its subfolders.
 
+    Where pictures lie in `frames`, a `masks` beside it holds no frames and is passed over, with a note.
+
     Raises:
-        LossariumError: it holds no pictures, or it or a subfolder cannot be read.
+        LossariumError: it holds no pictures, or whole facesets, or it or a subfolder cannot be read.
     """
     paths = sorted(_pictures_below(folder), key=lambda path: _natural_order(path.relative_to(folder)))
     if not paths:
@@ -50,9 +57,11 @@ def plain_listing(folder: Path) -> Listing:
             f"The folder {printable_name(folder)} holds no pictures; names that end in "
             f"{', '.join(PICTURE_ENDINGS[:-1])} or {PICTURE_ENDINGS[-1]} are looked for, in subfolders too."
         )
-    identity = printable_name(folder.resolve().name) or "pictures"
     return Listing(
-        folder, identity, [FrameFile(printable_name(path.relative_to(folder)), path) for path in paths]
+        folder,
+        identity=printable_name(folder.resolve().name) or "pictures",
+        frames=[FrameFile(printable_name(path.relative_to(folder)), path) for path in paths],
+        notes=("the folder masks beside frames is passed over",) if _has_masks(folder) else (),
     )
 
 
@@ -80,23 +89,6 @@ def names_in(folder: Path) -> frozenset[str]:
     return names
 
 
-def why_outside(path: Path, folder: Path) -> str | None:
-    """Why a link does not count as part of a folder, or None where the path is fine.
-
-    Args:
-        path: A file below the folder.
-        folder: The folder, resolved.
-    """
-    try:
-        inside = path.resolve(strict=True).is_relative_to(folder)
-    # Links that go in circles: RuntimeError before Python 3.13, OSError since.
-    except (OSError, RuntimeError) as error:
-        if os.path.islink(path):  # noqa: PTH114 - never raises, as pathlib's may
-            return "is a link that leads nowhere"
-        return f"cannot be opened: {reason_of(error)}"
-    return None if inside else "is a link that leads out of the folder"
-
-
 def _refuse_folder(shown: str, error: Exception) -> NoReturn:
     raise LossariumError(
         f"The folder {shown} cannot be read: {reason_of(error)}; allow it or move the pictures."
@@ -109,11 +101,21 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
         _refuse_folder(printable_name(os.fspath(error.filename)), error)
 
     for parent, subfolders, files in os.walk(folder, onerror=refuse, followlinks=False):
+        if MANIFEST_NAME in files:
+            raise LossariumError(
+                f"The folder {printable_name(folder)} holds the whole faceset {printable_name(parent)}; "
+                "give that folder itself."
+            )
+        masks = {_MASKS} if Path(parent) == folder and _has_masks(folder) else set()
         # Assigning to the slice tells os.walk where not to go.
-        subfolders[:] = [name for name in subfolders if not _passed_over(name)]
+        subfolders[:] = [name for name in subfolders if not _passed_over(name) and name not in masks]
         for name in files:
             if name.lower().endswith(PICTURE_ENDINGS) and not _passed_over(name):
                 yield Path(parent, name)
+
+
+def _has_masks(folder: Path) -> bool:
+    return (folder / _MASKS).is_dir() and (folder / _FRAMES).is_dir()
 
 
 def _passed_over(name: str) -> bool:

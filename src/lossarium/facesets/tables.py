@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.listing import why_outside
+from lossarium.facesets.links import why_outside
 from lossarium.facesets.wording import printable_name, reason_of
 
 MAX_TOML_BYTES = 4 * 2**20
