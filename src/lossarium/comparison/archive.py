@@ -19,8 +19,8 @@ from typing import Any
 import tomli_w
 
 from lossarium.errors import LossariumError
+from lossarium.files import write_whole
 from lossarium.training.configuration import Trial
-from lossarium.training.files import write_whole
 
 SETTINGS = "comparison.toml"
 TRIAL = "trial.toml"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lossarium.comparison.results import Pictures, PreviewRow
 from lossarium.facesets.faceset import Faceset
+from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, as_bytes, decode
-from lossarium.training.files import write_whole
 
 ROWS_PER_DIRECTION = 4
 _FOLDER = "previews"

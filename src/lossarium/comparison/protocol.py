@@ -19,12 +19,12 @@ from lossarium.comparison.previews import save_previews
 from lossarium.comparison.results import ComparisonResult
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset, data_digest
+from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, directions, score
 from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.files import write_whole
 from lossarium.training.loop import Progress, batches_of, train
 
 _FORMAT = "lossarium comparison 1"

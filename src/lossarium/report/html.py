@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import math
-import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ from markupsafe import Markup
 
 from lossarium.comparison.results import ComparisonResult, Score, TrialResult
 from lossarium.errors import LossariumError
+from lossarium.files import write_whole
 from lossarium.report import keel, views
 from lossarium.report.curves import curve_of
 from lossarium.report.formatting import format_seconds, format_value
@@ -81,17 +81,8 @@ def write(result: ComparisonResult, path: Path) -> None:
     """
     # A folder name may hold bytes that are no UTF-8; they must not cost the user the report.
     content = render(result).encode("utf-8", "replace")
-    # Not tempfile: its files are for their owner alone, and a report is made to be shown.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise LossariumError(
             f"The report cannot be written to {path} ({error.strerror}); choose a folder that can be written."

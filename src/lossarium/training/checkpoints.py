@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.training.files import write_whole
+from lossarium.files import write_whole
 
 _FOLDER = "checkpoints"
 

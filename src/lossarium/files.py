@@ -5,7 +5,12 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name, flush to disk, rename; a reader never sees half of it."""
+    """Write under a temporary name, flush to disk, rename; a reader never sees half of it.
+
+    Raises:
+        OSError: the folder cannot be written or has no room; what was at `path` is still there.
+    """
+    # Not tempfile: its files are for their owner alone.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
