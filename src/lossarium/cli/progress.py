@@ -14,6 +14,9 @@ from lossarium.comparison.protocol import TrialProgress
 
 _SECONDS_BETWEEN_LINES = 5.0
 
+# Columns for all but the spec: trial and seed, a short bar, step, loss, speed, time left.
+_WIDTH_OF_THE_REST = 80
+
 
 @contextmanager
 def reading_progress() -> Iterator[Callable[[int, int], None] | None]:
@@ -38,7 +41,7 @@ def comparison_progress(plan: Plan) -> Iterator[Callable[[TrialProgress], None]]
         yield _Lines(left)
         return
     text = "[bold]{task.fields[trial]}"
-    rest = "{task.fields[loss]}  [dim]{task.fields[speed]}  {task.fields[left]}"
+    rest = "{task.fields[loss]} [dim]{task.fields[speed]} {task.fields[left]}"
     with Progress(
         TextColumn(text),
         BarColumn(bar_width=None),
@@ -53,7 +56,7 @@ def comparison_progress(plan: Plan) -> Iterator[Callable[[TrialProgress], None]]
             bar.update(
                 task,
                 completed=now.progress.step,
-                trial=escape(_trial(now)),
+                trial=escape(_trial(now, longest_spec=max(8, console.width - _WIDTH_OF_THE_REST))),
                 loss=f"loss {now.progress.loss:.4f}",
                 speed=f"{now.progress.steps_per_second:.1f} steps/s",
                 left=f"{left.after(now)} left",
@@ -67,8 +70,11 @@ def writing_report() -> AbstractContextManager[object]:
     return Console(stderr=True).status("writing the report")
 
 
-def _trial(now: TrialProgress) -> str:
-    return f"trial {now.number}/{now.trials}  {now.trial.loss}  seed {now.trial.seed}"
+def _trial(now: TrialProgress, longest_spec: int = 1000) -> str:
+    spec = now.trial.loss
+    if len(spec) > longest_spec:
+        spec = f"{spec[: longest_spec - 1]}…"
+    return f"trial {now.number}/{now.trials} {spec} seed {now.trial.seed}"
 
 
 class _TimeLeft:
