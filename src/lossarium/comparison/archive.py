@@ -6,7 +6,6 @@ OUT/verdict.json       the verdict with every vote
 OUT/report.html        what people look at
 """
 
-import fcntl
 import hashlib
 import re
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from filelock import FileLock, Timeout
 
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
@@ -49,21 +49,22 @@ def claimed(out: Path, needed_bytes: int) -> Iterator[None]:
         LossariumError: the folder cannot be made or written, has no room, or another process works in it.
     """
     _check_room(out, needed_bytes)
+    lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LossariumError(
+            f"another process is working in {out}; wait for it or choose another --out"
+        ) from None
     except OSError as error:
         raise LossariumError(
             f"cannot write to the output folder {out}: {error.strerror}; choose another one with --out"
         ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LossariumError(
-                f"another process is working in {out}; wait for it or choose another --out"
-            ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _check_room(out: Path, needed_bytes: int) -> None:
