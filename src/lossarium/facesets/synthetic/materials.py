@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.facesets.synthetic.compiling import compiled
-from lossarium.facesets.synthetic.mesh import Floats
+from lossarium.facesets.synthetic.mesh import Floats, Matrix, Vector
 from lossarium.facesets.synthetic.noise import hash_lattice, line_noise
 
 
@@ -33,20 +33,23 @@ class Material(NamedTuple):
 class EyeLook(NamedTuple):
     """An identity's eyes in one state."""
 
-    centres: Floats
-    """(2, 3) left, right; world metres, head posed."""
-    rotation: Floats
-    """(3, 3) from the eye's axes to the world's."""
+    centres: tuple[Vector, Vector]
+    """Left, right; world metres, head posed."""
+    rotation: Matrix
+    """From the eye's axes to the world's."""
     radius: float
     """Metres."""
-    inner_iris: Floats
-    outer_iris: Floats
-    sclera: Floats
-    """Linear RGB (3,)."""
+    inner_iris: Vector
+    outer_iris: Vector
+    sclera: Vector
+    """Linear RGB."""
     pupil: float
     """Radius as a share of the iris'."""
     seed: int
 
+
+TEXTURE_CHANNELS = 8
+"""Linear RGB, shine, the bump vector's three coordinates, share of lips."""
 
 IRIS_RADIUS = 5.9
 """Millimetres."""
@@ -64,17 +67,17 @@ def step(low: float, high: float, value: float) -> float:
 
 
 @compiled
-def sample_texture(texture: npt.NDArray[np.float32], x: float, y: float, values: Floats) -> None:
-    """Bilinear interpolation at texel coordinates (centres at halves) into `values` (channels,)."""
-    rows, columns, channels = texture.shape
+def sample_texture(texture: npt.NDArray[np.float32], x: float, y: float, texel: Floats) -> None:
+    """Bilinear interpolation at texel coordinates (centres at halves) into `texel` (TEXTURE_CHANNELS,)."""
+    rows, columns, _ = texture.shape
     x = min(max(x - 0.5, 0.0), columns - 1.001)
     y = min(max(y - 0.5, 0.0), rows - 1.001)
     column, row = int(x), int(y)
     x -= column
     y -= row
     w00, w01, w10, w11 = (1.0 - x) * (1.0 - y), x * (1.0 - y), (1.0 - x) * y, x * y
-    for channel in range(channels):
-        values[channel] = (
+    for channel in range(TEXTURE_CHANNELS):  # a constant, so that it becomes a few wide instructions
+        texel[channel] = (
             w00 * texture[row, column, channel]
             + w01 * texture[row, column + 1, channel]
             + w10 * texture[row + 1, column, channel]
@@ -94,7 +97,7 @@ def skin_material(texel: Floats, hair: float, occlusion: float) -> Material:
 
 @compiled
 def body_material(
-    red: float, green: float, blue: float, x: float, y: float, z: float, clothes: Floats, occlusion: float
+    red: float, green: float, blue: float, x: float, y: float, z: float, clothes: Vector, occlusion: float
 ) -> Material:
     """Neck and shoulders: skin above the collar, woven cloth below."""
     slope = 1.0 if y < -0.02 else 0.0
@@ -160,9 +163,9 @@ def teeth_material(x: float, y: float, z: float, upper: bool, occlusion: float) 
 def eye_material(dx: float, dy: float, dz: float, look: EyeLook, occlusion: float) -> Material:
     """White, iris and pupil at the direction (dx, dy, dz) from the eyeball's centre; the gaze turns them."""
     rotation = look.rotation
-    x = rotation[0, 0] * dx + rotation[1, 0] * dy + rotation[2, 0] * dz
-    y = rotation[0, 1] * dx + rotation[1, 1] * dy + rotation[2, 1] * dz
-    z = rotation[0, 2] * dx + rotation[1, 2] * dy + rotation[2, 2] * dz
+    x = rotation[0][0] * dx + rotation[1][0] * dy + rotation[2][0] * dz
+    y = rotation[0][1] * dx + rotation[1][1] * dy + rotation[2][1] * dz
+    z = rotation[0][2] * dx + rotation[1][2] * dy + rotation[2][2] * dz
     radius = np.sqrt(x * x + z * z) * look.radius * 1000.0 if y <= 0.0 else 99.0
     angle = np.arctan2(z, x)
     veins = line_noise(angle * 14.0 + radius * 0.6, look.seed + 1)

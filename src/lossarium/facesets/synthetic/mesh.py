@@ -21,6 +21,11 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 SparseMatrix: TypeAlias = Any  # scipy.sparse.csr_matrix; scipy ships no types
 
+# For kernels: unlike small arrays, tuples live in registers and need no counting of references.
+Vector: TypeAlias = tuple[float, float, float]
+Matrix: TypeAlias = tuple[Vector, Vector, Vector]
+"""Three rows."""
+
 METRES_PER_UNIT = 0.1
 
 
@@ -57,6 +62,18 @@ class SubdividedMesh:
     """(4 F, 4, 2) texture coordinates of each quad's corners."""
     parent_faces: Indices
     """(4 F,) the coarse face of each quad."""
+
+
+def as_vector(values: Floats) -> Vector:
+    """The three numbers of an array (3,)."""
+    x, y, z = values.tolist()
+    return x, y, z
+
+
+def as_matrix(values: Floats) -> Matrix:
+    """The three rows of an array (3, 3)."""
+    first, second, third = values
+    return as_vector(first), as_vector(second), as_vector(third)
 
 
 def to_world(makehuman: Floats) -> Floats:

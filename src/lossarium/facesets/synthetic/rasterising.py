@@ -27,7 +27,7 @@ class Visibility:
     triangle: npt.NDArray[np.int32]
     """(rows, columns) number of the nearest triangle, or `NO_TRIANGLE`."""
     weights: npt.NDArray[np.float32]
-    """(rows, columns, 2) perspective-correct weights of its first two corners."""
+    """(rows, columns, 2) perspective-correct weights of its first two corners; anything where nothing is."""
     nearness: Floats
     """(rows, columns) third screen coordinate; 0 where nothing is."""
 
@@ -36,7 +36,7 @@ def empty_visibility(rows: int, columns: int) -> Visibility:
     """A picture that shows nothing yet."""
     return Visibility(
         np.full((rows, columns), NO_TRIANGLE, dtype=np.int32),
-        np.zeros((rows, columns, 2), dtype=np.float32),
+        np.empty((rows, columns, 2), dtype=np.float32),
         np.zeros((rows, columns)),
     )
 
@@ -173,7 +173,7 @@ def rasterise_strands(
     hairs are.
 
     Args:
-        screen: (V, 3) as in `rasterise`, of the shell.
+        screen: (V, 3) as in `rasterise`, of the shell; only vertices of chosen triangles are read.
         triangles: (F, 3).
         chosen: numbers of the triangles that bear hair.
         strands: (V, 2) places across and along the strands, metres.

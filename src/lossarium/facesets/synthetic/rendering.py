@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from lossarium.facesets.synthetic.background import render_background
 from lossarium.facesets.synthetic.baking import JAW_OPEN, TEXTURE_EXTENT, TEXTURE_ORIGIN, BakedIdentity
-from lossarium.facesets.synthetic.compiling import compiled
+from lossarium.facesets.synthetic.compiling import compiled, inlined
 from lossarium.facesets.synthetic.head import HeadModel
 from lossarium.facesets.synthetic.landmarks import LEFT_EYE, LEFT_MOUTH_CORNER, RIGHT_EYE, RIGHT_MOUTH_CORNER
 from lossarium.facesets.synthetic.materials import EyeLook
-from lossarium.facesets.synthetic.mesh import Floats
+from lossarium.facesets.synthetic.mesh import Floats, Vector, as_matrix, as_vector
 from lossarium.facesets.synthetic.painting import linear
 from lossarium.facesets.synthetic.rasterising import (
     Visibility,
@@ -53,7 +53,6 @@ _HAIR_SHELLS = (0.3, 0.65, 1.0)
 """Heights of the layers of loose hair, as shares of the highest."""
 _LOOSE_HAIR = 0.45
 """Height of the highest layer as a share of the hair's thickness."""
-_ORIGIN: Floats = np.zeros(3)
 
 _LASH_COLOUR = (22.0, 15.0, 12.0)
 
@@ -100,17 +99,46 @@ def _turn(vertices: Floats, share: Floats, rotation: Floats, pivot: Floats) -> F
     return turned
 
 
+@inlined
+def _screen_place(x: float, y: float, z: float, camera: Floats, alignment: Floats) -> Vector:
+    """Screen x, y and 1 / distance of a place in the world."""
+    inverse = 1.0 / (y - camera[1])
+    rightward, downward = (x - camera[0]) * inverse, (camera[2] - z) * inverse
+    return (
+        alignment[0, 0] * rightward + alignment[0, 1] * downward + alignment[0, 2],
+        alignment[1, 0] * rightward + alignment[1, 1] * downward + alignment[1, 2],
+        inverse,
+    )
+
+
 @compiled
 def _to_screen(vertices: Floats, camera: Floats, alignment: Floats) -> Floats:
     """Screen x, y and 1 / distance (V, 3), of world coordinates (V, 3)."""
     screen = np.empty(vertices.shape)
     for vertex in range(vertices.shape[0]):
-        inverse = 1.0 / (vertices[vertex, 1] - camera[1])
-        x = (vertices[vertex, 0] - camera[0]) * inverse
-        y = (camera[2] - vertices[vertex, 2]) * inverse
-        screen[vertex, 0] = alignment[0, 0] * x + alignment[0, 1] * y + alignment[0, 2]
-        screen[vertex, 1] = alignment[1, 0] * x + alignment[1, 1] * y + alignment[1, 2]
-        screen[vertex, 2] = inverse
+        x, y, z = vertices[vertex, 0], vertices[vertex, 1], vertices[vertex, 2]
+        screen[vertex, 0], screen[vertex, 1], screen[vertex, 2] = _screen_place(x, y, z, camera, alignment)
+    return screen
+
+
+@compiled
+def _hair_to_screen(
+    vertices: Floats, offsets: Floats, share: float, rotation: Floats, camera: Floats, alignment: Floats
+) -> Floats:
+    """As `_to_screen`, of vertices raised by a share of their hair's offsets (V, 3), which turn with the
+    head.
+
+    Bald vertices are left out: what is returned for them means nothing.
+    """
+    screen = np.empty(vertices.shape)
+    for vertex in range(vertices.shape[0]):
+        right, back, up = offsets[vertex, 0] * share, offsets[vertex, 1] * share, offsets[vertex, 2] * share
+        if right == 0.0 and back == 0.0 and up == 0.0:
+            continue
+        x = vertices[vertex, 0] + (rotation[0, 0] * right + rotation[0, 1] * back + rotation[0, 2] * up)
+        y = vertices[vertex, 1] + (rotation[1, 0] * right + rotation[1, 1] * back + rotation[1, 2] * up)
+        z = vertices[vertex, 2] + (rotation[2, 0] * right + rotation[2, 1] * back + rotation[2, 2] * up)
+        screen[vertex, 0], screen[vertex, 1], screen[vertex, 2] = _screen_place(x, y, z, camera, alignment)
     return screen
 
 
@@ -173,11 +201,9 @@ def _see(
     screen = _to_screen(vertices, CAMERA, alignment)
     rasterise(screen, head.opaque.vertices, opaque)
     hair = baked.identity.hair
-    outwards = _turn(
-        baked.hair_offsets * (hair.loose * _LOOSE_HAIR), np.ones(len(vertices)), head_rotation, _ORIGIN
-    )
     for height in _HAIR_SHELLS if hair.loose > 0 else ():
-        shell = _to_screen(vertices + outwards * height, CAMERA, alignment)
+        share = hair.loose * _LOOSE_HAIR * height
+        shell = _hair_to_screen(vertices, baked.hair_offsets, share, head_rotation, CAMERA, alignment)
         rasterise_strands(
             shell,
             head.opaque.vertices,
@@ -193,22 +219,22 @@ def _see(
     return opaque, lashes
 
 
-def _light(head: HeadModel, vertices: Floats, state: FrameState) -> Lighting:
+def _light(head: HeadModel, vertices: Floats, state: FrameState) -> tuple[Lighting, npt.NDArray[np.float32]]:
+    """The light and its shadow map."""
     light = state.light
-    key = np.asarray(light.key_direction)
-    view = light_view(key, SHADOW_MAP_SIZE, SHADOW_MAP_WIDTH)
-    return Lighting(
-        camera=CAMERA,
-        key_direction=key,
-        key_colour=np.asarray(light.key_colour),
-        fill_direction=np.asarray(light.fill_direction),
-        fill_colour=np.asarray(light.fill_colour),
-        sky_colour=np.asarray(light.sky_colour),
-        ground_colour=np.asarray(light.ground_colour),
-        shadow_map=depth_map(view.project(vertices), head.opaque.vertices, SHADOW_MAP_SIZE),
-        shadow_axes=view.axes,
-        shadow_offset=view.offset,
+    view = light_view(np.asarray(light.key_direction), SHADOW_MAP_SIZE, SHADOW_MAP_WIDTH)
+    lighting = Lighting(
+        camera=as_vector(CAMERA),
+        key_direction=light.key_direction,
+        key_colour=light.key_colour,
+        fill_direction=light.fill_direction,
+        fill_colour=light.fill_colour,
+        sky_colour=light.sky_colour,
+        ground_colour=light.ground_colour,
+        shadow_axes=as_matrix(view.axes),
+        shadow_offset=as_vector(view.offset),
     )
+    return lighting, depth_map(view.project(vertices), head.opaque.vertices, SHADOW_MAP_SIZE)
 
 
 def _surface(
@@ -231,21 +257,22 @@ def _surface(
         texels_per_unit=float(baked.texels_per_unit),
         texture_left=TEXTURE_ORIGIN[0],
         texture_top=TEXTURE_ORIGIN[1] + TEXTURE_EXTENT[1],
-        head_rotation=head_rotation,
-        clothes=linear(baked.identity.clothes),
+        head_rotation=as_matrix(head_rotation),
+        clothes=as_vector(linear(baked.identity.clothes)),
         lash_opacity=baked.identity.eyes.lashes,
     )
 
 
 def _eye_look(baked: BakedIdentity, state: FrameState, head_rotation: Floats) -> EyeLook:
     eyes = baked.identity.eyes
+    left, right = _turn(baked.shape.eye_centres, np.ones(2), head_rotation, _NECK_PIVOT)
     return EyeLook(
-        centres=_turn(baked.shape.eye_centres, np.ones(2), head_rotation, _NECK_PIVOT),
-        rotation=head_rotation @ rotation_matrix(state.gaze_yaw, -state.gaze_pitch, 0.0),
+        centres=(as_vector(left), as_vector(right)),
+        rotation=as_matrix(head_rotation @ rotation_matrix(state.gaze_yaw, -state.gaze_pitch, 0.0)),
         radius=baked.shape.eye_radius,
-        inner_iris=linear(eyes.inner_iris),
-        outer_iris=linear(eyes.outer_iris),
-        sclera=linear(eyes.sclera),
+        inner_iris=as_vector(linear(eyes.inner_iris)),
+        outer_iris=as_vector(linear(eyes.outer_iris)),
+        sclera=as_vector(linear(eyes.sclera)),
         pupil=state.pupil,
         seed=baked.identity.seed,
     )
@@ -265,15 +292,17 @@ def render_frame(head: HeadModel, baked: BakedIdentity, state: FrameState, size:
     opaque, lashes = _see(
         head, baked, vertices, head_rotation, alignment * SAMPLES_A_SIDE, size * SAMPLES_A_SIDE
     )
+    lighting, shadow_map = _light(head, vertices, state)
     colour = np.zeros((size, size, 3), dtype=np.float32)
     masks = np.zeros((size, size, 4), dtype=np.float32)
     shade(
         Samples(opaque.triangle, opaque.weights, lashes.triangle, lashes.weights),
         _surface(head, baked, vertices, state, head_rotation),
-        _light(head, vertices, state),
+        shadow_map,
+        lighting,
         _eye_look(baked, state, head_rotation),
         SAMPLES_A_SIDE,
-        linear(_LASH_COLOUR),
+        as_vector(linear(_LASH_COLOUR)),
         colour,
         masks,
     )

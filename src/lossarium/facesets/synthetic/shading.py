@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lossarium.facesets.synthetic.compiling import compiled, inlined
 from lossarium.facesets.synthetic.head import Region
 from lossarium.facesets.synthetic.materials import (
+    TEXTURE_CHANNELS,
     EyeLook,
     Material,
     body_material,
@@ -24,7 +25,7 @@ from lossarium.facesets.synthetic.materials import (
     teeth_material,
     tongue_material,
 )
-from lossarium.facesets.synthetic.mesh import Floats
+from lossarium.facesets.synthetic.mesh import Matrix, Vector
 from lossarium.facesets.synthetic.noise import line_noise
 
 Float32s = npt.NDArray[np.float32]
@@ -67,26 +68,26 @@ class Surface(NamedTuple):
     texels_per_unit: float
     texture_left: float
     texture_top: float
-    head_rotation: Floats
-    """(3, 3), turns the texture's bump vectors from the rest pose."""
-    clothes: Floats
-    """(3,) linear RGB."""
+    head_rotation: Matrix
+    """Turns the texture's bump vectors from the rest pose."""
+    clothes: Vector
+    """Linear RGB."""
     lash_opacity: float
 
 
 class Lighting(NamedTuple):
-    """Light on the head, directions towards the light, colours linear RGB; (3,) each."""
+    """Light on the head, directions towards the light, colours linear RGB."""
 
-    camera: Floats
-    key_direction: Floats
-    key_colour: Floats
-    fill_direction: Floats
-    fill_colour: Floats
-    sky_colour: Floats
-    ground_colour: Floats
-    shadow_map: Float32s
-    shadow_axes: Floats
-    shadow_offset: Floats
+    camera: Vector
+    key_direction: Vector
+    key_colour: Vector
+    fill_direction: Vector
+    fill_colour: Vector
+    sky_colour: Vector
+    ground_colour: Vector
+    shadow_axes: Matrix
+    """With the offset as in `rasterising.LightView`, to texels of the shadow map."""
+    shadow_offset: Vector
 
 
 class Radiance(NamedTuple):
@@ -98,24 +99,28 @@ class Radiance(NamedTuple):
 
 
 @inlined
-def _unshadowed(lighting: Lighting, x: float, y: float, z: float, slope: float) -> float:
+def _unshadowed(
+    lighting: Lighting, shadow_map: Float32s, x: float, y: float, z: float, slope: float
+) -> float:
     """Share of the key light, [0, 1], that reaches a place: nine taps of the shadow map."""
     if slope <= -0.6:
         return 0.0
-    axes, offset, shadow_map = lighting.shadow_axes, lighting.shadow_offset, lighting.shadow_map
+    axes, offset = lighting.shadow_axes, lighting.shadow_offset
     size = shadow_map.shape[0]
-    u = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z + offset[0]
-    v = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z + offset[1]
-    near = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z + offset[2]
+    u = axes[0][0] * x + axes[0][1] * y + axes[0][2] * z + offset[0]
+    v = axes[1][0] * x + axes[1][1] * y + axes[1][2] * z + offset[1]
+    near = axes[2][0] * x + axes[2][1] * y + axes[2][2] * z + offset[2]
     near += 0.0022 + 0.0035 * (1.0 - min(1.0, max(0.0, slope)))
     if not (1.0 <= u < size - 1.0 and 1.0 <= v < size - 1.0):
         return 1.0
+    left, middle, right = int(u - 0.9), int(u), int(u + 0.9)
     lit = 0
-    for down in range(-1, 2):
-        row = int(v + down * 0.9)
-        for right in range(-1, 2):
-            if near > shadow_map[row, int(u + right * 0.9)]:
-                lit += 1
+    for row in (int(v - 0.9), int(v), int(v + 0.9)):
+        lit += (
+            (near > shadow_map[row, left])
+            + (near > shadow_map[row, middle])
+            + (near > shadow_map[row, right])
+        )
     return lit / 9.0
 
 
@@ -152,7 +157,7 @@ def _radiance(
     upward = 0.5 + 0.5 * nz
     # Red light bleeds into shadows and creases.
     red_occlusion = np.sqrt(occlusion * np.sqrt(occlusion))
-    red_lit = np.sqrt(lit * np.sqrt(lit))
+    red_lit = np.sqrt(lit * np.sqrt(lit)) if 0.0 < lit < 1.0 else lit
     open_sky = 0.5 + 0.5 * occlusion
     key_red = max(0.0, (slope + material.wrap_red) / (1.0 + material.wrap_red)) * red_lit * open_sky
     key_green = max(0.0, (slope + material.wrap_green) / (1.0 + material.wrap_green)) * lit * open_sky
@@ -197,28 +202,18 @@ def _radiance(
     )
 
 
-@inlined
-def _lash_cover(surface: Surface, triangle: int, w0: float, w1: float) -> float:
-    """Opacity of the lashes at a sample; none where there is no triangle of them."""
-    if triangle < 0:
-        return 0.0
+@compiled
+def _lash_cover(
+    still: Float32s, triangle: Int32s, upper: bool, w0: float, w1: float, opacity: float
+) -> float:
+    """Opacity of the lashes at a place of their triangle, given the opacity of the upper ones."""
     w2 = 1.0 - w0 - w1
-    a, b, c = (
-        surface.lash_triangles[triangle, 0],
-        surface.lash_triangles[triangle, 1],
-        surface.lash_triangles[triangle, 2],
-    )
-    still = surface.still
+    a, b, c = triangle[0], triangle[1], triangle[2]
     depth = w0 * still[a, 7] + w1 * still[b, 7] + w2 * still[c, 7]
     across = w0 * still[a, 0] + w1 * still[b, 0] + w2 * still[c, 0]
     hairs = line_noise(abs(across) * 2600.0 + depth, 77)
     cover = max(0.0, 1.0 - depth) * (0.25 + max(0.0, hairs - 0.15 * depth))
-    strength = (
-        surface.lash_opacity
-        if surface.lash_regions[triangle] == _UPPER_LASHES
-        else 0.28 * surface.lash_opacity
-    )
-    return float(min(0.95, cover * strength))
+    return float(min(0.95, cover * (opacity if upper else 0.28 * opacity)))
 
 
 @compiled
@@ -230,7 +225,7 @@ def _untextured_material(
     x: float,
     y: float,
     z: float,
-    clothes: Floats,
+    clothes: Vector,
     occlusion: float,
 ) -> Material:
     """The material of regions without a texture, from a vertex colour and a place on the template."""
@@ -255,10 +250,11 @@ def _is_face(x: float, y: float, z: float, hair: float) -> bool:
 def shade(
     samples: Samples,
     surface: Surface,
+    shadow_map: Float32s,
     lighting: Lighting,
     look: EyeLook,
     samples_a_side: int,
-    lash_colour: Floats,
+    lash_colour: Vector,
     colour: Float32s,
     masks: Float32s,
 ) -> None:
@@ -267,28 +263,36 @@ def shade(
     Args:
         samples: what is seen.
         surface: the head.
+        shadow_map: (SHADOW_MAP_SIZE, SHADOW_MAP_SIZE) as `rasterising.depth_map` gives it.
         lighting: the light.
         look: the eyes.
         samples_a_side: a pixel has this many samples in a row.
-        lash_colour: (3,) linear RGB.
+        lash_colour: linear RGB.
         colour: (size, size, 3) linear RGB times cover; filled here.
         masks: (size, size, 4) shares of face, eyes, mouth, foreground; filled here.
     """
-    rows, columns = samples.triangle.shape
+    # Arrays are taken out of their tuples here, once: inside the loop that counts references.
+    shown, weights, lash_shown, lash_weights = samples
+    moving, still, triangles, regions = surface.moving, surface.still, surface.triangles, surface.regions
+    corners, texture = surface.texture_coordinates, surface.texture
+    lash_triangles, lash_regions = surface.lash_triangles, surface.lash_regions
+    rotation, key, camera = surface.head_rotation, lighting.key_direction, lighting.camera
+    texels_per_unit, texture_left, texture_top = (
+        surface.texels_per_unit,
+        surface.texture_left,
+        surface.texture_top,
+    )
+    clothes, lash_opacity = surface.clothes, surface.lash_opacity
+    texel = np.zeros(TEXTURE_CHANNELS)
+    rows, columns = shown.shape
     share = 1.0 / (samples_a_side * samples_a_side)
-    texel = np.zeros(8)
-    moving, still, rotation = surface.moving, surface.still, surface.head_rotation
     for row in range(rows):
         for column in range(columns):
-            triangle = samples.triangle[row, column]
+            triangle = shown[row, column]
             if triangle < 0:
                 continue
-            a, b, c = (
-                surface.triangles[triangle, 0],
-                surface.triangles[triangle, 1],
-                surface.triangles[triangle, 2],
-            )
-            w0, w1 = float(samples.weights[row, column, 0]), float(samples.weights[row, column, 1])
+            a, b, c = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+            w0, w1 = float(weights[row, column, 0]), float(weights[row, column, 1])
             w2 = 1.0 - w0 - w1
             px = w0 * moving[a, 0] + w1 * moving[b, 0] + w2 * moving[c, 0]
             py = w0 * moving[a, 1] + w1 * moving[b, 1] + w2 * moving[c, 1]
@@ -300,44 +304,37 @@ def shade(
             tx = w0 * still[a, 0] + w1 * still[b, 0] + w2 * still[c, 0]
             ty = w0 * still[a, 1] + w1 * still[b, 1] + w2 * still[c, 1]
             tz = w0 * still[a, 2] + w1 * still[b, 2] + w2 * still[c, 2]
-            length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-            nx, ny, nz = nx / length, ny / length, nz / length
-            vx, vy, vz = lighting.camera[0] - px, lighting.camera[1] - py, lighting.camera[2] - pz
-            length = np.sqrt(vx * vx + vy * vy + vz * vz)
-            vx, vy, vz = vx / length, vy / length, vz / length
+            shorten = 1.0 / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+            nx, ny, nz = nx * shorten, ny * shorten, nz * shorten
+            vx, vy, vz = camera[0] - px, camera[1] - py, camera[2] - pz
+            shorten = 1.0 / np.sqrt(vx * vx + vy * vy + vz * vz)
+            vx, vy, vz = vx * shorten, vy * shorten, vz * shorten
             smooth_x, smooth_y, smooth_z = nx, ny, nz
 
-            region = surface.regions[triangle]
+            region = regions[triangle]
             face, eye, mouth = True, False, False
             if region == _HEAD:
                 hair = (w0 * still[a, 3] + w1 * still[b, 3] + w2 * still[c, 3]) * 120.0
-                corners = surface.texture_coordinates
                 u = w0 * corners[triangle, 0, 0] + w1 * corners[triangle, 1, 0] + w2 * corners[triangle, 2, 0]
                 v = w0 * corners[triangle, 0, 1] + w1 * corners[triangle, 1, 1] + w2 * corners[triangle, 2, 1]
                 sample_texture(
-                    surface.texture,
-                    (u - surface.texture_left) * surface.texels_per_unit,
-                    (surface.texture_top - v) * surface.texels_per_unit,
-                    texel,
+                    texture, (u - texture_left) * texels_per_unit, (texture_top - v) * texels_per_unit, texel
                 )
-                nx += rotation[0, 0] * texel[4] + rotation[0, 1] * texel[5] + rotation[0, 2] * texel[6]
-                ny += rotation[1, 0] * texel[4] + rotation[1, 1] * texel[5] + rotation[1, 2] * texel[6]
-                nz += rotation[2, 0] * texel[4] + rotation[2, 1] * texel[5] + rotation[2, 2] * texel[6]
-                length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-                nx, ny, nz = nx / length, ny / length, nz / length
+                nx += rotation[0][0] * texel[4] + rotation[0][1] * texel[5] + rotation[0][2] * texel[6]
+                ny += rotation[1][0] * texel[4] + rotation[1][1] * texel[5] + rotation[1][2] * texel[6]
+                nz += rotation[2][0] * texel[4] + rotation[2][1] * texel[5] + rotation[2][2] * texel[6]
+                shorten = 1.0 / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+                nx, ny, nz = nx * shorten, ny * shorten, nz * shorten
                 material = skin_material(texel, hair, occlusion)
                 mouth = texel[7] > 0.5
                 face = _is_face(tx, ty, tz, hair)
             elif region in (_LEFT_EYE, _RIGHT_EYE):
                 eye = True
                 side = 0 if region == _LEFT_EYE else 1
-                nx, ny, nz = (
-                    px - look.centres[side, 0],
-                    py - look.centres[side, 1],
-                    pz - look.centres[side, 2],
-                )
-                length = np.sqrt(nx * nx + ny * ny + nz * nz)
-                nx, ny, nz = nx / length, ny / length, nz / length
+                centre = look.centres[side]
+                nx, ny, nz = px - centre[0], py - centre[1], pz - centre[2]
+                shorten = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz)
+                nx, ny, nz = nx * shorten, ny * shorten, nz * shorten
                 material = eye_material(nx, ny, nz, look, occlusion)
             else:
                 face = region != _BODY
@@ -345,20 +342,31 @@ def shade(
                 red = w0 * still[a, 4] + w1 * still[b, 4] + w2 * still[c, 4]
                 green = w0 * still[a, 5] + w1 * still[b, 5] + w2 * still[c, 5]
                 blue = w0 * still[a, 6] + w1 * still[b, 6] + w2 * still[c, 6]
-                material = _untextured_material(
-                    region, red, green, blue, tx, ty, tz, surface.clothes, occlusion
-                )
+                material = _untextured_material(region, red, green, blue, tx, ty, tz, clothes, occlusion)
 
-            key = lighting.key_direction
             slope = smooth_x * key[0] + smooth_y * key[1] + smooth_z * key[2]
             # Looking up the shadow a little above the surface keeps it from shadowing itself.
             lit = _unshadowed(
-                lighting, px + smooth_x * 0.0022, py + smooth_y * 0.0022, pz + smooth_z * 0.0022, slope
+                lighting,
+                shadow_map,
+                px + smooth_x * 0.0022,
+                py + smooth_y * 0.0022,
+                pz + smooth_z * 0.0022,
+                slope,
             )
             light = _radiance(material, lighting, nx, ny, nz, vx, vy, vz, lit, eye)
 
-            lash, lash_weights = samples.lash_triangle[row, column], samples.lash_weights
-            cover = _lash_cover(surface, lash, lash_weights[row, column, 0], lash_weights[row, column, 1])
+            cover = 0.0
+            lash = lash_shown[row, column]
+            if lash >= 0:
+                cover = _lash_cover(
+                    still,
+                    lash_triangles[lash],
+                    lash_regions[lash] == _UPPER_LASHES,
+                    lash_weights[row, column, 0],
+                    lash_weights[row, column, 1],
+                    lash_opacity,
+                )
             y, x = row // samples_a_side, column // samples_a_side
             colour[y, x, 0] += share * (light.red * (1.0 - cover) + lash_colour[0] * cover)
             colour[y, x, 1] += share * (light.green * (1.0 - cover) + lash_colour[1] * cover)

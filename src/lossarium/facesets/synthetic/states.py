@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lossarium.facesets.synthetic.mesh import Floats
-
-Vector = tuple[float, float, float]
+from lossarium.facesets.synthetic.mesh import Floats, Vector
 
 CROP_ZOOM = 1.12
 """Size of the face in the frame; 1.2 cuts the chin of an open mouth."""
