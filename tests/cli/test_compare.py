@@ -45,7 +45,7 @@ def test_leaves_a_report_a_verdict_and_a_folder_a_trial(finished):
     out, _ = finished
     page = (out / "report.html").read_text()
     verdict = json.loads((out / "verdict.json").read_text())
-    assert verdict["sentence"] in page or verdict["sentence"].split(":")[0] in page
+    assert verdict["sentence"] in page
     assert set(verdict["wins"]) == set(LOSSES)
     assert set(trials(out)) == {(loss, seed) for loss in LOSSES for seed in (0, 1)}
     for folder, _ in trials(out).values():
@@ -124,7 +124,6 @@ def test_an_unfinished_comparison_does_not_go_on_in_another_environment(finished
     _, command = finished
     out = tmp_path / "out"
     begun = [*command[:-1], str(out)]
-    archive.claimed(out, 0)
     out.mkdir()
     settings = (finished[0] / archive.SETTINGS).read_text()
     version = tomllib.loads(settings)["environment"]["torch"]

@@ -79,14 +79,17 @@ def _final(key: str, loss: str, trials: tuple[TrialResult, ...]) -> Scores:
 
 def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> dict[str, npt.NDArray[np.intp]]:
     """Task -> which scored pictures share a state, numbered from 0."""
-    everything, swappable = [], []
+    everything: list[str] = []
+    swappable: list[str] = []
     for direction in pair:
         source = facesets[direction.source]
         states = source.states
-        for place, frame in enumerate(np.flatnonzero(source.held_out)):
-            everything.append(f"{direction.source} {frame}" if states is None else states[frame])
-            if place in direction.known:
-                swappable.append(everything[-1])
+        labels = [
+            f"{direction.source} {frame}" if states is None else states[frame]
+            for frame in np.flatnonzero(source.held_out)
+        ]
+        everything += labels
+        swappable += [labels[place] for place in direction.known.tolist()]
     units = {RECONSTRUCTION: np.unique(everything, return_inverse=True)[1]}
     return {**units, SWAP: np.unique(swappable, return_inverse=True)[1]} if swappable else units
 

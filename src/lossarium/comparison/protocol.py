@@ -68,12 +68,17 @@ def compare(
     _rehearse(plan, facesets)
     pair = directions(*facesets)
     trials = plan.trials()
+    data = _data_table(facesets)
     with archive.claimed(out, _needed_bytes(plan.recipe, _remaining(out, trials))):
-        archive.agree(out / archive.SETTINGS, _settings_table(plan, facesets))
+        archive.agree(out / archive.SETTINGS, _settings_table(plan, data))
         _check_environment(out, trials)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
-            _run(trial, facesets, pair, archive.trial_folder(out, trial), report)
+            folder = archive.trial_folder(out, trial)
+            folder.mkdir(parents=True, exist_ok=True)
+            archive.agree(folder / archive.TRIAL, _trial_table(trial, data))
+            if not records.is_finished(folder):
+                _run(trial, facesets, pair, folder, report)
         result = outcome(plan, facesets, pair, out, notes)
         write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
     return result
@@ -87,7 +92,6 @@ def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset]) -> None:
         losses.get(spec)(input, target)
     for judge in JUDGES:
         judge.measure(input, target, None)
-    initial_model(plan.recipe.model, size=plan.recipe.size, identities=len(facesets), seed=0)
 
 
 def _report(
@@ -103,11 +107,7 @@ def _run(
     folder: Path,
     watch: Callable[[Progress], None],
 ) -> None:
-    """Train one trial, if it is not finished."""
-    folder.mkdir(parents=True, exist_ok=True)
-    archive.agree(folder / archive.TRIAL, _trial_table(trial, facesets))
-    if records.is_finished(folder):
-        return
+    """Train one trial, judged and photographed at every snapshot."""
 
     def judge(model: nn.Module, step: int) -> dict[str, list[float]]:
         save_previews(model, pair, folder, step)
@@ -116,25 +116,25 @@ def _run(
     train(trial, facesets, folder, judge, watch)
 
 
-def _settings_table(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, Any]:
+def _settings_table(plan: Plan, data: dict[str, str]) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "losses": list(plan.losses),
         "seeds": plan.seeds,
         "recipe": asdict(plan.recipe),
-        "data": _data_table(facesets),
+        "data": data,
         "environment": environment(),
     }
 
 
-def _trial_table(trial: Trial, facesets: tuple[Faceset, Faceset]) -> dict[str, Any]:
+def _trial_table(trial: Trial, data: dict[str, str]) -> dict[str, Any]:
     recipe = trial.recipe
-    model = initial_model(recipe.model, size=recipe.size, identities=len(facesets), seed=trial.seed)
+    model = initial_model(recipe.model, size=recipe.size, identities=2, seed=trial.seed)
     return {
         **trial.as_table(),
         "initial_weights": weights_digest(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "data": _data_table(facesets),
+        "data": data,
         "environment": environment(),
     }
 

