@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lossarium.facesets.synthetic.compiling import compiled
+from lossarium.facesets.synthetic.compiling import compiled, inlined
 from lossarium.facesets.synthetic.mesh import Floats
 from lossarium.facesets.synthetic.noise import noise_at
 
@@ -41,6 +41,25 @@ def empty_visibility(rows: int, columns: int) -> Visibility:
     )
 
 
+@inlined
+def _corners(screen: Floats, a: int, b: int, c: int) -> tuple[float, float, float, float, float, float]:
+    """x, y of a triangle's corners."""
+    return screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
+
+
+@inlined
+def _covered(first: float, second: float, third: float, length: int) -> tuple[int, int]:
+    """The first and the last sample of a row or column whose centre may lie between three places."""
+    begin = max(0, int(np.ceil(min(first, second, third) - 0.5)))
+    return begin, min(length - 1, int(np.floor(max(first, second, third) - 0.5)))
+
+
+@inlined
+def _outside(w0: float, w1: float, w2: float) -> bool:
+    """Whether weights of the corners belong to a place outside the triangle."""
+    return w0 < -_EDGE_TOLERANCE or w1 < -_EDGE_TOLERANCE or w2 < -_EDGE_TOLERANCE
+
+
 @compiled
 def _rasterise(
     screen: Floats,
@@ -53,21 +72,12 @@ def _rasterise(
     rows, columns = shown.shape
     for number in range(triangles.shape[0]):
         a, b, c = triangles[number, 0], triangles[number, 1], triangles[number, 2]
-        x0, y0, x1, y1, x2, y2 = (
-            screen[a, 0],
-            screen[a, 1],
-            screen[b, 0],
-            screen[b, 1],
-            screen[c, 0],
-            screen[c, 1],
-        )
+        x0, y0, x1, y1, x2, y2 = _corners(screen, a, b, c)
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if area == 0.0 or (area > 0.0 and not keep_back_faces):
             continue
-        left = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
-        right = min(columns - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
-        top = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
-        bottom = min(rows - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
+        left, right = _covered(x0, x1, x2, columns)
+        top, bottom = _covered(y0, y1, y2, rows)
         if left > right or top > bottom:
             continue
         inverse = 1.0 / area
@@ -79,7 +89,7 @@ def _rasterise(
                 w1 = (dx * (y2 - y0) - (x2 - x0) * dy) * inverse
                 w2 = ((x1 - x0) * dy - dx * (y1 - y0)) * inverse
                 w0 = 1.0 - w1 - w2
-                if w0 < -_EDGE_TOLERANCE or w1 < -_EDGE_TOLERANCE or w2 < -_EDGE_TOLERANCE:
+                if _outside(w0, w1, w2):
                     continue
                 near = w0 * near0 + w1 * near1 + w2 * near2
                 if near > nearness[row, column]:
@@ -120,21 +130,12 @@ def _rasterise_strands(
     rows, columns = shown.shape
     for number in chosen:
         a, b, c = triangles[number, 0], triangles[number, 1], triangles[number, 2]
-        x0, y0, x1, y1, x2, y2 = (
-            screen[a, 0],
-            screen[a, 1],
-            screen[b, 0],
-            screen[b, 1],
-            screen[c, 0],
-            screen[c, 1],
-        )
+        x0, y0, x1, y1, x2, y2 = _corners(screen, a, b, c)
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if area >= 0.0:
             continue
-        left = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
-        right = min(columns - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
-        top = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
-        bottom = min(rows - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
+        left, right = _covered(x0, x1, x2, columns)
+        top, bottom = _covered(y0, y1, y2, rows)
         inverse = 1.0 / area
         for row in range(top, bottom + 1):
             dy = row + 0.5 - y0
@@ -143,7 +144,7 @@ def _rasterise_strands(
                 w1 = (dx * (y2 - y0) - (x2 - x0) * dy) * inverse
                 w2 = ((x1 - x0) * dy - dx * (y1 - y0)) * inverse
                 w0 = 1.0 - w1 - w2
-                if w0 < -_EDGE_TOLERANCE or w1 < -_EDGE_TOLERANCE or w2 < -_EDGE_TOLERANCE:
+                if _outside(w0, w1, w2):
                     continue
                 near = w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2]
                 if near <= nearness[row, column]:
@@ -203,21 +204,12 @@ def depth_map(screen: Floats, triangles: npt.NDArray[np.int32], size: int) -> np
     depth = np.full((size, size), -1e9, dtype=np.float32)
     for number in range(triangles.shape[0]):
         a, b, c = triangles[number, 0], triangles[number, 1], triangles[number, 2]
-        x0, y0, x1, y1, x2, y2 = (
-            screen[a, 0],
-            screen[a, 1],
-            screen[b, 0],
-            screen[b, 1],
-            screen[c, 0],
-            screen[c, 1],
-        )
+        x0, y0, x1, y1, x2, y2 = _corners(screen, a, b, c)
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if area <= 0.0:
             continue
-        left = max(0, int(np.ceil(min(x0, x1, x2) - 0.5)))
-        right = min(size - 1, int(np.floor(max(x0, x1, x2) - 0.5)))
-        top = max(0, int(np.ceil(min(y0, y1, y2) - 0.5)))
-        bottom = min(size - 1, int(np.floor(max(y0, y1, y2) - 0.5)))
+        left, right = _covered(x0, x1, x2, size)
+        top, bottom = _covered(y0, y1, y2, size)
         if left > right or top > bottom:
             continue
         inverse = 1.0 / area
@@ -229,7 +221,7 @@ def depth_map(screen: Floats, triangles: npt.NDArray[np.int32], size: int) -> np
                 w1 = (dx * (y2 - y0) - (x2 - x0) * dy) * inverse
                 w2 = ((x1 - x0) * dy - dx * (y1 - y0)) * inverse
                 w0 = 1.0 - w1 - w2
-                if w0 < -_EDGE_TOLERANCE or w1 < -_EDGE_TOLERANCE or w2 < -_EDGE_TOLERANCE:
+                if _outside(w0, w1, w2):
                     continue
                 near = np.float32(w0 * near0 + w1 * near1 + w2 * near2)
                 depth[row, column] = max(depth[row, column], near)
