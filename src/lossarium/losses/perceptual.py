@@ -10,6 +10,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.losses.declaration import LossInfo
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, reduce
 
 # AlexNet's convolutions: name in the weights, stride, padding, whether a max-pooling precedes it.
@@ -101,3 +102,20 @@ def _unit_length(features: Tensor) -> Tensor:
     # The published code adds 1e-10 outside the root, whose gradient is infinite where no feature fires.
     # 1e-20 inside it gives the same values and a finite gradient.
     return features * (features.square().sum(dim=1, keepdim=True) + 1e-20).rsqrt()
+
+
+LOSSES = (
+    LossInfo(
+        name="lpips",
+        function=lpips,
+        family="perceptual",
+        formula="sum_l mean(w_l (f_l(x) - f_l(y))^2)",
+        source="Zhang et al. 2018, eq. 1",
+        pixel_map=False,
+        good_at="",
+        bad_at="",
+        gradient="",
+        artefacts="",
+        when="",
+    ),
+)

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.losses.declaration import LossInfo
 from lossarium.losses.reduction import Reduction, as_pictures, reduce, weighted_mean
 
 
@@ -74,3 +75,46 @@ def smooth_l1(
     distance = (input - target).abs()
     inner = distance.clamp(max=beta)
     return reduce(weighted_mean(inner * (distance - 0.5 * inner) / beta, weight), reduction)
+
+
+LOSSES = (
+    LossInfo(
+        name="mse",
+        function=mse,
+        family="pixel",
+        formula="mean((x - y)^2)",
+        source="least squares",
+        pixel_map=True,
+        good_at="",
+        bad_at="",
+        gradient="",
+        artefacts="",
+        when="",
+    ),
+    LossInfo(
+        name="mae",
+        function=mae,
+        family="pixel",
+        formula="mean(|x - y|)",
+        source="least absolute deviations",
+        pixel_map=True,
+        good_at="",
+        bad_at="",
+        gradient="",
+        artefacts="",
+        when="",
+    ),
+    LossInfo(
+        name="smooth_l1",
+        function=smooth_l1,
+        family="pixel",
+        formula="mean(d^2 / 2b if d < b else d - b / 2), d = |x - y|",
+        source="Girshick 2015, eq. 3",
+        pixel_map=True,
+        good_at="",
+        bad_at="",
+        gradient="",
+        artefacts="",
+        when="",
+    ),
+)

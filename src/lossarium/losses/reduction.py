@@ -11,18 +11,25 @@ Reduction = Literal["mean", "none"]
 
 # Below this a sum of weights counts as 0. It is the smallest float32 whose reciprocal is finite.
 _SMALLEST_WEIGHT = 3e-39
+_LUMA = (0.299, 0.587, 0.114)
 
 
 def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Check the shapes and widen half precision, in which squares and means lose too much, to float32.
 
     Raises:
-        LossariumError: the shapes are not (N, C, H, W) twice and (N, 1, H, W), or the weight is negative.
+        LossariumError: the pictures are not floats, the shapes are not (N, C, H, W) twice and (N, 1, H, W),
+            or (on the CPU, where looking costs little) the weight is negative or not a number somewhere.
     """
     if input.ndim != 4 or input.shape != target.shape:
         raise LossariumError(
             f"input and target must both have the shape (N, C, H, W), not {tuple(input.shape)} "
             f"and {tuple(target.shape)}"
+        )
+    if not (input.is_floating_point() and target.is_floating_point()):
+        raise LossariumError(
+            f"input and target must be floats, with [0, 1] from black to white, not {input.dtype} "
+            f"and {target.dtype}; divide bytes by 255"
         )
     if weight is not None:
         n, _, height, width = input.shape
@@ -31,9 +38,29 @@ def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[T
                 f"weight must have the shape {(n, 1, height, width)} beside these pictures, "
                 f"not {tuple(weight.shape)}"
             )
+        if weight.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(weight.amin() >= 0):
+            raise LossariumError("weight must not be negative, it is what each pixel counts")
     widest = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
     widened = None if weight is None else weight.to(widest)
     return input.to(widest), target.to(widest), widened
+
+
+def in_color(pictures: Tensor, color: str) -> Tensor:
+    """The channels that a measure looks at: all of them, or their luminance, (N, 1, H, W).
+
+    Luminance is that of BT.601, 0.299 R + 0.587 G + 0.114 B; of pictures that have not three channels, the
+    mean of their channels.
+
+    Raises:
+        LossariumError: `color` is neither "rgb" nor "gray".
+    """
+    if color == "rgb":
+        return pictures
+    if color != "gray":
+        raise LossariumError(f'color must be "rgb" or "gray", not {color!r}')
+    if pictures.shape[1] != 3:
+        return pictures.mean(dim=1, keepdim=True)
+    return torch.einsum("nchw,c->nhw", pictures, pictures.new_tensor(_LUMA))[:, None]
 
 
 def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:

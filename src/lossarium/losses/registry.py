@@ -1,64 +1,14 @@
-"""The losses by name. To add one: write a plain function in its family's file and one line in `_LOSSES`."""
+"""The losses by name. To add one: write a plain function and its declaration in its family's file."""
 
 import difflib
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses import perceptual, pixel, structure
+from lossarium.losses.declaration import LossInfo, Option
 
-LossFunction = Callable[..., Tensor]
-Option = bool | int | float | str
-
-
-@dataclass(frozen=True)
-class LossInfo:
-    """What a loss declares about itself."""
-
-    name: str
-    function: LossFunction
-    family: str
-    """pixel, structure or perceptual."""
-    pixel_map: bool
-    """Whether its map lives in pixel space, so that a region weight is exact."""
-    formula: str
-    source: str
-    objective: bool = True
-    """Whether it can be minimised."""
-    options: dict[str, Option] = field(init=False)
-    """Option -> default, read from the function's signature."""
-
-    def __post_init__(self) -> None:
-        parameters = inspect.signature(self.function).parameters.values()
-        shared = {"weight", "reduction"}
-        options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in shared}
-        object.__setattr__(self, "options", options)
-
-
-_LOSSES = (
-    LossInfo("mse", pixel.mse, "pixel", True, "mean((x - y)^2)", "least squares"),
-    LossInfo("mae", pixel.mae, "pixel", True, "mean(|x - y|)", "least absolute deviations"),
-    LossInfo(
-        "smooth_l1",
-        pixel.smooth_l1,
-        "pixel",
-        True,
-        "d^2 / 2b if d < b else d - b / 2",
-        "Girshick 2015, eq. 3",
-    ),
-    LossInfo("ssim", structure.ssim, "structure", True, "1 - mean(SSIM(x, y))", "Wang et al. 2004, eq. 13"),
-    LossInfo(
-        "lpips",
-        perceptual.lpips,
-        "perceptual",
-        False,
-        "sum_l mean(w_l (f_l(x) - f_l(y))^2)",
-        "Zhang et al. 2018, eq. 1",
-    ),
-)
+_LOSSES: tuple[LossInfo, ...] = (*pixel.LOSSES, *structure.LOSSES, *perceptual.LOSSES)
 
 
 def names() -> tuple[str, ...]:
@@ -79,6 +29,37 @@ def info(name: str) -> LossInfo:
         if loss.name == name:
             return loss
     raise LossariumError(f'there is no loss "{name}"; {nearest(name, names())}')
+
+
+def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
+    """A loss before its mean: one value a pixel, (N, 1, H, W).
+
+    Measures that look through windows give one value a window that lies wholly inside the picture, at its
+    centre: SSIM's map, say, is 5 pixels narrower on each side.
+
+    Args:
+        name: The loss; one whose `info(name).map` is not None.
+        input: (N, C, H, W), the prediction.
+        target: (N, C, H, W), the truth.
+        options: The loss's own.
+
+    Raises:
+        LossariumError: there is no such loss or option, or the loss has no map.
+
+    >>> import torch
+    >>> map("mae", torch.ones(1, 3, 4, 6), torch.zeros(1, 3, 4, 6)).shape
+    torch.Size([1, 1, 4, 6])
+    """
+    loss = info(name)
+    if loss.map is None:
+        mapped = ", ".join(other.name for other in _LOSSES if other.map)
+        raise LossariumError(
+            f"{name} measures the whole picture at once and has no map; these have: {mapped}"
+        )
+    for option in options:
+        if option not in loss.options:
+            raise LossariumError(f'{name} has no option "{option}"; {nearest(option, tuple(loss.options))}')
+    return loss.map(input, target, **options)
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 
 from lossarium.errors import LossariumError
-from lossarium.losses.registry import Option, info, nearest
+from lossarium.losses.declaration import Option
+from lossarium.losses.registry import info, nearest
 
 _MAX_LENGTH = 1000
 _TOKEN = re.compile(

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.losses.declaration import LossInfo
 from lossarium.losses.reduction import Reduction, as_pictures, reduce, weighted_mean
 
 
@@ -91,3 +92,20 @@ def _gaussian_band(length: int, window: int, sigma: float) -> Tensor:
     # Rows of one length more than the matrix has, read on end, move the Gaussian one pixel a row.
     skewed = F.pad(gaussian / gaussian.sum(), (0, length + 1 - window)).repeat(places)
     return skewed[: places * length].view(places, length)
+
+
+LOSSES = (
+    LossInfo(
+        name="ssim",
+        function=ssim,
+        family="structure",
+        formula="1 - mean(SSIM(x, y))",
+        source="Wang et al. 2004, eq. 13",
+        pixel_map=True,
+        good_at="",
+        bad_at="",
+        gradient="",
+        artefacts="",
+        when="",
+    ),
+)

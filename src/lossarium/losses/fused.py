@@ -1,0 +1,145 @@
+"""Two ways to one value: plain torch operations, or a kernel that gives value and gradient in one pass.
+
+Every loss is written in plain torch operations, which serve any device, dtype, transformation and order of
+derivative. On a CPU, where each of those operations is a pass over the pictures, a kernel of
+`lossarium.kernels` takes their place when a first derivative of the input in float32 is all that is asked.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from lossarium.losses.reduction import Reduction, reduce
+
+Plain = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(input, target, weight) -> one value a picture, (N,)."""
+Kernel = Callable[[Tensor, Tensor, Tensor | None, float | None], tuple[Tensor, Tensor | None]]
+"""(input, target, weight, scale) -> one value a picture, (N,), and the gradient of each picture's value by
+the input times `scale`, (N, C, H, W); no gradient where scale is None. All are float32, contiguous and
+detached."""
+
+_KERNELS_ALLOWED = ContextVar("_KERNELS_ALLOWED", default=True)
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Measure in plain torch operations inside this context, to compare or to look for a fault.
+
+    >>> import torch
+    >>> from lossarium import losses
+    >>> with losses.without_kernels():
+    ...     losses.mse(torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2))
+    tensor(1.)
+    """
+    token = _KERNELS_ALLOWED.set(False)
+    try:
+        yield
+    finally:
+        _KERNELS_ALLOWED.reset(token)
+
+
+def measure(
+    plain: Plain,
+    kernel: Kernel,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: Reduction,
+) -> Tensor:
+    """Measure pictures that `as_pictures` has checked, by the kernel where that serves, else plainly."""
+    if not _kernel_serves(input, target, weight):
+        return reduce(plain(input, target, weight), reduction)
+    input, target = input.contiguous(), target.contiguous()
+    weight = None if weight is None else weight.contiguous()
+    if not (torch.is_grad_enabled() and input.requires_grad):
+        values, _ = kernel(input.detach(), target.detach(), weight, None)
+    else:
+        # The slope that the mean over pictures will have: with it, backward has nothing left to do.
+        expected = 1 / len(input) if reduction == "mean" else 1.0
+        values = _Fused.apply(input, target, weight, plain, kernel, expected)  # type: ignore[no-untyped-call]
+    return reduce(values, reduction)
+
+
+def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
+    # The compiler must not look into the rest.
+    if torch.compiler.is_compiling():
+        return False
+    pictures = [picture for picture in (input, target, weight) if picture is not None]
+    return (
+        _KERNELS_ALLOWED.get()
+        and all(_is_plain_float32_on_cpu(picture) for picture in pictures)
+        and input.numel() > 0
+        and not (torch.is_grad_enabled() and any(picture.requires_grad for picture in pictures[1:]))
+        and not _in_forward_mode()
+        and _kernels_installed()
+    )
+
+
+def _is_plain_float32_on_cpu(picture: Tensor) -> bool:
+    # Subclasses and the wrappers of torch.func stand for more than their memory.
+    return (
+        picture.dtype == torch.float32
+        and picture.device.type == "cpu"
+        and type(picture) in (Tensor, torch.nn.Parameter)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(picture)
+    )
+
+
+def _in_forward_mode() -> bool:
+    return forward_ad._current_level >= 0
+
+
+@cache
+def _kernels_installed() -> bool:
+    return find_spec("numba") is not None
+
+
+class _Fused(torch.autograd.Function):
+    """One value a picture by a kernel, whose gradient comes with the value."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        plain: Plain,
+        kernel: Kernel,
+        expected: float,
+    ) -> Tensor:
+        values, gradient = kernel(input, target, weight, expected)
+        ctx.save_for_backward(input, target, weight)
+        ctx.plain, ctx.kernel, ctx.expected = plain, kernel, expected
+        # A list, so that whoever comes first can take the gradient out and give it away without a copy.
+        ctx.gradients = [gradient]
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        input, target, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _differentiable_gradient(ctx.plain, input, target, weight, slope), *(None,) * 5
+        try:
+            gradient = ctx.gradients.pop()
+        except IndexError:  # a second time through a retained graph
+            _, gradient = ctx.kernel(input.detach(), target, weight, ctx.expected)
+        factor = slope / ctx.expected
+        if not bool((factor == 1).all()):
+            gradient.mul_(factor.view(-1, 1, 1, 1))
+        return gradient, *(None,) * 5
+
+
+def _differentiable_gradient(
+    plain: Plain, input: Tensor, target: Tensor, weight: Tensor | None, slope: Tensor
+) -> Tensor:
+    """The gradient as a function of input and slope that can be differentiated again (create_graph=True)."""
+    values = plain(input, target, weight)
+    (gradient,) = torch.autograd.grad(values, input, slope, create_graph=True)
+    return gradient
