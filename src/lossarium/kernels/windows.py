@@ -1,0 +1,251 @@
+"""Similarity under sliding windows, of SSIM's kind: its value and its gradient, a tile at a time.
+
+A tile is swept from top to bottom in strips of rows. Along each new row of pixels four moments are averaged,
+those of x, of the error e = x - y, of x^2 + y^2 and of e^2; of these, down the columns, come the moments of
+a row of windows; from these the dissimilarity and its derivatives by the moments; and the same averages
+backwards over a window's worth of such rows make a row of the gradient. What later strips need stays in a
+scratch of a few rows that fits the L2 cache, so the pictures are read and the gradient is written once.
+
+The scratch is one array whose parts lie at constant distances: so the compiler can prove that the rows
+written are not the rows read, and use vector instructions. (Arrays of their own would do as well for a
+reader, at twelve times the time.)
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from lossarium.kernels.compiling import Real, Reals, compiled, inlined
+
+# Numbers from row to row of the scratch: 33 cache lines, an odd number, so that rows do not compete for the
+# same places in the cache.
+_STRIDE = 528
+_STRIP = 16
+# Of a tile with its surroundings: a tile is at most this less the windows' reach on both sides.
+_WIDEST = 520
+
+Tile = Callable[..., Real]
+
+
+def tile_width(size: int) -> int:
+    """Columns that a tile can hold for windows of `size` pixels a side; none if those are too large."""
+    return _WIDEST - 2 * (size - 1)
+
+
+def scratch_size(size: int) -> int:
+    """Numbers that a kernel for windows of `size` pixels a side needs room for."""
+    return 9 * (_STRIP + size - 1) * _STRIDE + 5 * _STRIDE
+
+
+@cache
+def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noqa: C901 - its parts are functions
+    """The kernel for windows of `size` pixels a side, compiled for that size.
+
+    The similarity of a window is (2 mx my + c1) / (mx^2 + my^2 + c1) * (2 sxy + c2) / (sx^2 + sy^2 + c2), or
+    only its second factor where `luminance` is False. What a factor lacks to 1 is taken from the error's
+    moments, me^2 / (mx^2 + my^2 + c1) and se^2 / (sx^2 + sy^2 + c2): small where the pictures are alike, and
+    not the difference of two numbers near 1. Each tile returns the sum of count * (1 - similarity)
+    over its own windows, those whose first pixel it holds, and writes its part of that sum's gradient by x
+    (over all windows of the picture), unless the gradient has no elements.
+    """
+    precision = np.float64 if double else np.float32
+    reach = size - 1
+    plane = (_STRIP + reach) * _STRIDE
+    # Parts of the scratch, as distances from a row's first number: the moments and derivatives of
+    # `_STRIP + reach` rows, the counts and counted dissimilarities of `_STRIP` rows of windows; single rows.
+    x_moment, error_moment, squares_moment, square_error_moment = 0, plane, 2 * plane, 3 * plane
+    x_slope, squares_slope, square_error_slope = 4 * plane, 5 * plane, 6 * plane
+    counts, dissimilarities = 7 * plane, 8 * plane
+    single_rows = 9 * plane
+    newest = reach * _STRIDE
+    zero, one, two = precision(0), precision(1), precision(2)
+
+    @inlined
+    def shift(row: Reals, reference: Real, shifted: Reals, width: int) -> None:
+        for j in range(width):
+            shifted[j] = row[j] - reference
+
+    @inlined
+    def average_along(x: Reals, y: Reals, rows: Reals, taps: Reals, width: int) -> None:
+        """The four moments of a row of pixels, averaged along it."""
+        for j in range(width):
+            mean_x = mean_error = mean_squares = mean_square_error = zero
+            for k in range(size):
+                tap, error = taps[k], x[j + k] - y[j + k]
+                mean_x += tap * x[j + k]
+                mean_error += tap * error
+                mean_squares += tap * (x[j + k] * x[j + k] + y[j + k] * y[j + k])
+                mean_square_error += tap * (error * error)
+            rows[j + x_moment] = mean_x
+            rows[j + error_moment] = mean_error
+            rows[j + squares_moment] = mean_squares
+            rows[j + square_error_moment] = mean_square_error
+
+    @inlined
+    def compare(rows: Reals, taps: Reals, reference: Real, c1: Real, c2: Real, width: int) -> None:
+        """A row of windows: their counted dissimilarities, and these' derivatives by the moments.
+
+        Variances do not depend on the reference that the moments are taken about; means do.
+        """
+        for j in range(width):
+            mean_x = mean_error = mean_squares = mean_square_error = zero
+            for k in range(size):
+                tap = taps[k]
+                mean_x += tap * rows[j + k * _STRIDE + x_moment]
+                mean_error += tap * rows[j + k * _STRIDE + error_moment]
+                mean_squares += tap * rows[j + k * _STRIDE + squares_moment]
+                mean_square_error += tap * rows[j + k * _STRIDE + square_error_moment]
+            count = rows[j + counts]
+            mean_y = mean_x - mean_error
+            variances = max(mean_squares - mean_x * mean_x - mean_y * mean_y, zero)
+            per_contrast = one / (variances + c2)
+            change = max(mean_square_error - mean_error * mean_error, zero) * per_contrast
+            change_slope = two * (change * mean_x - mean_error) * per_contrast
+            if luminance:
+                bright_x, bright_y = mean_x + reference, mean_y + reference
+                per_brightness = one / (bright_x * bright_x + bright_y * bright_y + c1)
+                shade = mean_error * mean_error * per_brightness
+                shade_slope = two * (mean_error - shade * bright_x) * per_brightness
+                light = one - shade
+                dissimilarity = shade + change * light
+                slope = shade_slope * (one - change) + change_slope * light
+            else:
+                light, dissimilarity, slope = one, change, change_slope
+            rows[j + dissimilarities] = count * dissimilarity
+            rows[j + newest + x_slope] = count * slope
+            rows[j + newest + squares_slope] = -count * light * change * per_contrast
+            rows[j + newest + square_error_slope] = count * light * per_contrast
+
+    @inlined
+    def no_slopes(rows: Reals, width: int) -> None:
+        """Beyond the first and last rows of windows there is none that could pull at a pixel."""
+        for j in range(width):
+            rows[j + x_slope] = zero
+            rows[j + squares_slope] = zero
+            rows[j + square_error_slope] = zero
+
+    @inlined
+    def gather_down(rows: Reals, singles: Reals, taps: Reals, width: int) -> None:
+        """The slopes of all windows that hold a row of pixels, added up down the columns."""
+        for j in range(width):
+            by_x = by_squares = by_square_error = zero
+            for k in range(size):
+                tap = taps[size - 1 - k]
+                by_x += tap * rows[j + k * _STRIDE + x_slope]
+                by_squares += tap * rows[j + k * _STRIDE + squares_slope]
+                by_square_error += tap * rows[j + k * _STRIDE + square_error_slope]
+            singles[j + reach] = by_x
+            singles[j + reach + _STRIDE] = by_squares
+            singles[j + reach + 2 * _STRIDE] = by_square_error
+
+    @inlined
+    def gather_along(
+        singles: Reals, x: Reals, y: Reals, reference: Real, gradient: Reals, taps: Reals, width: int
+    ) -> None:
+        """The same along the row, times the moments' own derivatives: a row of the gradient."""
+        for j in range(width):
+            by_x = by_squares = by_square_error = zero
+            for k in range(size):
+                tap = taps[size - 1 - k]
+                by_x += tap * singles[j + k]
+                by_squares += tap * singles[j + k + _STRIDE]
+                by_square_error += tap * singles[j + k + 2 * _STRIDE]
+            gradient[j] = by_x + two * ((x[j] - reference) * by_squares + (x[j] - y[j]) * by_square_error)
+
+    @inlined
+    def keep_overlap(scratch: Reals, parts: int, width: int) -> None:
+        """The last rows of a strip are the first of the next."""
+        for part in range(parts):
+            for i in range(reach):
+                row = scratch[part * plane + i * _STRIDE :]
+                for j in range(width):
+                    row[j] = row[j + _STRIP * _STRIDE]
+
+    @inlined
+    def weigh(centres: Reals, factor: Real, row_counts: Reals, width: int) -> None:
+        for j in range(width):
+            row_counts[j] = factor * centres[j]
+
+    @inlined
+    def total(values: Reals, width: int) -> Real:
+        result = zero
+        for j in range(width):
+            result += values[j]
+        return result
+
+    def tile(
+        x: Reals,
+        y: Reals,
+        centres: Reals,
+        gradient: Reals,
+        scratch: Reals,
+        taps: Reals,
+        factor: Real,
+        c1: Real,
+        c2: Real,
+        top: int,
+        bottom: int,
+        left: int,
+        right: int,
+    ) -> Real:
+        """Rows top to bottom and columns left to right of one picture's plane x beside y, (H, W).
+
+        `scratch` has `scratch_size` elements. What a window counts is `factor`, times what `centres`,
+        (H - reach, W - reach) or empty, says of it.
+        """
+        height, width = x.shape
+        sloped = gradient.size > 0
+        surroundings = reach if sloped else 0
+        last_window = min(bottom, height - reach)
+        window = max(top - surroundings, 0)
+        first_column = max(left - surroundings, 0)
+        columns = min(right, width - reach) - first_column
+        lead = left - first_column
+        last = bottom if sloped else last_window
+        reference = y[(top + bottom) // 2, (left + right) // 2]
+
+        singles = scratch[single_rows:]
+        shifted_x, shifted_y = singles[3 * _STRIDE :], singles[4 * _STRIDE :]
+        singles[: 3 * _STRIDE] = zero
+        for i in range(reach):
+            no_slopes(scratch[i * _STRIDE :], columns)
+        for i in range(_STRIP):
+            scratch[counts + i * _STRIDE : counts + i * _STRIDE + columns] = factor
+
+        result = 0.0
+        filled = 0
+        while window < last:
+            strip = min(_STRIP, last - window)
+            for i in range(filled, min(strip + reach, height - window)):
+                shift(x[window + i, first_column:], reference, shifted_x, columns + reach)
+                shift(y[window + i, first_column:], reference, shifted_y, columns + reach)
+                average_along(shifted_x, shifted_y, scratch[i * _STRIDE :], taps, columns)
+            for i in range(strip):
+                row = window + i
+                rows = scratch[i * _STRIDE :]
+                if row < last_window:
+                    if centres.size > 0:
+                        weigh(centres[row, first_column:], factor, rows[counts:], columns)
+                    compare(rows, taps, reference, c1, c2, columns)
+                    if row >= top:
+                        result += total(rows[dissimilarities + lead :], columns - lead)
+                else:
+                    no_slopes(rows[newest:], columns)
+                if sloped and row >= top:
+                    gather_down(rows, singles, taps, columns)
+                    gather_along(
+                        singles[lead:],
+                        x[row, left:],
+                        y[row, left:],
+                        reference,
+                        gradient[row, left:],
+                        taps,
+                        right - left,
+                    )
+            keep_overlap(scratch, 7 if sloped else 4, columns)
+            filled = reach
+            window += strip
+        return result
+
+    return compiled(tile)
