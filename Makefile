@@ -1,12 +1,13 @@
 # make demo    compare five losses on the bundled faces, and write a report
 # make test    install what the tests need, run them
 # make check   lint, format, types
+# make bench   install the peers, measure every loss beside them (about ten minutes)
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check constraints clean
+.PHONY: demo test check bench constraints clean
 
 demo: .venv/.installed
 	$(BIN)/lossarium compare demo --steps 300
@@ -18,6 +19,9 @@ check: .venv/.installed-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: .venv/.installed-for-bench
+	$(BIN)/python -m benchmarks.losses
 
 # What is installed now becomes what is installed from now on.
 constraints: .venv/.installed-for-tests
@@ -37,4 +41,10 @@ clean:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing Lossarium and what its tests need; this may take a few minutes."
 	$(PIP) install --constraint constraints.txt --editable '.[synthetic,test,check]'
+	touch $@ .venv/.installed
+
+.venv/.installed-for-bench: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing Lossarium and the peers it is measured against; this may take a few minutes."
+	$(PIP) install --constraint constraints.txt --editable '.[bench]'
 	touch $@ .venv/.installed

@@ -33,7 +33,7 @@ def refused(capsys, *arguments) -> str:
         ("mse,-1*mae", "a negative weight would reward the error"),
         ("mse, mae,1*mse", '"mse" is given twice'),
         ("mse,,mae", "the name of a loss is expected"),
-        ("smooth_l1(beta=0)", "beta must be positive"),
+        ("smooth_l1(beta=0)", "beta must be between"),
         ("ssim(window=33)", "33 pixels does not fit pictures of 32x32"),
         ("lpips(net=vgg)", "vgg"),
     ],

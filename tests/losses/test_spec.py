@@ -1,6 +1,7 @@
 """Losses written as text."""
 
 import doctest
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 import lossarium.losses
 from lossarium import losses
 from lossarium.errors import LossariumError
-from lossarium.losses import module, perceptual, pixel, registry, spec, structure
+from lossarium.losses import card, module, perceptual, pixel, registry, spec, structure
+from lossarium.losses.card import with_all_options
 from tests.losses.pictures import random_pair
 
 
@@ -24,11 +26,33 @@ from tests.losses.pictures import random_pair
         ("smooth_l1()", "smooth_l1"),
         ("ssim(window=7,sigma=2)", "ssim(sigma=2, window=7)"),
         ("lpips(net=alex)", "lpips(net=alex)"),
+        ("general(alpha=-inf)", "general(alpha=-inf)"),
+        ("general(alpha=INF, c=0.10)", "general(alpha=inf, c=0.1)"),
+        ("general(alpha=-2)", "general(alpha=-2)"),
+        ("0.123456789*mse", "0.123456789*mse"),
+        ("1234567*mse + 1e22*mae", "1234567*mse + 1e+22*mae"),
+        ("smooth_l1(beta=1e-5)", "smooth_l1(beta=1e-05)"),
     ],
 )
 def test_reads_and_writes_canonically(text, canonical):
     assert str(spec.parse(text)) == canonical
     assert str(spec.parse(canonical)) == canonical
+    assert spec.parse(canonical) == spec.parse(text)
+
+
+def test_every_number_reads_back_as_it_was():
+    source = random.Random(0)
+    for _ in range(500):
+        factor, alpha, c = (source.uniform(1, 10) * 10 ** source.randint(-300, 300) for _ in range(3))
+        sign = source.choice((-1, 1))
+        term = spec.Term("general", factor, (("alpha", sign * alpha), ("c", c)))
+        assert spec.parse(str(term)).terms == (term,)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_defaults_of_every_loss_can_be_typed(name):
+    (term,) = spec.parse(str(with_all_options(registry.info(name))), measures=True).terms
+    assert dict(term.options) == registry.info(name).options
 
 
 @pytest.mark.parametrize(
@@ -50,6 +74,11 @@ def test_reads_and_writes_canonically(text, canonical):
         ("smooth_l1(beta=1, beta=2)", 19, "twice"),
         ("ssim(window=1.5)", 13, "whole number"),
         ("lpips(net=3)", 11, "a word"),
+        ("lpips(net=-alex)", 12, "a value for net"),
+        ("ssim(window=inf)", 13, "whole number"),
+        ("general(alpha=-)", 16, "a value for alpha"),
+        ("general(alpha=infinite)", 15, "a number"),
+        ("inf*mae", 1, 'no loss "inf"'),
         ("mse(beta=1)", 5, "no option"),
         ("mae)", 4, "the end"),
         ("mae $", 5, "no meaning"),
@@ -61,7 +90,7 @@ def test_points_at_what_is_wrong(text, place, reason):
         spec.parse(text)
     message, shown, pointer = str(caught.value).split("\n")
     assert reason in message
-    assert message.endswith(f"at character {place}")
+    assert f" at character {place}: " in message
     assert shown[4:] == text
     assert pointer.index("^") == 4 + place - 1
 
@@ -90,12 +119,15 @@ def test_a_sum_is_the_sum_of_its_terms():
 
 def test_a_measure_that_cannot_be_minimised_is_refused(monkeypatch):
     bias = replace(registry.info("mae"), name="mbe", not_minimised="its least value is no equality")
-    monkeypatch.setattr(registry, "_LOSSES", (*registry._LOSSES, bias))
-    with pytest.raises(LossariumError, match="cannot be minimised"):
+    monkeypatch.setattr(registry, "_LOSSES", (registry.info("mse"), bias))
+    with pytest.raises(LossariumError, match="cannot be minimised, since its least value is no equality\n"):
         spec.parse("mse + mbe")
+    assert str(spec.parse("mse + 2*mbe", measures=True)) == "mse + 2*mbe"
 
 
-@pytest.mark.parametrize("source", [lossarium.losses, module, perceptual, pixel, registry, spec, structure])
+@pytest.mark.parametrize(
+    "source", [lossarium.losses, card, module, perceptual, pixel, registry, spec, structure]
+)
 def test_the_docstrings_examples_run(source):
     tried = doctest.testmod(source)
     assert tried.failed == 0

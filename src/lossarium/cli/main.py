@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import lossarium
-from lossarium.cli import compare, faces
+from lossarium.cli import compare, explain, faces, losses, measure
 from lossarium.errors import LossariumError
 
 
@@ -47,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     compare.add(commands)
     faces.add(commands)
+    losses.add(commands)
+    explain.add(commands)
+    measure.add(commands)
     return parser
 
 

@@ -1,14 +1,18 @@
 """How kernels are compiled: by Numba, once for each processor, and kept on disk."""
 
+import contextlib
+import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import register_jitable
 from numpy.typing import NDArray
@@ -27,11 +31,11 @@ _PATIENCE = 1.0
 
 def compiled(function: Function) -> Function:
     """Compile a kernel: serial, without the interpreter's lock, open to vector instructions."""
-    jit = partial(numba.njit, nogil=True, error_model="numpy", fastmath=_REORDERING)
-    try:
-        return cast("Function", jit(function, cache=True))
-    except RuntimeError:  # Neither the package's folder nor the user's cache can be written.
-        return cast("Function", jit(function))
+    kernel = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING)(function)
+    # Without a folder to write to, neither the package's nor the user's, every process compiles anew.
+    with contextlib.suppress(RuntimeError):
+        kernel._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
+    return cast("Function", kernel)
 
 
 def inlined(function: Function) -> Function:
@@ -39,19 +43,38 @@ def inlined(function: Function) -> Function:
     return register_jitable(error_model="numpy", fastmath=_REORDERING)(function)
 
 
+class _Cache(FunctionCache):
+    """Numba's cache on disk, but valid only as long as all kernels' sources are what they were.
+
+    Numba's own looks at the one file that a kernel stands in, not at those of the functions it calls.
+    """
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(signature, codegen), _sources_digest())  # type: ignore[no-untyped-call]
+
+
+@cache
+def _sources_digest() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 class _Announcement(event.Listener):
     """Says what takes so long when compiling takes longer than a second."""
 
     def __init__(self) -> None:
         self.depth = 0
-        self.timer = threading.Timer(0, _announce)
+        self.silent = False
+        self.timer = threading.Timer(_PATIENCE, self.announce)
 
     def on_start(self, event: Any) -> None:
         if not _is_ours(event):
             return
         self.depth += 1
-        if self.depth == 1:
-            self.timer = threading.Timer(_PATIENCE, _announce)
+        if self.depth == 1 and not self.silent:
+            self.timer = threading.Timer(_PATIENCE, self.announce)
             self.timer.daemon = True
             self.timer.start()
 
@@ -62,19 +85,22 @@ class _Announcement(event.Listener):
         if self.depth == 0:
             self.timer.cancel()
 
+    def announce(self) -> None:
+        self.silent = True
+        print(
+            "lossarium: compiling its kernels for this processor, once; this takes seconds", file=sys.stderr
+        )
+
 
 def _is_ours(event: Any) -> bool:
     return str(event.data["dispatcher"].py_func.__module__).startswith(__package__)
 
 
-def _announce() -> None:
-    print("lossarium: compiling its kernels for this processor, once; this takes seconds", file=sys.stderr)
-
-
 event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
-# A fork while another thread compiles would leave the child with a lock that nobody opens.
-os.register_at_fork(
-    before=global_compiler_lock.acquire,
-    after_in_parent=global_compiler_lock.release,
-    after_in_child=global_compiler_lock.release,
-)
+if hasattr(os, "register_at_fork"):
+    # A fork while another thread compiles would leave the child with a lock that nobody opens.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )

@@ -27,8 +27,9 @@ class _Crew:
 
 
 _CREW = _Crew()
-# Threads do not survive a fork; a child begins with a crew of its own.
-os.register_at_fork(after_in_child=_CREW.enlist)
+if hasattr(os, "register_at_fork"):
+    # Threads do not survive a fork; a child begins with a crew of its own.
+    os.register_at_fork(after_in_child=_CREW.enlist)
 
 
 def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:

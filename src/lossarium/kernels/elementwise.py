@@ -19,7 +19,7 @@ Kernel = Callable[..., Real]
 _TILE = 1 << 16
 _LEAST_TILES = 8
 # Values that are added up in float32 before float64 takes their sum.
-_BLOCK = 1 << 10
+_BLOCK = 1 << 8
 
 
 def elementwise(point: Point) -> Kernel:  # noqa: C901 - four loops, one for each case
@@ -78,6 +78,7 @@ def mean_of_values(
     weight: Tensor | None,
     scale: float | None,
     *options: float,
+    precision: type[np.float32 | np.float64] = np.float32,
 ) -> tuple[Tensor, Tensor | None]:
     """The (weighted) mean of each picture's values, and its gradient times `scale`."""
     n, channels, height, width = input.shape
@@ -90,7 +91,7 @@ def mean_of_values(
     )
     shares = 1 / (totals * channels)
     factors = (shares * (scale or 0)).astype(np.float32)
-    choices = np.array(options, np.float32)
+    choices = np.array(options, precision)
     length = max(_TILE // channels, 1)
     tiles = [
         (picture, first, min(first + length, pixels))

@@ -5,10 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossarium.kernels.compiling import Reals, compiled
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.halving import add_gradient_of_halves, halved
+from lossarium.kernels.pixel import mae
 from lossarium.kernels.windows import scratch_size, similarity, tile_width
 
 # Rows of a tile: so many that the windows which reach into it from outside add little, so few that a picture
@@ -38,17 +42,133 @@ def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
     return tuple(gaussian / gaussian.sum())
 
 
-def fits(size: int) -> bool:
-    """Whether there is a kernel for windows of this size."""
-    return tile_width(size) >= size
-
-
 def ssim(
     input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, window: int, sigma: float
 ) -> tuple[Tensor, Tensor | None]:
     """The mean over channels and windows of 1 - SSIM."""
     shape = Window(gaussian_taps(window, sigma), 0.01**2, 0.03**2)
     return mean_dissimilarity(input, target, weight, scale, shape)
+
+
+def uqi(
+    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, window: int, epsilon: float
+) -> tuple[Tensor, Tensor | None]:
+    """The mean over channels and windows of 1 - Q: SSIM with windows of one height and an epsilon for C1, C2.
+
+    In float64: so small an epsilon does not forgive what float32 loses of a flat window's variance.
+    """
+    shape = Window((1 / window,) * window, epsilon, epsilon, double=True)
+    return mean_dissimilarity(input, target, weight, scale, shape)
+
+
+def ms_ssim(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    scale: float | None,
+    *,
+    exponents: tuple[float, ...],
+    window: int,
+    sigma: float,
+    smallest: float,
+) -> tuple[Tensor, Tensor | None]:
+    """1 - MS-SSIM, each scale's mean similarity counting as `smallest` at least."""
+    n, channels = input.shape[:2]
+    taps = gaussian_taps(window, sigma)
+    similarities: list[NDArray[np.float64]] = []
+    gradients: list[Tensor] = []
+    for level in range(len(exponents)):
+        if level > 0:
+            input, target, weight = halved(input), halved(target), halved_weight(weight)
+        shape = Window(taps, 0.01**2, 0.03**2, luminance=level == len(exponents) - 1)
+        height, width = input.shape[2:]
+        centres, totals = window_weights(weight, n, height, width, window)
+        gradient = None if scale is None else torch.empty_like(input)
+        factors = np.repeat(1 / totals, channels)
+        lack = dissimilarity_of_planes(input, target, centres, gradient, factors, shape)
+        similarities.append(1 - lack)
+        if gradient is not None:
+            gradients.append(gradient)
+    clamped = np.maximum(similarities, smallest)
+    weights = np.array(exponents)[:, None]
+    products = np.exp((weights * np.log(clamped)).sum(axis=0))
+    values = torch.from_numpy((1 - products).reshape(n, channels).mean(axis=1).astype(np.float32))
+    if scale is None:
+        return values, None
+    slopes = products * weights / clamped * (np.array(similarities) > smallest) * (scale / channels)
+    coarser = None
+    for gradient, factors in zip(reversed(gradients), reversed(slopes), strict=True):
+        add_gradient_of_halves(gradient, factors, coarser)
+        coarser = gradient
+    return values, coarser
+
+
+def patch_mae(
+    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, sigma: float
+) -> tuple[Tensor, Tensor | None]:
+    """The absolute error averaged under a Gaussian about each pixel, averaged over pixels by their weight.
+
+    As in the plain way: the mean of the absolute error under the weight that all patches give to a pixel.
+    """
+    n, _, height, width = input.shape
+    rows, columns = (_patches(length, sigma) for length in (height, width))
+    if weight is None:
+        counts = np.outer(rows.sum(axis=0), columns.sum(axis=0)).astype(np.float32)
+        shares = torch.from_numpy(counts).expand(n, 1, height, width).contiguous()
+    else:
+        shares = torch.empty_like(weight)
+        _spread_weights(weight.numpy(), rows, columns, int(2 * sigma), shares.numpy())
+    return mae(input, target, shares, scale)
+
+
+def _patches(length: int, sigma: float) -> NDArray[np.float32]:
+    """The (length, length) matrix whose rows are the Gaussian about each place, its part inside made 1."""
+    distances = np.arange(length)[:, None] - np.arange(length)
+    gaussian = np.exp(-np.square(distances) / (2 * sigma**2)) * (abs(distances) <= int(2 * sigma))
+    patches: NDArray[np.float64] = gaussian / gaussian.sum(axis=1, keepdims=True)
+    return patches.astype(np.float32)
+
+
+def _spread_weights(weight: Reals, rows: Reals, columns: Reals, radius: int, shares: Reals) -> None:
+    def worker() -> Work:
+        half = np.empty(weight.shape[2:], np.float32)
+
+        def work(picture: int) -> None:
+            _gather_patches(rows, columns, radius, weight[picture, 0], half, shares[picture, 0])
+
+        return work
+
+    spread(len(weight), worker)
+
+
+@compiled
+def _gather_patches(
+    rows: Reals, columns: Reals, radius: int, plane: Reals, half: Reals, gathered: Reals
+) -> None:
+    """rows^T plane columns, by the band that is not 0: a library's product sums in an order of its own."""
+    height, width = plane.shape
+    for i in range(height):
+        row = half[i]
+        row[:] = np.float32(0)
+        for k in range(max(i - radius, 0), min(i + radius + 1, height)):
+            share, source = rows[k, i], plane[k]
+            for j in range(width):
+                row[j] += share * source[j]
+    for i in range(height):
+        row, source = gathered[i], half[i]
+        row[:] = np.float32(0)
+        for k in range(width):
+            value, shares = source[k], columns[k]
+            for j in range(max(k - radius, 0), min(k + radius + 1, width)):
+                row[j] += value * shares[j]
+
+
+def halved_weight(weight: Tensor | None) -> Tensor | None:
+    """The mean weight of the pixels that are averaged into one; the line before an odd side is none."""
+    if weight is None:
+        return None
+    height, width = weight.shape[2:]
+    return F.avg_pool2d(weight, kernel_size=2, padding=(height % 2, width % 2), count_include_pad=False)
 
 
 def mean_dissimilarity(
@@ -75,8 +195,12 @@ def window_weights(
     if weight is None:
         windows = (height - size + 1) * (width - size + 1)
         return np.zeros((n, 0, 0), np.float32), np.full(n, float(windows))
-    centre, other = size // 2, (size - 1) // 2
-    centres = weight[:, 0, centre : height - other, centre : width - other].contiguous().numpy()
+    if size % 2 == 0:
+        # An even window's centre lies between four pixels.
+        weight = F.avg_pool2d(weight, kernel_size=2, stride=1)
+    margin = (size - 1) // 2
+    rows, columns = height - size + 1, width - size + 1
+    centres = weight[:, 0, margin : margin + rows, margin : margin + columns].contiguous().numpy()
     totals = centres.sum(axis=(1, 2), dtype=np.float64)
     return centres, np.where(totals > 0, totals, np.inf)
 

@@ -6,24 +6,55 @@ Loss(0.84*ssim + 0.16*mae)
 """
 
 from lossarium.losses.declaration import LossInfo
+from lossarium.losses.frequency import ffl
 from lossarium.losses.fused import without_kernels
-from lossarium.losses.module import Loss, get
+from lossarium.losses.gradient_similarity import gmsd, ms_gmsd
+from lossarium.losses.gradients import laplacian, pixel_gradient
+from lossarium.losses.ldr_flip import flip
+from lossarium.losses.module import Loss, TermReport, get
+from lossarium.losses.multi_scale import mix, ms_ssim
 from lossarium.losses.perceptual import lpips
-from lossarium.losses.pixel import mae, mse, smooth_l1
+from lossarium.losses.pixel import linf, mae, mse, psnr, rmse, sse
 from lossarium.losses.registry import info, map, names
-from lossarium.losses.structure import ssim
+from lossarium.losses.relative import imae, mape, mase, mbe, mpe
+from lossarium.losses.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
+from lossarium.losses.structure import ssim, uqi
 
 __all__ = [
     "Loss",
     "LossInfo",
+    "TermReport",
+    "charbonnier",
+    "ffl",
+    "flip",
+    "general",
     "get",
+    "gmsd",
+    "huber",
+    "imae",
     "info",
+    "laplacian",
+    "linf",
+    "logcosh",
     "lpips",
     "mae",
     "map",
+    "mape",
+    "mase",
+    "mbe",
+    "mix",
+    "mpe",
+    "ms_gmsd",
+    "ms_ssim",
     "mse",
     "names",
+    "pixel_gradient",
+    "psnr",
+    "quantile",
+    "rmse",
     "smooth_l1",
+    "sse",
     "ssim",
+    "uqi",
     "without_kernels",
 ]

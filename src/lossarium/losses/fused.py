@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -45,16 +46,32 @@ def without_kernels() -> Iterator[None]:
         _KERNELS_ALLOWED.reset(token)
 
 
+def kernel(family: str, name: str, **options: object) -> Kernel:
+    """The kernel `lossarium.kernels.<family>.<name>` with its options, imported when it is first called.
+
+    Importing the compiler takes half a second, which nobody should wait who only asks for help.
+    """
+
+    def imported(
+        input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None
+    ) -> tuple[Tensor, Tensor | None]:
+        function = getattr(import_module(f"lossarium.kernels.{family}"), name)
+        measured: tuple[Tensor, Tensor | None] = function(input, target, weight, scale, **options)
+        return measured
+
+    return imported
+
+
 def measure(
     plain: Plain,
-    kernel: Kernel,
+    kernel: Kernel | None,
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,
     reduction: Reduction,
 ) -> Tensor:
     """Measure pictures that `as_pictures` has checked, by the kernel where that serves, else plainly."""
-    if not _kernel_serves(input, target, weight):
+    if kernel is None or not _kernel_serves(input, target, weight):
         return reduce(plain(input, target, weight), reduction)
     input, target = input.contiguous(), target.contiguous()
     weight = None if weight is None else weight.contiguous()

@@ -5,10 +5,32 @@ import difflib
 from torch import Tensor
 
 from lossarium.errors import LossariumError
-from lossarium.losses import perceptual, pixel, structure
+from lossarium.losses import (
+    frequency,
+    gradient_similarity,
+    gradients,
+    ldr_flip,
+    multi_scale,
+    perceptual,
+    pixel,
+    relative,
+    robust,
+    structure,
+)
 from lossarium.losses.declaration import LossInfo, Option
 
-_LOSSES: tuple[LossInfo, ...] = (*pixel.LOSSES, *structure.LOSSES, *perceptual.LOSSES)
+_LOSSES: tuple[LossInfo, ...] = (
+    *pixel.LOSSES,
+    *robust.LOSSES,
+    *relative.LOSSES,
+    *structure.LOSSES,
+    *multi_scale.LOSSES,
+    *gradient_similarity.LOSSES,
+    *gradients.LOSSES,
+    *frequency.LOSSES,
+    *perceptual.LOSSES,
+    *ldr_flip.LOSSES,
+)
 
 
 def names() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 spec    = term { "+" term }
 term    = [ number "*" ] name [ "(" [ option { "," option } ] ")" ]
-option  = name "=" ( number | name | "true" | "false" )
+option  = name "=" ( [ "-" ] ( number | "inf" ) | name | "true" | "false" )
 """
 
 import math
@@ -28,14 +28,15 @@ class Term:
     options: tuple[tuple[str, Option], ...] = ()
 
     def __str__(self) -> str:
-        options = ", ".join(f"{key}={_option_text(value)}" for key, value in self.options)
+        options = ", ".join(f"{key}={option_text(value)}" for key, value in self.options)
         call = f"{self.name}({options})" if options else self.name
-        return call if self.factor == 1 else f"{self.factor:g}*{call}"
+        return call if self.factor == 1 else f"{_number_text(self.factor)}*{call}"
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A sum of losses. Its text is canonical: equal sums in the same order have equal texts."""
+    """A sum of losses. Its text is canonical: equal sums in the same order have equal texts, and reading the
+    text gives the same sum again, to the last bit of each number."""
 
     terms: tuple[Term, ...]
 
@@ -43,17 +44,25 @@ class Spec:
         return " + ".join(map(str, self.terms))
 
 
-def parse(text: str) -> Spec:
+def parse(text: str, *, measures: bool = False) -> Spec:
     """Read a spec.
+
+    Args:
+        text: The spec.
+        measures: Whether it may name measures that cannot be minimised, such as psnr: to measure with, not to
+            train on.
 
     Raises:
         LossariumError: the text is malformed (the place is shown), a name or an option is unknown (the
-            nearest ones are named), or a factor is not positive.
+            nearest ones are named), a factor is not positive, or (unless `measures`) a measure cannot be
+            minimised.
 
     >>> str(parse("0.84*ssim+.16 * mae"))
     '0.84*ssim + 0.16*mae'
+    >>> str(parse("general(c=.1, alpha=-inf)"))
+    'general(alpha=-inf, c=0.1)'
     """
-    return _Reader(text).spec()
+    return _Reader(text, measures).spec()
 
 
 def split(text: str) -> list[str]:
@@ -71,14 +80,16 @@ def split(text: str) -> list[str]:
     return [piece.strip() for piece in (*pieces, text[start:])]
 
 
-def _option_text(value: Option) -> str:
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+def option_text(value: Option) -> str:
+    """The value of an option as it stands in a spec: true, 0.05, -inf, alex."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _number_text(value) if isinstance(value, float) else str(value)
+
+
+def _number_text(value: float) -> str:
+    """The shortest text that reads back to the same number."""
+    return repr(float(value)).removesuffix(".0")
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,9 @@ class _Token:
 class _Reader:
     """Reads a spec from left to right, one token ahead."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, measures: bool) -> None:
         self.text = text
+        self.measures = measures
         if len(text) > _MAX_LENGTH:
             raise LossariumError(f"a loss spec has at most {_MAX_LENGTH} characters, not {len(text)}")
         self.tokens = self._tokens()
@@ -115,7 +127,7 @@ class _Reader:
 
     def _error(self, reason: str, place: int) -> LossariumError:
         return LossariumError(
-            f'cannot read the loss "{self.text}": {reason}, at character {place + 1}\n'
+            f'cannot read the loss "{self.text}" at character {place + 1}: {reason}\n'
             f"    {self.text}\n    {' ' * place}^"
         )
 
@@ -155,8 +167,10 @@ class _Reader:
             loss = info(name.text)
         except LossariumError as error:
             raise self._error(str(error), name.place) from None
-        if not loss.objective:
-            raise self._error(f"{name.text} is a measure that cannot be minimised", name.place)
+        if not (loss.objective or self.measures):
+            raise self._error(
+                f"{name.text} is a measure and cannot be minimised, since {loss.not_minimised}", name.place
+            )
         return Term(name.text, factor, self._options(name.text, loss.options))
 
     def _factor(self) -> float:
@@ -196,13 +210,15 @@ class _Reader:
 
     def _value(self, key: str, default: Option) -> Option:
         """A value of the same type as the option's default."""
-        minus = self._mark("-")
-        token = self._take("number") or (None if minus else self._take("name"))
-        if token is None:
+        sign = -1 if self._mark("-") else 1
+        token = self.tokens[self.next]
+        infinite = isinstance(default, float) and token.text.lower() == "inf"
+        if token.kind != "number" and not infinite and (sign < 0 or token.kind != "name"):
             raise self._expected(f"a value for {key}")
+        self.next += 1
         value: Option
-        if token.kind == "number":
-            value = float(token.text) * (-1 if minus else 1)
+        if token.kind == "number" or infinite:
+            value = sign * float(token.text)
             if isinstance(default, int) and not isinstance(default, bool) and value.is_integer():
                 value = int(value)
         else:

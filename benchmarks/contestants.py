@@ -1,0 +1,307 @@
+"""Who runs against whom: for each loss, this library and every installed peer, on the same pictures."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.torchvision_beside_cpu import import_torchvision
+from lossarium import losses
+
+OURS = "lossarium"
+Run = Callable[[], object]
+"""One measurement of prepared pictures, with its gradient where there is one."""
+Prepare = Callable[[Tensor, Tensor], Run]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    prepare: Prepare
+    """(input, target) -> Run; what is done once for many measurements is not timed."""
+    gradient: bool = True
+    """Whether the run takes the gradient, too."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A loss at a setting, ours first."""
+
+    name: str
+    contestants: tuple[Contestant, ...]
+    largest: int = 1 << 30
+    """Pictures of more values than this are left out: the peers' trunks would need more memory than a
+    machine has."""
+
+
+def backward(loss: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor) -> Run:
+    """Forward and backward of a loss."""
+    leaf = input.clone().requires_grad_()
+
+    def run() -> None:
+        loss(leaf, target).mean().backward()
+        leaf.grad = None
+
+    return run
+
+
+def forward(loss: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor) -> Run:
+    def run() -> None:
+        with torch.no_grad():
+            loss(input, target)
+
+    return run
+
+
+def differentiated(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Contestant:
+    return Contestant(name, lambda input, target: backward(loss, input, target))
+
+
+def measured(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Contestant:
+    return Contestant(name, lambda input, target: forward(loss, input, target), gradient=False)
+
+
+def ours(spec: str) -> Contestant:
+    name, _, options = spec.partition("(")
+    return differentiated(f"{OURS} {spec}", losses.get(f"{name}({options}" if options else name))
+
+
+def contests() -> tuple[Contest, ...]:
+    """All of them. Peers that are not installed are missing, and said to be by `missing_peers`."""
+    peers = _peers()
+    return (*_structure(peers), *_gradients(peers), *_pixel(peers), *_perceptual(peers), *_forward(peers))
+
+
+def missing_peers() -> list[str]:
+    return [name for name, module in _peers().items() if module is None]
+
+
+def _peers() -> dict[str, Any]:
+    names = (
+        "piq", "piqa", "pytorch_msssim", "kornia", "torchmetrics.functional.image",
+        "torchmetrics.functional.regression", "torchmetrics.functional.image.lpips", "focal_frequency_loss",
+        "lpips", "flip_evaluator", "fast_ssim", "blazediff_ssim",
+    )  # fmt: skip
+    try:
+        import_torchvision()
+    except ImportError:
+        return dict.fromkeys(names)
+    return {name: _import(name) for name in names}
+
+
+def _import(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+def _only(*candidates: tuple[Any, Callable[[Any], Contestant]]) -> tuple[Contestant, ...]:
+    return tuple(make(module) for module, make in candidates if module is not None)
+
+
+def _structure(peers: dict[str, Any]) -> tuple[Contest, ...]:
+    piq, piqa, msssim = peers["piq"], peers["piqa"], peers["pytorch_msssim"]
+    kornia, metrics = peers["kornia"], peers["torchmetrics.functional.image"]
+    return (
+        Contest("ssim", (ours("ssim"), *_only(
+            (msssim, lambda m: differentiated(
+                "pytorch-msssim", lambda x, y: 1 - m.ssim(x, y, data_range=1))),
+            (piq, lambda m: differentiated(
+                "piq", lambda x, y: 1 - m.ssim(x, y, data_range=1, downsample=False))),
+            (piqa, lambda m: differentiated("piqa", m.SSIM())),
+            (kornia, lambda m: differentiated(
+                "kornia", lambda x, y: m.losses.ssim_loss(x, y, 11, padding="valid"))),
+            (metrics, lambda m: differentiated(
+                "torchmetrics",
+                lambda x, y: 1 - m.structural_similarity_index_measure(x, y, data_range=1.0))),
+        ))),
+        Contest("ms_ssim", (ours("ms_ssim"), *_only(
+            (msssim, lambda m: differentiated(
+                "pytorch-msssim, 7 pixels", lambda x, y: 1 - m.ms_ssim(x, y, data_range=1, win_size=7))),
+            (piq, lambda m: differentiated(
+                "piq, 7 pixels", lambda x, y: 1 - m.multi_scale_ssim(x, y, data_range=1, kernel_size=7))),
+            (piqa, lambda m: differentiated("piqa, 7 pixels", m.MS_SSIM(window_size=7))),
+        ))),
+        Contest("mix", (ours("mix"), *_only(
+            (kornia, lambda m: differentiated("kornia MS_SSIMLoss", m.losses.MS_SSIMLoss())),
+        ))),
+        Contest("uqi", (ours("uqi"), *_only(
+            (metrics, lambda m: differentiated(
+                "torchmetrics", lambda x, y: 1 - m.universal_image_quality_index(x, y))),
+        ))),
+        Contest("gmsd", (ours("gmsd"), *_only(
+            (piq, lambda m: differentiated("piq", lambda x, y: m.gmsd(x, y, data_range=1))),
+            (piqa, lambda m: differentiated("piqa", m.GMSD())),
+        ))),
+        Contest("ms_gmsd", (ours("ms_gmsd"), *_only(
+            (piq, lambda m: differentiated("piq", lambda x, y: m.multi_scale_gmsd(x, y, data_range=1))),
+            (piqa, lambda m: differentiated("piqa", m.MS_GMSD())),
+        ))),
+    )  # fmt: skip
+
+
+def _gradients(peers: dict[str, Any]) -> tuple[Contest, ...]:
+    return (
+        Contest("pixel_gradient", (ours("pixel_gradient"),)),
+        Contest("laplacian", (ours("laplacian"),)),
+        Contest("ffl", (ours("ffl"), *_only(
+            (peers["focal_frequency_loss"],
+             lambda m: differentiated("focal-frequency-loss", m.FocalFrequencyLoss())),
+        ))),
+    )  # fmt: skip
+
+
+def _pixel(peers: dict[str, Any]) -> tuple[Contest, ...]:
+    kornia, metrics = peers["kornia"], peers["torchmetrics.functional.regression"]
+
+    def logcosh(x: Tensor, y: Tensor) -> Tensor:
+        error = (x - y) / 0.05
+        return (0.05 * (error + F.softplus(-2 * error) - 0.6931471805599453)).mean()
+
+    def barron(x: Tensor, y: Tensor) -> Tensor:
+        return ((((x - y) / 0.05).square() + 1).sqrt() - 1).mean()
+
+    return (
+        Contest("mse", (ours("mse"), differentiated("torch", F.mse_loss))),
+        Contest("mae", (ours("mae"), differentiated("torch", F.l1_loss))),
+        Contest("huber", (
+            ours("huber"), differentiated("torch", lambda x, y: F.huber_loss(x, y, delta=0.05)),
+        )),
+        Contest("smooth_l1", (
+            ours("smooth_l1"), differentiated("torch", lambda x, y: F.smooth_l1_loss(x, y, beta=0.05)),
+        )),
+        Contest("logcosh", (ours("logcosh"), differentiated("torch, plain", logcosh), *_only(
+            (metrics, lambda m: differentiated(
+                "torchmetrics", lambda x, y: m.log_cosh_error(x.flatten(), y.flatten()))),
+        ))),
+        Contest("charbonnier", (
+            ours("charbonnier"),
+            differentiated("torch, plain", lambda x, y: ((x - y).square() + 1e-6).sqrt().mean()),
+            *_only((kornia, lambda m: differentiated(
+                "kornia", lambda x, y: m.losses.charbonnier_loss(x, y, reduction="mean")))),
+        )),
+        Contest("general", (ours("general"), differentiated("torch, plain", barron))),
+        Contest("general(alpha=0)", (ours("general(alpha=0)"), *_only(
+            (kornia, lambda m: differentiated(
+                "kornia", lambda x, y: m.losses.cauchy_loss(x, y, reduction="mean"))),
+        ))),
+        Contest("quantile", (ours("quantile"), differentiated(
+            "torch, plain", lambda x, y: torch.maximum(0.5 * (y - x), -0.5 * (y - x)).mean()))),
+        Contest("mape", (ours("mape"), *_only(
+            (metrics, lambda m: differentiated("torchmetrics", m.mean_absolute_percentage_error)),
+        ))),
+        *(Contest(name, (ours(name),)) for name in ("rmse", "sse", "linf", "mase", "imae")),
+    )  # fmt: skip
+
+
+# Trunks of AlexNet and VGG-16 keep features of every layer: for pictures of 1080p, many gigabytes.
+_LARGEST_FOR_TRUNKS = 1 << 20
+
+
+def _perceptual(peers: dict[str, Any]) -> tuple[Contest, ...]:
+    _provide_vgg_weights()
+    return (
+        *(_lpips(net, peers) for net in ("alex", "vgg")),
+        Contest("flip", (ours("flip"), *_only((peers["flip_evaluator"], _flip_evaluator)))),
+    )
+
+
+def _lpips(net: str, peers: dict[str, Any]) -> Contest:
+    def package(module: Any) -> Contestant:
+        peer = module.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
+        return differentiated("lpips", lambda x, y: peer(x, y, normalize=True))
+
+    def metric(module: Any) -> Contestant:
+        peer = module._LPIPS(pretrained=False, net=net, pnet_rand=True)
+        return differentiated("torchmetrics", lambda x, y: peer(x, y, normalize=True))
+
+    return Contest(
+        f"lpips(net={net})",
+        (
+            ours(f"lpips(net={net})"),
+            ours(f"lpips(net={net}, precision=bfloat16)"),
+            *_only((peers["lpips"], package), (peers["torchmetrics.functional.image.lpips"], metric)),
+        ),
+        largest=_LARGEST_FOR_TRUNKS,
+    )
+
+
+def _provide_vgg_weights() -> None:
+    """Convolutions take as long with any weights: random ones where VGG-16's are not at hand."""
+    from safetensors.torch import save_file
+
+    from lossarium.losses.lpips_networks import network
+
+    folder = os.environ.get("LOSSARIUM_WEIGHTS")
+    if folder and (Path(folder) / "lpips_vgg.safetensors").exists():
+        return
+    made = Path(mkdtemp(prefix="lossarium-benchmark-"))
+    # Of a size that keeps features near 1: numbers that fade away to subnormals would be slow.
+    weights = {
+        name: torch.randn(shape).abs() / 10
+        if name.startswith("lin.")
+        else torch.randn(shape) * math.sqrt(2 / math.prod(shape[1:]))
+        for name, shape in network("vgg").shapes().items()
+    }
+    save_file(weights, made / "lpips_vgg.safetensors")
+    os.environ["LOSSARIUM_WEIGHTS"] = str(made)
+
+
+def _flip_evaluator(module: Any) -> Contestant:
+    def prepare(input: Tensor, target: Tensor) -> Run:
+        pairs = [
+            tuple(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()) for picture in pair)
+            for pair in zip(target, input, strict=True)
+        ]
+        return lambda: [
+            module.evaluate(reference, test, "LDR", applyMagma=False) for reference, test in pairs
+        ]
+
+    return Contestant("flip-evaluator, forward alone", prepare, gradient=False)
+
+
+def _forward(peers: dict[str, Any]) -> tuple[Contest, ...]:
+    """SSIM without its gradient, against measures that have none."""
+    return (
+        Contest("ssim forward alone", (measured(f"{OURS} ssim", losses.ssim), *_only(
+            (peers["fast_ssim"], _fast_ssim), (peers["blazediff_ssim"], _blazediff),
+        ))),
+    )  # fmt: skip
+
+
+def _bytes(pictures: Tensor) -> list[np.ndarray]:
+    return [
+        np.ascontiguousarray((picture * 255).round().byte().permute(1, 2, 0).numpy()) for picture in pictures
+    ]
+
+
+def _fast_ssim(module: Any) -> Contestant:
+    def prepare(input: Tensor, target: Tensor) -> Run:
+        pairs = list(zip(_bytes(input), _bytes(target), strict=True))
+        return lambda: [module.ssim(*pair) for pair in pairs]
+
+    return Contestant("fast-ssim (bytes, box windows)", prepare, gradient=False)
+
+
+def _blazediff(module: Any) -> Contestant:
+    def prepare(input: Tensor, target: Tensor) -> Run:
+        height, width = input.shape[2:]
+        opaque = np.full((height, width, 1), 255, np.uint8)
+        pairs = [
+            tuple(np.dstack((picture, opaque)).tobytes() for picture in pair)
+            for pair in zip(_bytes(input), _bytes(target), strict=True)
+        ]
+        return lambda: [module.compare_rgba(*pair, width, height) for pair in pairs]
+
+    return Contestant("blazediff-ssim (bytes, luminance)", prepare, gradient=False)

@@ -1,0 +1,204 @@
+"""Losses against their peers: forward and backward, side by side in one run.
+
+    python -m benchmarks.losses [--only ssim,gmsd] [--rounds 11] [--threads 2] [--folder benchmarks/results]
+
+Each round runs every contestant once, in turn, so that a slow moment of the machine strikes all of them;
+the median over rounds is what counts. Beside it stand the floor (two pictures read and one written, the
+least that value and gradient can cost) and the peak extra memory in pictures. Writes a JSON and a Markdown
+file named after the processor and the day.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.contestants import OURS, Contest, contests, missing_peers
+from benchmarks.demands import Demand, judged
+from benchmarks.memory import peak_extra_bytes
+
+SHAPES = ((16, 3, 128, 128), (4, 3, 256, 256), (1, 3, 1080, 1920))
+_PACKAGES = (
+    "torch", "numba", "numpy", "piq", "piqa", "pytorch-msssim", "kornia", "torchmetrics",
+    "focal-frequency-loss", "lpips", "flip-evaluator", "blazediff-ssim", "fast-ssim",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    contest: str
+    shape: tuple[int, ...]
+    contestant: str
+    gradient: bool
+    median_ms: float
+    fastest_ms: float
+    rounds: int
+    floor_ms: float
+    extra_pictures: float | None
+    """Peak extra memory, in sizes of one of the pictures."""
+
+
+def main() -> None:
+    options = _options()
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore")
+    wanted = set(options.only.split(",")) if options.only else None
+    results = []
+    for contest in contests():
+        if wanted is None or contest.name in wanted:
+            for shape in SHAPES:
+                results += run_contest(contest, shape, options.rounds)
+    write(results, options.folder, options.threads)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", default="", help="contests by name, separated by commas")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--folder", type=Path, default=Path("benchmarks/results"))
+    return parser.parse_args()
+
+
+def pictures(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """A smooth target with texture, and a noisy prediction of it, both in [0, 1]."""
+    source = torch.Generator().manual_seed(0)
+    n, channels, height, width = shape
+    coarse = torch.rand(n, channels, height // 8, width // 8, generator=source)
+    target = F.interpolate(coarse, size=(height, width), mode="bicubic")
+    target = (target + 0.05 * torch.randn(shape, generator=source)).clamp(0, 1)
+    return (target + 0.1 * torch.randn(shape, generator=source)).clamp(0, 1), target
+
+
+def run_contest(contest: Contest, shape: tuple[int, ...], rounds: int) -> list[Result]:
+    input, target = pictures(shape)
+    if input.numel() > contest.largest:
+        return []
+    runs = {}
+    for contestant in contest.contestants:
+        try:
+            run = contestant.prepare(input, target)
+            run()
+        except Exception as error:
+            if contestant.name.startswith(OURS):
+                raise
+            print(f"{contest.name} {shape}: {contestant.name} cannot: {error}".splitlines()[0], flush=True)
+            continue
+        runs[contestant] = run
+    output = torch.empty_like(input)
+    floor: list[float] = []
+    times: dict[str, list[float]] = {contestant.name: [] for contestant in runs}
+    for _ in range(rounds):
+        floor.append(_seconds(lambda: torch.add(input, target, out=output)))
+        for contestant, run in runs.items():
+            times[contestant.name].append(_seconds(run))
+    results = []
+    for contestant, run in runs.items():
+        taken = times[contestant.name]
+        extra = peak_extra_bytes(run)
+        results.append(
+            Result(
+                contest.name,
+                shape,
+                contestant.name,
+                contestant.gradient,
+                1000 * statistics.median(taken),
+                1000 * min(taken),
+                rounds,
+                1000 * statistics.median(floor),
+                None if extra is None else extra / (4 * input.numel()),
+            )
+        )
+        print(_line(results[-1]), flush=True)
+    return results
+
+
+def _seconds(run: object) -> float:
+    start = time.perf_counter()
+    run()  # type: ignore[operator]
+    return time.perf_counter() - start
+
+
+def _line(result: Result) -> str:
+    shape = "x".join(map(str, result.shape))
+    return f"{result.contest:20} {shape:14} {result.contestant:36} {result.median_ms:9.2f} ms"
+
+
+def write(results: list[Result], folder: Path, threads: int) -> None:
+    hardware = _processor()
+    about = {
+        "date": date.today().isoformat(),
+        "processor": hardware,
+        "threads": threads,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "missing peers": missing_peers(),
+    }
+    demands = judged({(r.contest, r.shape, r.contestant): r for r in results})
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"losses-{'-'.join(hardware.lower().split())}-{about['date']}"
+    record = {**about, "results": [asdict(r) for r in results], "demands": [asdict(d) for d in demands]}
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(_markdown(about, results, demands))
+    print(f"written: {folder / name}.json and .md")
+    for demand in demands:
+        print(f"{'met   ' if demand.met else 'NOT MET'} {demand.text}: {demand.measured}")
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _markdown(about: dict[str, object], results: list[Result], demands: list[Demand]) -> str:
+    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items() if number)  # type: ignore[attr-defined]
+    lines = [
+        f"# Losses, {about['processor']}, {about['threads']} threads, {about['date']}",
+        "",
+        f"Python {about['python']}; {packages}.",
+        "Milliseconds of forward and backward unless said otherwise, medians of runs taken in turn. Floor: "
+        "two pictures read and one written. Memory: peak beyond what was there, in sizes of one picture.",
+        "",
+        "## What it must show",
+        "",
+        "| demand | measured | met |",
+        "|---|---|---|",
+        *(f"| {d.text} | {d.measured} | {'yes' if d.met else 'no'} |" for d in demands),
+    ]
+    for shape in SHAPES:
+        lines += [
+            "",
+            f"## {'x'.join(map(str, shape))}",
+            "",
+            "| loss | who | median | fastest | floor | memory |",
+            "|---|---|---|---|---|---|",
+        ]
+        for r in results:
+            if r.shape == shape:
+                memory = "" if r.extra_pictures is None else f"{r.extra_pictures:.1f}"
+                who = f"**{r.contestant}**" if r.contestant.startswith(OURS) else r.contestant
+                figures = " | ".join(f"{ms:.2f}" for ms in (r.median_ms, r.fastest_ms, r.floor_ms))
+                lines.append(f"| {r.contest} | {who} | {figures} | {memory} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

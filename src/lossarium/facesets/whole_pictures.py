@@ -1,0 +1,79 @@
+"""Pictures read as they are, uncropped and unscaled, and grey pictures that say which pixels count."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lossarium.facesets.decoding.colour import to_srgb
+from lossarium.facesets.decoding.decoded import MAX_PIXELS, Decoded, RefusedError
+from lossarium.facesets.decoding.exif import upright
+from lossarium.facesets.reading import Remark, _decode, _on_mid_grey, _read_bytes, _refusals_named
+
+# No picture that is read has a longer side, so that no decoder shrinks it.
+_LONGEST_SIDE = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class WholePicture:
+    """One picture as read."""
+
+    pixels: npt.NDArray[np.uint8]
+    """(H, W, 3), sRGB."""
+    remarks: frozenset[Remark]
+    """What has to be said about it."""
+
+
+def read_whole_picture(path: Path) -> WholePicture:
+    """Read a JPEG, PNG or WebP in its own size as 8-bit sRGB.
+
+    As `lossarium.facesets.reading.read_picture` does, but for the centre square: any mode and depth, colour
+    profiles converted, alpha laid on mid-grey, EXIF's orientation applied, of an animation the first frame.
+
+    Raises:
+        UnreadablePicture: the file cannot be opened, is no such picture, is damaged or is too large.
+    """
+    with _decoded(path) as decoded:
+        remarks: set[Remark] = set()
+        image, converted = to_srgb(decoded.image, decoded.profile)
+        if converted:
+            remarks.add(Remark.PROFILE)
+        if decoded.animated:
+            remarks.add(Remark.ANIMATION)
+        if (alpha := _transparency(decoded)) is not None:
+            remarks.add(Remark.ALPHA)
+            image = _on_mid_grey(image, alpha)
+        return WholePicture(np.array(upright(image, decoded.orientation), np.uint8), frozenset(remarks))
+
+
+def read_grey_mask(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a grey JPEG, PNG or WebP, (H, W), white where pixels count; a colour profile is disregarded.
+
+    Raises:
+        UnreadablePicture: as `read_whole_picture`, and for a picture that is in colour or transparent.
+    """
+    with _decoded(path) as decoded:
+        if _transparency(decoded) is not None:
+            raise RefusedError("has transparency, but a mask is a grey picture, white where pixels count")
+        channels = np.array(upright(decoded.image.convert("RGB"), decoded.orientation), np.uint8)
+        grey: npt.NDArray[np.uint8] = channels[..., 0]
+        # A JPEG or WebP that was grey may come back with a level or two between its channels.
+        if np.abs(channels.astype(np.int16) - grey[..., None]).max() > 2:
+            raise RefusedError("is in colour, but a mask is a grey picture, white where pixels count")
+        return grey.copy()
+
+
+@contextmanager
+def _decoded(path: Path) -> Iterator[Decoded]:
+    with _refusals_named(path):
+        yield _decode(_read_bytes(path), path.suffix, smallest_side=_LONGEST_SIDE)
+
+
+def _transparency(decoded: Decoded) -> Image.Image | None:
+    """The alpha, unless it is opaque everywhere."""
+    alpha = decoded.alpha
+    return None if alpha is None or alpha.getextrema() == (255, 255) else alpha

@@ -1,0 +1,218 @@
+"""Pictures measured against pictures, by any loss or measure, whoever made them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.reading import Remark
+from lossarium.facesets.whole_pictures import read_whole_picture
+from lossarium.facesets.wording import counted, printable_name
+from lossarium.judging.held_out import as_tensor
+from lossarium.judging.pairs import Pair
+from lossarium.losses.module import Loss
+from lossarium.losses.registry import info, names
+from lossarium.losses.spec import Spec, parse, split
+
+ALL = "all"
+"""Stands for every loss and measure there is."""
+
+# Those of them that there are: the field's usual ones.
+_USUAL = ("psnr", "ssim", "ms_ssim", "gmsd", "lpips", "flip")
+
+Progress = Callable[[int, int], None]
+"""Called with how many pairs have been measured and how many there are."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A loss or a measure to measure with."""
+
+    spec: Spec
+    required: bool
+    """Whether it was asked for by name, so that pictures it cannot measure are an error."""
+
+    def __str__(self) -> str:
+        return str(self.spec)
+
+    @property
+    def better(self) -> Literal["lower", "higher", "nearer to 0"] | None:
+        """Which values are better; None for a sum with a measure in it, of which no one can tell."""
+        declared = [info(term.name) for term in self.spec.terms]
+        if all(loss.objective for loss in declared):
+            return "lower"
+        if len(declared) > 1:
+            return None
+        # What cannot be minimised has a sign, or grows with likeness up to a bound.
+        return "nearer to 0" if declared[0].range == "(-inf, inf)" else "higher"
+
+    @property
+    def is_one_minus(self) -> bool:
+        """Whether it is 1 minus the similarity that is usually told under its name."""
+        return len(self.spec.terms) == 1 and info(self.spec.terms[0].name).formula.startswith("1 - ")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one pair."""
+
+    pair: Pair
+    width: int
+    height: int
+    values: tuple[float | None, ...]
+    """One a column; None where it cannot measure these pictures."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    means: tuple[float | None, ...]
+    """Of each column, over the pairs that it could measure."""
+    notes: tuple[str, ...]
+    """Sentences on what is not as one might think."""
+
+
+def columns(text: str | None) -> tuple[Column, ...]:
+    """Read what to measure with.
+
+    Args:
+        text: Specs with commas between, which may name measures that cannot be minimised, and "all"; None
+            for the field's usual ones.
+
+    Raises:
+        LossariumError: a spec cannot be read.
+
+    >>> [str(column) for column in columns("psnr, ssim(window=7), 0.5*mae + mse")]
+    ['psnr', 'ssim(window=7)', '0.5*mae + mse']
+    """
+    if text is None:
+        return tuple(Column(parse(name, measures=True), False) for name in _USUAL if name in names())
+    found: dict[str, Column] = {}
+    for piece in split(text):
+        if piece == ALL:
+            for name in names():
+                found.setdefault(name, Column(parse(name, measures=True), False))
+        else:
+            spec = parse(piece, measures=True)
+            found[str(spec)] = Column(spec, True)
+    return tuple(found.values())
+
+
+def measure(pairs: Sequence[Pair], columns: tuple[Column, ...], progress: Progress | None = None) -> Measured:
+    """Measure pairs, one after the other, so that no more than one is in memory.
+
+    A test picture is a loss's input and the reference its target, as RGB in [0, 1]; each value is that of the
+    loss's function.
+
+    Raises:
+        LossariumError: a picture cannot be read, the two of a pair or their mask differ in size, or a
+            required column cannot measure them.
+    """
+    rows: list[Row] = []
+    remarks: Counter[Remark] = Counter()
+    # Column -> why it could not measure a pair -> how often.
+    unable: dict[Column, Counter[str]] = {column: Counter() for column in columns}
+    for pair in pairs:
+        test, reference, weight = _read(pair, remarks)
+        values = tuple(_value(column, pair, test, reference, weight, unable[column]) for column in columns)
+        rows.append(Row(pair, width=test.shape[3], height=test.shape[2], values=values))
+        if progress is not None:
+            progress(len(rows), len(pairs))
+    return Measured(
+        columns,
+        tuple(rows),
+        tuple(_mean([row.values[place] for row in rows]) for place in range(len(columns))),
+        (*_notes_on_values(columns), *_notes_on_gaps(unable, len(rows)), *_notes_on_reading(remarks)),
+    )
+
+
+def _read(pair: Pair, remarks: Counter[Remark]) -> tuple[Tensor, Tensor, Tensor | None]:
+    reference, test = read_whole_picture(pair.reference), read_whole_picture(pair.test)
+    _check_equal_sizes(pair.reference, reference.pixels, pair.test, test.pixels, "pictures")
+    remarks.update(reference.remarks)
+    remarks.update(test.remarks)
+    weight = None
+    if pair.mask is not None:
+        mask = pair.mask.read()
+        _check_equal_sizes(pair.test, test.pixels, pair.mask.path, mask, "a picture and a mask")
+        weight = as_tensor(mask[None, ..., None])
+    return as_tensor(test.pixels[None]), as_tensor(reference.pixels[None]), weight
+
+
+def _check_equal_sizes(
+    first: Path, one: npt.NDArray[np.uint8], second: Path, other: npt.NDArray[np.uint8], what: str
+) -> None:
+    if one.shape[:2] != other.shape[:2]:
+        sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (one, other)]
+        raise LossariumError(
+            f"{printable_name(first)} is {sizes[0]} pixels and {printable_name(second)} is {sizes[1]}; "
+            f"only {what} of one size can be measured"
+        )
+
+
+@torch.inference_mode()
+def _value(
+    column: Column,
+    pair: Pair,
+    test: Tensor,
+    reference: Tensor,
+    weight: Tensor | None,
+    unable: Counter[str],
+) -> float | None:
+    try:
+        return float(Loss(column.spec)(test, reference, weight))
+    except (LossariumError, MemoryError, RuntimeError) as error:
+        reason = _reason(error)
+        if column.required:
+            raise LossariumError(f"{column} cannot measure {printable_name(pair.test)}: {reason}") from error
+        unable[reason] += 1
+        return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, LossariumError):
+        return str(error)
+    # Torch says with a RuntimeError that memory is short.
+    if isinstance(error, MemoryError) or "memory" in str(error):
+        return "it needs more memory than there is for pictures of this size"
+    raise error
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _notes_on_values(columns: tuple[Column, ...]) -> list[str]:
+    one_minus = [str(column) for column in columns if column.is_one_minus]
+    if not one_minus:
+        return []
+    which = one_minus[0] if len(one_minus) == 1 else f"{', '.join(one_minus[:-1])} and {one_minus[-1]}"
+    verb, are = ("is", "a loss") if len(one_minus) == 1 else ("are", "losses")
+    return [f"{which} {verb} {are}: 1 minus the usual similarity, 0 for equal pictures."]
+
+
+def _notes_on_gaps(unable: dict[Column, Counter[str]], pairs: int) -> list[str]:
+    return [
+        f"{column} has no value{'' if pairs == 1 else f' for {count} of {pairs} pairs'}: {reason}."
+        for column, reasons in unable.items()
+        for reason, count in reasons.items()
+    ]
+
+
+def _notes_on_reading(remarks: Counter[Remark]) -> list[str]:
+    return [
+        f"{counted(count, 'picture')} {remark.value[0 if count == 1 else 1]}."
+        for remark, count in remarks.items()
+    ]

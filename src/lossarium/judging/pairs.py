@@ -1,0 +1,170 @@
+"""Which pictures are measured against which: two files, or two folders matched by name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.links import why_outside
+from lossarium.facesets.listing import FrameFile, Listing, names_in, plain_listing
+from lossarium.facesets.manifest import MANIFEST_NAME
+from lossarium.facesets.own_format import own_listing
+from lossarium.facesets.reading import UnreadablePicture, read_face_mask
+from lossarium.facesets.whole_pictures import read_grey_mask
+from lossarium.facesets.wording import counted, listed, printable_name
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which pixels count, on disk."""
+
+    path: Path
+    faceset_side: int | None = None
+    """Side of a mask in one of Lossarium's facesets, whose face counts; None for a grey picture."""
+
+    def read(self) -> npt.NDArray[np.uint8]:
+        """(H, W), 255 where pixels count in full.
+
+        Raises:
+            UnreadablePicture: it cannot be read, is no mask, or is black everywhere.
+        """
+        if self.faceset_side is None:
+            mask = read_grey_mask(self.path)
+        else:
+            mask = read_face_mask(self.path, self.faceset_side, source_size=self.faceset_side)
+        if not mask.any():
+            raise UnreadablePicture(self.path, "is a mask that is black everywhere, so that no pixel counts")
+        return mask
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures to be measured against each other."""
+
+    name: str
+    """What tells the pair from others: the test picture's file name, or in folders the name they share."""
+    reference: Path
+    test: Path
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All that is to be measured, in order."""
+
+    pairs: Sequence[Pair]
+    of_folders: bool
+    notes: tuple[str, ...] = ()
+    """Sentences on how the folders were read."""
+
+
+def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
+    """Match two pictures, or the pictures of two folders.
+
+    In folders, pictures are a pair whose paths in their folder are equal but for the ending: 07.png and
+    07.jpg, a/07.png and a/07.png. A folder is read as `lossarium.facesets.folder.load` reads it: with its
+    subfolders, or as one of Lossarium's facesets, whose frames are named 0000, 0001 and so on.
+
+    Args:
+        reference: A picture or a folder, the truth.
+        test: The same of what is measured.
+        mask: A grey picture for all pairs; or, for folders, a folder with one for each pair (others are left
+            alone), or one of Lossarium's facesets, whose masks say where the face is.
+
+    Raises:
+        LossariumError: one is a folder and the other is not, a folder cannot be read, or a picture has no
+            partner or no mask, or several; all are named.
+    """
+    for path in (reference, test, *(() if mask is None else (mask,))):
+        if not path.exists():
+            raise LossariumError(f"{printable_name(path)} does not exist; check its path")
+    if reference.is_dir() != test.is_dir():
+        folder, file = (reference, test) if reference.is_dir() else (test, reference)
+        raise LossariumError(
+            f"{printable_name(folder)} is a folder and {printable_name(file)} is not; "
+            "give two pictures or two folders"
+        )
+    if not test.is_dir():
+        if mask is not None and mask.is_dir():
+            raise LossariumError(f"the mask {printable_name(mask)} is a folder; for two pictures give a file")
+        name = printable_name(test.name)
+        return Pairs((Pair(name, reference, test, None if mask is None else Mask(mask)),), of_folders=False)
+    truths, tests = _listing(reference), _listing(test)
+    truths_by_name, tests_by_name = _by_name(truths), _by_name(tests)
+    alone = [
+        *_without_partner(tests_by_name, truths_by_name, reference),
+        *_without_partner(truths_by_name, tests_by_name, test),
+    ]
+    if alone:
+        raise LossariumError("; ".join(alone))
+    masks = _masks(mask, tuple(truths_by_name))
+    pairs = [
+        Pair(name, frame.path, tests_by_name[name].path, masks.get(name))
+        for name, frame in truths_by_name.items()
+    ]
+    notes = tuple(
+        f"{printable_name(listing.folder)}: {note}." for listing in (truths, tests) for note in listing.notes
+    )
+    return Pairs(pairs, of_folders=True, notes=notes)
+
+
+def _listing(folder: Path) -> Listing:
+    return own_listing(folder) if MANIFEST_NAME in names_in(folder) else plain_listing(folder)
+
+
+def _by_name(listing: Listing) -> Mapping[str, FrameFile]:
+    """A folder's pictures by their path in it without the ending."""
+    real_folder = listing.folder.resolve()
+    found: dict[str, FrameFile] = {}
+    for frame in listing.frames:
+        for path in (frame.path, frame.mask):
+            if path is not None and (reason := why_outside(path, real_folder)) is not None:
+                raise UnreadablePicture(path, reason)
+        name = str(PurePosixPath(frame.name).with_suffix("")) if listing.source_size is None else frame.name
+        if name in found:
+            raise LossariumError(
+                f"{printable_name(found[name].path)} and {printable_name(frame.path)} differ in their ending "
+                "alone, so it is open which of them belongs to a pair; move one of them away"
+            )
+        found[name] = frame
+    return found
+
+
+def _without_partner(
+    named: Mapping[str, FrameFile], partners: Mapping[str, FrameFile], folder: Path
+) -> Iterator[str]:
+    """Says which pictures have no partner in a folder, if any."""
+    alone = [frame.path.as_posix() for name, frame in named.items() if name not in partners]
+    if alone:
+        have = "has" if len(alone) == 1 else "have"
+        yield (
+            f"{counted(len(alone), 'picture')} {have} no partner of the same name in "
+            f"{printable_name(folder)}: {listed(alone)}"
+        )
+
+
+def _masks(mask: Path | None, names: Sequence[str]) -> Mapping[str, Mask]:
+    if mask is None:
+        return {}
+    if not mask.is_dir():
+        return dict.fromkeys(names, Mask(mask))
+    listing = _listing(mask)
+    if listing.source_size is None:
+        masks = {name: Mask(frame.path) for name, frame in _by_name(listing).items()}
+    else:
+        masks = {
+            name: Mask(frame.mask, listing.source_size)
+            for name, frame in _by_name(listing).items()
+            if frame.mask is not None
+        }
+    alone = [name for name in names if name not in masks]
+    if alone:
+        have = "has" if len(alone) == 1 else "have"
+        raise LossariumError(
+            f"{counted(len(alone), 'pair')} {have} no mask of the same name in {printable_name(mask)}: "
+            f"{listed(alone)}"
+        )
+    return masks

@@ -1,0 +1,556 @@
+"""Kernels for the deviation of gradient similarity. Contract: `lossarium.losses.fused.Kernel`.
+
+The pictures are halved from level to level, and every level is swept twice. Going down, each level's
+dissimilarities are summed, and so are their squares, and the next level is made. Then the variances are known
+and with them what each dissimilarity pulls at; going up, each level computes them anew, gathers the slopes of
+its own pixels and adds those of the coarser level. The first level is not kept but read from the pictures
+twice.
+
+A level is not the pair (x, y) but x and the error e = x - y: what is small is computed from what is small,
+gx - gy = (|grad x|^2 - |grad y|^2) / (gx + gy) = (grad e) (2 grad x - grad e) / (gx + gy), so that digits are
+not lost where the pictures are alike. And x is averaged and differenced in float64: where its gradient is
+nearly 0 its direction, in which the loss pulls as hard as elsewhere, would be float32's rounding. All else is
+float32. Prewitt gradients are taken without their division by 3, which c and the root's epsilon make good:
+they count 9 times.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossarium.kernels.compiling import Real, Reals, compiled, inlined
+from lossarium.kernels.crew import Work, spread
+
+Measured = tuple[Tensor, Tensor | None]
+Tile = tuple[int, int, int, int, int, int, int]
+"""Planes first to last, the place among tiles of one plane, rows top to bottom, columns left to right."""
+
+_LUMA = (0.299, 0.587, 0.114)
+_ROOT_EPSILON = 1e-14
+_STEEPNESS_EPSILON = np.float32(9 * _ROOT_EPSILON)
+_ZERO, _QUARTER, _HALF, _ONE, _TWO = (np.float32(number) for number in (0, 0.25, 0.5, 1, 2))
+
+# Of a tile, in pixels: even, so that no 2x2 pixels are torn apart.
+_TILE_HEIGHT, _TILE_WIDTH = 256, 512
+# Pixels of small planes that make a tile together, and how many such tiles are worth another thread.
+_TILE = 1 << 15
+_LEAST_TILES = 2
+
+# A tile is swept in strips. The scratch has parts of a strip's rows, with two more on every side, at constant
+# distances: so the compiler can prove that the rows written are not the rows read, and use vector
+# instructions. From row to row it is 33 cache lines, an odd number, so that rows do not compete for the same
+# places in the cache.
+_STRIP = 32
+_STRIDE = 528
+_PART = (_STRIP + 4) * _STRIDE
+_ACROSS, _DOWN, _COUNTS, _SINGLE_ROWS = (part * _PART for part in range(1, 5))
+_DISSIMILARITIES = _COUNTS
+_SCRATCH_SIZE = _SINGLE_ROWS + 2 * _STRIDE
+_BELOW = 2 * _STRIDE
+
+
+@inlined
+def _load(
+    x: Reals, y: Reals, y_is_error: bool, shares: Reals,
+    row: int, left: int, right: int, exact: Reals, rows: Reals,
+) -> None:  # fmt: skip
+    """Columns left to right of a row: the channels' mean and that of the error, 0 outside the plane."""
+    first, last = max(left, 0), min(right, x.shape[2])
+    if row < 0 or row >= x.shape[1]:
+        first, last = right, right
+    columns, lead = last - first, first - left
+    exact[:lead], exact[lead + columns : right - left] = 0.0, 0.0
+    rows[:lead], rows[lead + columns : right - left] = _ZERO, _ZERO
+    if columns == 0:
+        return
+    mean, error = exact[lead:], rows[lead:]
+    if y_is_error:
+        _copy(x[0, row, first:last], mean, columns)
+        _copy(y[0, row, first:last], error, columns)
+    else:
+        _mix(x, y, shares, row, first, last, mean, error)
+
+
+@inlined
+def _copy(source: Reals, row: Reals, columns: int) -> None:
+    for j in range(columns):
+        row[j] = source[j]
+
+
+@inlined
+def _mix(
+    x: Reals, y: Reals, shares: Reals, row: int, first: int, last: int, mean: Reals, error: Reals
+) -> None:
+    """The channels' mean, in float64, and that of the error, in float32."""
+    channels, columns = x.shape[0], last - first
+    a, b, s, t = x[0, row, first:last], y[0, row, first:last], shares[0], np.float32(shares[0])
+    if channels == 3:
+        a1, b1, s1, t1 = x[1, row, first:last], y[1, row, first:last], shares[1], np.float32(shares[1])
+        a2, b2, s2, t2 = x[2, row, first:last], y[2, row, first:last], shares[2], np.float32(shares[2])
+        for j in range(columns):
+            mean[j] = s * a[j] + s1 * a1[j] + s2 * a2[j]
+        for j in range(columns):
+            error[j] = t * (a[j] - b[j]) + t1 * (a1[j] - b1[j]) + t2 * (a2[j] - b2[j])
+        return
+    for j in range(columns):
+        mean[j] = s * a[j]
+    for j in range(columns):
+        error[j] = t * (a[j] - b[j])
+    for channel in range(1, channels):
+        a, b = x[channel, row, first:last], y[channel, row, first:last]
+        s, t = shares[channel], np.float32(shares[channel])
+        for j in range(columns):
+            mean[j] += s * a[j]
+        for j in range(columns):
+            error[j] += t * (a[j] - b[j])
+
+
+@inlined
+def _across(rows: Reals, j: int) -> Real:
+    """Prewitt's slope along the rows, times 3, at the middle of the 3x3 numbers that begin at `j`."""
+    return (
+        (rows[j + 2] - rows[j])
+        + (rows[j + _STRIDE + 2] - rows[j + _STRIDE])
+        + (rows[j + _BELOW + 2] - rows[j + _BELOW])
+    )
+
+
+@inlined
+def _down(rows: Reals, j: int) -> Real:
+    """Prewitt's slope down the columns, times 3."""
+    return (
+        (rows[j + _BELOW] - rows[j])
+        + (rows[j + _BELOW + 1] - rows[j + 1])
+        + (rows[j + _BELOW + 2] - rows[j + 2])
+    )
+
+
+@inlined
+def _compare(
+    across: Real, down: Real, error_across: Real, error_down: Real, c: Real, alpha: Real
+) -> tuple[Real, Real, Real]:
+    """1 - GMS, its derivative by gx, and gx."""
+    y_across, y_down = across - error_across, down - error_down
+    steepness = np.sqrt(across * across + down * down + _STEEPNESS_EPSILON)
+    other = np.sqrt(y_across * y_across + y_down * y_down + _STEEPNESS_EPSILON)
+    squares_differ = error_across * (across + y_across) + error_down * (down + y_down)
+    difference = squares_differ / (steepness + other)
+    share = _ONE / (steepness * steepness + other * other - alpha * steepness * other + c)
+    dissimilarity = difference * difference * share
+    slope = (_TWO * difference - dissimilarity * (_TWO * steepness - alpha * other)) * share
+    return dissimilarity, slope, steepness
+
+
+@inlined
+def _steepen(exact: Reals, rows: Reals, columns: int) -> None:
+    """Prewitt's slopes of x in a row."""
+    for j in range(columns):
+        rows[j + _ACROSS] = _across(exact, j)
+        rows[j + _DOWN] = _down(exact, j)
+
+
+@inlined
+def _dissimilarities(rows: Reals, c: Real, alpha: Real, columns: int) -> None:
+    for j in range(columns):
+        rows[j + _DISSIMILARITIES] = _compare(
+            rows[j + _ACROSS], rows[j + _DOWN], _across(rows, j), _down(rows, j), c, alpha
+        )[0]
+
+
+@inlined
+def _slopes(rows: Reals, mean: Real, c: Real, alpha: Real, columns: int) -> None:
+    """What a row of dissimilarities, counted, pulls at Prewitt's slopes when the variance is to grow."""
+    for j in range(columns):
+        across, down = rows[j + _ACROSS], rows[j + _DOWN]
+        dissimilarity, slope, steepness = _compare(across, down, _across(rows, j), _down(rows, j), c, alpha)
+        pull = rows[j + _COUNTS] * (dissimilarity - mean) * slope / steepness
+        rows[j + _ACROSS] = pull * across
+        rows[j + _DOWN] = pull * down
+
+
+@inlined
+def _weigh(counts: Reals, row: int, first: int, last: int, factor: Real, rows: Reals) -> None:
+    if counts.size > 0:
+        _scale(counts[row, first:last], factor, rows[_COUNTS:], last - first)
+    else:
+        rows[_COUNTS : _COUNTS + last - first] = factor
+
+
+@inlined
+def _no_slopes(rows: Reals, columns: int) -> None:
+    rows[_ACROSS : _ACROSS + columns] = _ZERO
+    rows[_DOWN : _DOWN + columns] = _ZERO
+
+
+@inlined
+def _sum_row(values: Reals, columns: int) -> float:
+    result = 0.0
+    for j in range(columns):
+        result += float(values[j])
+    return result
+
+
+@inlined
+def _sum_squares(values: Reals, columns: int) -> float:
+    result = 0.0
+    for j in range(columns):
+        result += float(values[j]) * float(values[j])
+    return result
+
+
+@inlined
+def _sum_counted(values: Reals, counts: Reals, columns: int) -> float:
+    result = 0.0
+    for j in range(columns):
+        result += float(counts[j]) * float(values[j])
+    return result
+
+
+@inlined
+def _sum_counted_squares(values: Reals, counts: Reals, columns: int) -> float:
+    result = 0.0
+    for j in range(columns):
+        result += float(counts[j]) * float(values[j]) * float(values[j])
+    return result
+
+
+@inlined
+def _halve(rows: Reals, quarter: Real, halved: Reals) -> None:
+    """The mean of 2x2 numbers each, from two rows."""
+    for j in range(halved.shape[0]):
+        above = rows[2 * j] + rows[2 * j + 1]
+        halved[j] = quarter * (above + (rows[2 * j + _STRIDE] + rows[2 * j + (_STRIDE + 1)]))
+
+
+@inlined
+def _widen(coarse: Reals, row: Reals) -> None:
+    """Every number twice, a quarter of it: the reverse of `_halve`, for one of its two rows."""
+    for j in range(coarse.shape[0]):
+        row[2 * j] = _QUARTER * coarse[j]
+        row[2 * j + 1] = _QUARTER * coarse[j]
+
+
+@inlined
+def _gather(rows: Reals, coarse: Reals, result: Reals, columns: int) -> None:
+    """The slopes by a row of pixels: those of its own level, from three rows, and of coarser levels."""
+    for j in range(columns):
+        result[j] = coarse[j] - (_across(rows, j + _ACROSS) + _down(rows, j + _DOWN))
+
+
+@inlined
+def _scale(row: Reals, share: Real, gradient: Reals, columns: int) -> None:
+    for j in range(columns):
+        gradient[j] = share * row[j]
+
+
+@compiled
+def _halve_counts(counts: Reals, halved: Reals, first: int, last: int) -> None:
+    """Rows first to last of all pictures' rows; a side that is odd ends in means of fewer than 2x2 pixels."""
+    height, width = counts.shape[1:]
+    for row in range(first, last):
+        picture, i = row // halved.shape[1], row % halved.shape[1]
+        above, below = counts[picture, 2 * i], counts[picture, min(2 * i + 1, height - 1)]
+        result = halved[picture, i]
+        for j in range(width // 2):
+            result[j] = _QUARTER * (above[2 * j] + above[2 * j + 1] + (below[2 * j] + below[2 * j + 1]))
+        if width % 2 == 1:
+            result[width // 2] = _HALF * (above[width - 1] + below[width - 1])
+
+
+@compiled
+def _descend(
+    x: Reals,
+    y: Reals,
+    y_is_error: bool,
+    shares: Reals,
+    counts: Reals,
+    planes_a_picture: int,
+    coarser_x: Reals,
+    coarser_error: Reals,
+    sums: Reals,
+    exact: Reals,
+    scratch: Reals,
+    c: Real,
+    alpha: Real,
+    tile: Tile,
+) -> None:
+    """Sum a tile's (counted) dissimilarities, their squares and counts; make its part of the coarser level.
+
+    x and y are (planes, channels, H, W), `counts` is (pictures, H, W) or empty, the coarser level
+    (planes, 1, H', W') or empty; `sums`, (planes, tiles, 3), is empty where this level is not compared.
+    """
+    first, last, place, top, bottom, left, right = tile
+    columns, half_columns = right - left, slice(left // 2, (right + 1) // 2)
+    compared = sums.size > 0
+    for plane in range(first, last):
+        total = squares = counted = 0.0
+        for start in range(top, bottom, _STRIP):
+            strip = min(_STRIP, bottom - start)
+            for i in range(strip + 2) if compared else range(1, strip + 1 + strip % 2):
+                row = start - 1 + i
+                _load(
+                    x[plane], y[plane], y_is_error, shares,
+                    row, left - 1, right + 1, exact[i * _STRIDE :], scratch[i * _STRIDE :],
+                )  # fmt: skip
+            for i in range(strip if compared else 0):
+                rows = scratch[i * _STRIDE :]
+                _steepen(exact[i * _STRIDE :], rows, columns)
+                _dissimilarities(rows, c, alpha, columns)
+                values = rows[_DISSIMILARITIES:]
+                if counts.size > 0:
+                    region = counts[plane // planes_a_picture, start + i, left:right]
+                    total += _sum_counted(values, region, columns)
+                    squares += _sum_counted_squares(values, region, columns)
+                    counted += _sum_row(region, columns)
+                else:
+                    total += _sum_row(values, columns)
+                    squares += _sum_squares(values, columns)
+                    counted += columns
+            for i in range(0, strip if coarser_x.size > 0 else 0, 2):
+                half, at = (start + i) // 2, (i + 1) * _STRIDE + 1
+                _halve(exact[at:], 0.25, coarser_x[plane, 0, half, half_columns])
+                _halve(scratch[at:], _QUARTER, coarser_error[plane, 0, half, half_columns])
+        if compared:
+            sums[plane, place, 0], sums[plane, place, 1], sums[plane, place, 2] = total, squares, counted
+
+
+@compiled
+def _ascend(
+    x: Reals,
+    y: Reals,
+    y_is_error: bool,
+    shares: Reals,
+    counts: Reals,
+    planes_a_picture: int,
+    coarser_gradient: Reals,
+    gradient: Reals,
+    means: Reals,
+    factors: Reals,
+    exact: Reals,
+    scratch: Reals,
+    c: Real,
+    alpha: Real,
+    tile: Tile,
+) -> None:
+    """Write a tile's part of the gradient by x, (planes, channels, H, W).
+
+    It is that of factor * count * (dissimilarity - mean)^2 / 2, summed over the plane, with `means` and
+    `factors` (planes,), both empty where this level is not compared; and that of coarser levels, which by the
+    level below, (planes, 1, H', W') or empty, is `coarser_gradient`.
+    """
+    first, last, _, top, bottom, left, right = tile
+    channels, height, width = x.shape[1:]
+    columns, half_columns = right - left, slice(left // 2, (right + 1) // 2)
+    compared = means.size > 0
+    # Slopes pull from one pixel around the tile, unless that is outside the plane.
+    first_slope, last_slope = max(left - 1, 0), min(right + 1, width)
+    lead, slopes = first_slope - (left - 1), last_slope - first_slope
+    coarse, result = scratch[_SINGLE_ROWS:], scratch[_SINGLE_ROWS + _STRIDE :]
+    coarse[:_STRIDE] = _ZERO
+    for plane in range(first, last):
+        picture = plane // planes_a_picture
+        for start in range(top, bottom, _STRIP):
+            strip = min(_STRIP, bottom - start)
+            for i in range(strip + 4 if compared else 0):
+                row = start - 2 + i
+                _load(
+                    x[plane], y[plane], y_is_error, shares,
+                    row, left - 2, right + 2, exact[i * _STRIDE :], scratch[i * _STRIDE :],
+                )  # fmt: skip
+            for i in range(strip + 2 if compared else 0):
+                row = start - 1 + i
+                rows = scratch[i * _STRIDE :]
+                if row < 0 or row >= height:
+                    _no_slopes(rows, columns + 2)
+                else:
+                    _no_slopes(rows, 1)
+                    _no_slopes(rows[columns + 1 :], 1)
+                    _weigh(counts[picture], row, first_slope, last_slope, factors[plane], rows[lead:])
+                    _steepen(exact[i * _STRIDE + lead :], rows[lead:], slopes)
+                    _slopes(rows[lead:], means[plane], c, alpha, slopes)
+            for i in range(strip):
+                row = start + i
+                if coarser_gradient.size > 0 and i % 2 == 0:
+                    _widen(coarser_gradient[plane, 0, row // 2, half_columns], coarse)
+                if compared:
+                    _gather(scratch[i * _STRIDE :], coarse, result, columns)
+                for channel in range(channels):
+                    _scale(
+                        result if compared else coarse,
+                        np.float32(shares[channel]),
+                        gradient[plane, channel, row, left:right],
+                        columns,
+                    )
+
+
+def gmsd(
+    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, c: float, color: str
+) -> Measured:
+    """The deviation at the second level, that of pictures averaged over 2x2 pixels."""
+    return ms_gmsd(input, target, weight, scale, scale_weights=(0.0, 1.0), c=c, alpha=0.0, color=color)
+
+
+def ms_gmsd(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    scale: float | None,
+    *,
+    scale_weights: tuple[float, ...],
+    c: float,
+    alpha: float,
+    color: str,
+) -> Measured:
+    """The root of the weighted sum of the levels' variances, averaged over channels measured alone."""
+    constants = (np.float32(9 * c), np.float32(alpha))
+    levels = [_finest(input, target, color)]
+    counts = [np.zeros((len(input), 0, 0), np.float32) if weight is None else weight[:, 0].numpy()]
+    for _ in scale_weights[1:]:
+        levels.append(levels[-1].empty_coarser())
+        counts.append(_halved_counts(counts[-1]))
+
+    means, totals = [], []
+    variance = np.zeros(len(levels[0].x))
+    for place, scale_weight in enumerate(scale_weights):
+        coarser = levels[place + 1] if place + 1 < len(levels) else None
+        compared = scale_weight > 0
+        total, squares, counted = _swept_down(levels[place], coarser, counts[place], constants, compared).T
+        # Where nothing counts there is no difference either.
+        counted = np.where(counted > 0, counted, np.inf)
+        mean = total / counted
+        variance += scale_weight * np.maximum(squares / counted - mean * mean, 0)
+        means.append(mean)
+        totals.append(counted)
+    root = np.sqrt(variance + _ROOT_EPSILON)
+    deviations = variance / (root + math.sqrt(_ROOT_EPSILON))
+    values = torch.from_numpy(deviations.reshape(len(input), -1).mean(axis=1).astype(np.float32))
+    if scale is None:
+        return values, None
+
+    gradient: Reals = np.zeros((len(root), 1, 0, 0), np.float32)
+    share = scale * len(input) / len(root)
+    while levels:
+        # Popped, since what is no longer needed makes room for the finer gradients.
+        level, mean, total = levels.pop(), means.pop(), totals.pop()
+        factors = share * scale_weights[len(levels)] / (root * total)
+        gradient = _swept_up(level, gradient, counts[len(levels)], constants, mean, factors)
+    return values, torch.from_numpy(gradient).view(input.shape)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Planes of two pictures, (planes, channels, H, W), whose channels' mean by `shares` is measured."""
+
+    x: Reals
+    y: Reals
+    y_is_error: bool
+    shares: Reals
+
+    def empty_coarser(self) -> "_Level":
+        planes, _, height, width = self.x.shape
+        shape = (planes, 1, (height + 1) // 2, (width + 1) // 2)
+        return _Level(np.empty(shape), np.empty(shape, np.float32), True, np.ones(1))
+
+    def tiles(self) -> list[Tile]:
+        planes, _, height, width = self.x.shape
+        together = max(_TILE // (height * width), 1)
+        parts = [
+            (*rows, *columns) for rows in _cut(height, _TILE_HEIGHT) for columns in _cut(width, _TILE_WIDTH)
+        ]
+        return [
+            (*group, place, *part) for group in _cut(planes, together) for place, part in enumerate(parts)
+        ]
+
+
+def _cut(length: int, longest: int) -> list[tuple[int, int]]:
+    return [(first, min(first + longest, length)) for first in range(0, length, longest)]
+
+
+def _finest(input: Tensor, target: Tensor, color: str) -> _Level:
+    """The pictures as a level: a plane for each, or for each of their channels."""
+    n, channels, height, width = input.shape
+    shares = _LUMA if channels == 3 else (1 / channels,) * channels
+    if color == "rgb":
+        shares = (1.0,)
+    shape = (n * channels // len(shares), len(shares), height, width)
+    x, y = (picture.view(shape).numpy() for picture in (input, target))
+    return _Level(x, y, False, np.array(shares))
+
+
+def _halved_counts(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the pixels of the coarser level count: the mean of those that they average."""
+    n, height, width = counts.shape
+    halved = np.empty((n, (height + 1) // 2, (width + 1) // 2), np.float32)
+    if halved.size == 0:
+        return halved
+    tiles = _cut(n * halved.shape[1], max(_TILE // width, 1))
+    spread(len(tiles), lambda: lambda tile: _halve_counts(counts, halved, *tiles[tile]), _LEAST_TILES)
+    return halved
+
+
+def _swept_down(
+    level: _Level,
+    coarser: _Level | None,
+    counts: NDArray[np.float32],
+    constants: tuple[Real, Real],
+    compared: bool,
+) -> NDArray[np.float64]:
+    """Fill the coarser level; each plane's sums of dissimilarities, their squares and counts, (planes, 3)."""
+    tiles = level.tiles()
+    planes = len(level.x)
+    sums = np.zeros((planes, tiles[-1][2] + 1 if compared else 0, 3))
+    coarser_x, coarser_error = np.zeros((planes, 1, 0, 0)), np.zeros((planes, 1, 0, 0), np.float32)
+    if coarser is not None:
+        coarser_x, coarser_error = coarser.x, coarser.y
+    planes_a_picture = planes // len(counts)
+    c, alpha = constants
+
+    def worker() -> Work:
+        exact, scratch = np.empty(_PART), np.empty(_SCRATCH_SIZE, np.float32)
+
+        def work(tile: int) -> None:
+            _descend(
+                level.x, level.y, level.y_is_error, level.shares, counts, planes_a_picture,
+                coarser_x, coarser_error, sums, exact, scratch, c, alpha, tiles[tile],
+            )  # fmt: skip
+
+        return work
+
+    spread(len(tiles), worker, _LEAST_TILES)
+    by_plane: NDArray[np.float64] = sums.sum(axis=1)
+    return by_plane
+
+
+def _swept_up(
+    level: _Level,
+    coarser_gradient: Reals,
+    counts: NDArray[np.float32],
+    constants: tuple[Real, Real],
+    means: NDArray[np.float64],
+    factors: NDArray[np.float64],
+) -> Reals:
+    """The gradient by the level's x."""
+    gradient = np.empty(level.x.shape, np.float32)
+    tiles = level.tiles()
+    planes_a_picture = len(gradient) // len(counts)
+    compared = len(means) if factors.any() else 0
+    centres, pulls = means[:compared].astype(np.float32), factors[:compared].astype(np.float32)
+    c, alpha = constants
+
+    def worker() -> Work:
+        exact, scratch = np.empty(_PART), np.empty(_SCRATCH_SIZE, np.float32)
+
+        def work(tile: int) -> None:
+            _ascend(
+                level.x, level.y, level.y_is_error, level.shares, counts, planes_a_picture,
+                coarser_gradient, gradient, centres, pulls, exact, scratch, c, alpha, tiles[tile],
+            )  # fmt: skip
+
+        return work
+
+    spread(len(tiles), worker, _LEAST_TILES)
+    return gradient

@@ -1,0 +1,82 @@
+"""Planes at half their size: means over 2x2 pixels, and the way back for gradients."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossarium.kernels.compiling import Real, Reals, compiled
+from lossarium.kernels.crew import Work, spread
+
+_QUARTER = np.float32(0.25)
+# Planes that are worth waking another thread, by what a plane has of pixels.
+_LEAST_PIXELS = 1 << 18
+
+
+def halved(pictures: Tensor) -> Tensor:
+    """(N, C, ceil(H / 2), ceil(W / 2)), a line of zeros standing before the first of an odd side."""
+    n, channels, height, width = pictures.shape
+    half = torch.empty(n, channels, (height + 1) // 2, (width + 1) // 2)
+    fine, coarse = _planes(pictures), _planes(half)
+
+    def worker() -> Work:
+        def work(plane: int) -> None:
+            _halve(fine[plane], coarse[plane])
+
+        return work
+
+    spread(len(fine), worker, max(_LEAST_PIXELS // (height * width), 1))
+    return half
+
+
+def add_gradient_of_halves(gradient: Tensor, factors: Reals, coarse_gradient: Tensor | None) -> None:
+    """Multiply each plane of a gradient by its factor and add what comes from the halved planes, in place."""
+    fine = _planes(gradient)
+    coarse = np.zeros((len(fine), 0, 0), np.float32) if coarse_gradient is None else _planes(coarse_gradient)
+
+    def worker() -> Work:
+        def work(plane: int) -> None:
+            _combine(fine[plane], np.float32(factors[plane]), coarse[plane])
+
+        return work
+
+    spread(len(fine), worker, max(_LEAST_PIXELS // fine[0].size, 1))
+
+
+def _planes(pictures: Tensor) -> Reals:
+    n, channels, height, width = pictures.shape
+    return pictures.view(n * channels, height, width).numpy()
+
+
+@compiled
+def _halve(fine: Reals, coarse: Reals) -> None:
+    height, width = fine.shape
+    # The first of an odd number of lines has no partner but the zeros.
+    odd_height, odd_width = height % 2, width % 2
+    for i in range(coarse.shape[0]):
+        upper, lower = fine[max(2 * i - odd_height, 0)], fine[2 * i + 1 - odd_height]
+        share = np.float32(0) if 2 * i < odd_height else _QUARTER
+        row = coarse[i]
+        if odd_width:
+            row[0] = share * upper[0] + _QUARTER * lower[0]
+        rest, above, below = row[odd_width:], upper[odd_width:], lower[odd_width:]
+        for j in range(rest.size):
+            rest[j] = share * (above[2 * j] + above[2 * j + 1]) + _QUARTER * (below[2 * j] + below[2 * j + 1])
+
+
+@compiled
+def _combine(fine: Reals, factor: Real, coarse: Reals) -> None:
+    height, width = fine.shape
+    odd_height, odd_width = height % 2, width % 2
+    for i in range(height):
+        row = fine[i]
+        if coarse.size == 0:
+            for j in range(width):
+                row[j] *= factor
+            continue
+        halves = coarse[(i + odd_height) // 2]
+        if odd_width:
+            row[0] = factor * row[0] + _QUARTER * halves[0]
+        rest, half = row[odd_width:], halves[odd_width:]
+        for j in range(half.size):
+            rest[2 * j] = factor * rest[2 * j] + _QUARTER * half[j]
+            rest[2 * j + 1] = factor * rest[2 * j + 1] + _QUARTER * half[j]

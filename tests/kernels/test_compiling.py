@@ -1,0 +1,63 @@
+"""Kernels are compiled once, said to be when it takes long, and never stale."""
+
+import subprocess
+import sys
+import textwrap
+
+from lossarium.kernels import compiling
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+        env={**os.environ, **environment},
+    )
+
+
+MEASURE = """
+    import torch
+    from lossarium import losses
+    from lossarium.kernels import elementwise, pixel
+    losses.mse(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))
+    print(sum(pixel._SQUARED.stats.cache_hits.values()), sum(pixel._SQUARED.stats.cache_misses.values()))
+"""
+
+
+def test_the_second_process_finds_the_kernel_on_disk(tmp_path):
+    assert run(MEASURE, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split() == ["0", "1"]
+    assert run(MEASURE, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split() == ["1", "0"]
+
+
+def test_other_sources_are_compiled_anew(tmp_path):
+    assert run(MEASURE, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split() == ["0", "1"]
+    changed = 'import lossarium.kernels.compiling as c\nc._sources_digest = lambda: "other"\n'
+    again = run(changed + textwrap.dedent(MEASURE), NUMBA_CACHE_DIR=str(tmp_path))
+    assert again.stdout.split() == ["0", "1"]
+
+
+def test_a_long_wait_is_announced_once(capsys, monkeypatch):
+    def event(module: str):
+        function = type("Function", (), {"__module__": module})
+        return type("Event", (), {"data": {"dispatcher": type("Dispatcher", (), {"py_func": function})}})
+
+    monkeypatch.setattr(compiling, "_PATIENCE", 0.0)
+    announcement = compiling._Announcement()
+    ours = event("lossarium.kernels.windows")
+    for _ in range(2):
+        announcement.on_start(event("somebody.elses"))
+        announcement.on_start(ours)
+        announcement.timer.join(10)
+        announcement.on_end(ours)
+        announcement.on_end(event("somebody.elses"))
+    assert capsys.readouterr().err.count("compiling its kernels") == 1
+
+
+def test_asking_for_help_imports_no_compiler():
+    loaded = run("import sys, lossarium.losses; print('numba' in sys.modules)").stdout
+    assert loaded.strip() == "False"

@@ -1,0 +1,135 @@
+"""When a kernel takes the place of plain operations, and when not."""
+
+import pytest
+import torch
+
+from lossarium import losses
+from lossarium.losses import fused
+from tests.losses.pictures import random_pair
+
+NAMES = [name for name in losses.names() if losses.info(name).objective]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often the kernel of mse was called."""
+    from lossarium.kernels import pixel
+
+    counted = []
+    original = pixel.mse
+
+    def mse(*arguments):
+        counted.append(arguments[3])
+        return original(*arguments)
+
+    monkeypatch.setattr(pixel, "mse", mse)
+    return counted
+
+
+def test_a_kernel_serves_float32_on_the_cpu(calls):
+    input, target = random_pair()
+    input.requires_grad_()
+    losses.mse(input, target).backward()
+    assert calls == [0.5]
+    with torch.no_grad():
+        losses.mse(input, target)
+    assert calls == [0.5, None]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "float64",
+        "a target with gradient",
+        "a weight with gradient",
+        "without kernels",
+        "no numba",
+        "vmap",
+        "jvp",
+    ],
+)
+# torch's own decompositions for forward mode.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_plain_operations_serve_the_rest(way, calls, monkeypatch):
+    input, target = random_pair(dtype=torch.float64 if way == "float64" else torch.float32)
+    expected = (input - target).square().mean()
+    weight = None
+    if way == "a target with gradient":
+        target.requires_grad_()
+    if way == "a weight with gradient":
+        weight = torch.ones(2, 1, *input.shape[2:], requires_grad=True)
+    if way == "no numba":
+        monkeypatch.setattr(fused, "_kernels_installed", lambda: False)
+    if way == "without kernels":
+        with losses.without_kernels():
+            value = losses.mse(input, target)
+    elif way == "vmap":
+        batched = torch.func.vmap(losses.mse)(input[:, None], target[:, None])
+        value = batched.mean()
+    elif way == "jvp":
+        value, _ = torch.func.jvp(lambda x: losses.mse(x, target), (input,), (input,))
+    else:
+        value = losses.mse(input, target, weight=weight)
+    assert calls == []
+    assert torch.allclose(value, expected)
+
+
+def test_the_gradient_of_a_target_is_right():
+    input, target = random_pair()
+    target.requires_grad_()
+    losses.ssim(input, target).backward()
+    assert target.grad.abs().max() > 0
+
+
+def test_a_gradient_by_func_equals_autograds():
+    input, target = random_pair(height=32, width=32)
+    slopes = torch.func.grad(lambda x: losses.ssim(x, target))(input)
+    leaf = input.clone().requires_grad_()
+    losses.ssim(leaf, target).backward()
+    assert torch.allclose(slopes, leaf.grad, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiles_as_one_graph(name):
+    input, target = random_pair(height=32, width=32)
+    weight = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    function = losses.info(name).function
+    torch.compiler.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="eager")
+    leaf = input.clone().requires_grad_()
+    value = compiled(leaf, target, weight=weight)
+    value.backward()
+    plain = input.clone().requires_grad_()
+    expected = function(plain, target, weight=weight)
+    expected.backward()
+    assert torch.allclose(value, expected, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(leaf.grad, plain.grad, rtol=1e-3, atol=1e-4 * plain.grad.abs().max().item())
+
+
+def test_memory_formats_and_views_do_not_matter():
+    input, target = random_pair(height=32, width=30)
+    expected = losses.ssim(input, target)
+    last = input.to(memory_format=torch.channels_last).requires_grad_()
+    value = losses.ssim(last, target)
+    value.backward()
+    assert torch.equal(value, expected)
+    assert torch.isfinite(last.grad).all()
+    turned = input.mT.contiguous().mT
+    assert torch.equal(losses.ssim(turned, target), expected)
+    grey = input[:, :1].expand_as(input)
+    assert torch.equal(losses.mse(grey, target), losses.mse(grey.clone(), target))
+
+
+def test_input_changed_between_forward_and_backward_is_an_error():
+    input, target = random_pair()
+    leaf = input.clone().requires_grad_()
+    picture = leaf * 1
+    value = losses.mse(picture, target)
+    picture.data.add_(1)  # Not seen by autograd, and the gradient belongs to the value that was given.
+    value.backward()
+    assert torch.allclose(leaf.grad, 2 * (input - target) / input.numel())
+
+
+def test_a_batch_without_pictures_is_no_crash():
+    empty = torch.zeros(0, 3, 16, 16)
+    assert losses.mse(empty, empty, reduction="none").shape == (0,)
