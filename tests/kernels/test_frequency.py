@@ -8,6 +8,7 @@ import torch
 from lossarium import losses
 from lossarium.kernels import frequency as kernels
 from lossarium.losses.frequency import _ffl_plain
+from tests.kernels.cases import threads
 from tests.losses.pictures import extremes, random_pair
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 2), (3, 8), (13, 12), (24, 20), (17, 33), (12, 18), (6, 600)]
@@ -89,19 +90,15 @@ def test_extremes_are_finite_and_equal_pictures_give_exactly_zero(case, options)
 
 
 @pytest.mark.parametrize("options", [{}, {"ave_spectrum": True, "log_matrix": True}, {"patch_factor": 4}])
-@pytest.mark.parametrize("threads", [2, 3])
-def test_bits_do_not_depend_on_the_number_of_threads(options, threads):
+@pytest.mark.parametrize("number", [2, 3])
+def test_bits_do_not_depend_on_the_number_of_threads(options, number):
     input, target = random_pair(height=260, width=516)
     weight = weights("sparse", 260, 516)
     kernel = partial(kernels.ffl, input, target, weight, SCALE, **(DEFAULTS | options))
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
+    with threads(1):
         values, gradient = kernel()
-        torch.set_num_threads(threads)
+    with threads(number):
         others, other_gradient = kernel()
-    finally:
-        torch.set_num_threads(before)
     assert torch.equal(values, others)
     assert torch.equal(gradient, other_gradient)
 

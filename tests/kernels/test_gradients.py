@@ -7,6 +7,7 @@ import torch
 
 from lossarium.kernels import gradients as kernels
 from lossarium.losses import gradients as losses
+from tests.kernels.cases import threads
 from tests.losses.pictures import extremes, random_pair
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 2), (3, 8), (13, 12), (24, 20), (17, 33), (5, 1030), (300, 40)]
@@ -80,19 +81,14 @@ def test_extremes_are_finite_and_equal_pictures_give_exactly_zero(case):
             assert gradient.abs().max() == 0
 
 
-@pytest.mark.parametrize("threads", [2, 3])
-def test_bits_do_not_depend_on_the_number_of_threads(threads):
+@pytest.mark.parametrize("number", [2, 3])
+def test_bits_do_not_depend_on_the_number_of_threads(number):
     input, target = random_pair(height=301, width=1037)
     weight = weights("sparse", 301, 1037)
-    before = torch.get_num_threads()
     for _, kernel in ways(301, 1037):
-        results = []
-        try:
-            for count in (1, threads):
-                torch.set_num_threads(count)
-                results.append(kernel(input, target, weight, SCALE))
-        finally:
-            torch.set_num_threads(before)
-        (values, gradient), (others, other_gradient) = results
+        with threads(1):
+            values, gradient = kernel(input, target, weight, SCALE)
+        with threads(number):
+            others, other_gradient = kernel(input, target, weight, SCALE)
         assert torch.equal(values, others)
         assert torch.equal(gradient, other_gradient)

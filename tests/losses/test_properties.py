@@ -20,6 +20,7 @@ CHANNELS_DIFFER = {"gmsd", "ms_gmsd", "flip", "lpips"}
 REACH = {
     "ssim": 5, "uqi": 4, "ms_ssim": 10, "mix": 16, "gmsd": 2, "ms_gmsd": 8, "pixel_gradient": 1, "flip": 10
 }  # fmt: skip
+COLORS = ("rgb", "gray")
 SIDE = 32
 
 
@@ -114,6 +115,25 @@ def test_autocast_does_not_reach_inside(name):
         assert torch.equal(loss(input, target), losses.get(name)(input, target))
         inside = loss(input, target)
     assert torch.equal(inside, loss(input, target))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [(name, {}) for name in ALL]
+    + [(name, {"color": color}) for name in ALL if "color" in losses.info(name).options for color in COLORS],
+    ids=str,
+)
+def test_autocast_does_not_reach_inside_plain_functions_and_maps(name, options):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    info = losses.info(name)
+    with losses.without_kernels():
+        expected = info.function(input, target, **options)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(info.function(input, target, **options), expected)
+    if info.map is not None:
+        map = losses.map(name, input, target, **options)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(losses.map(name, input, target, **options), map)
 
 
 @pytest.mark.parametrize("name", ALL)

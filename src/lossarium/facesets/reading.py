@@ -102,8 +102,8 @@ def read_picture(path: Path, size: int) -> Picture:
         UnreadablePicture: the file cannot be opened, is no such picture, is damaged, or is larger than
             `MAX_PIXELS` or `MAX_FILE_BYTES`.
     """
-    with _refusals_named(path):
-        decoded = _decode(_read_bytes(path), path.suffix, smallest_side=_REDUCING_GAP * size)
+    with refusals_named(path):
+        decoded = decode(read_bytes(path), path.suffix, smallest_side=_REDUCING_GAP * size)
         remarks: set[Remark] = set()
         image, converted = to_srgb(decoded.image, decoded.profile)
         if converted:
@@ -112,7 +112,7 @@ def read_picture(path: Path, size: int) -> Picture:
             remarks.add(Remark.ANIMATION)
         if decoded.alpha is not None and decoded.alpha.getextrema() != (255, 255):
             remarks.add(Remark.ALPHA)
-            image = _on_mid_grey(image, decoded.alpha)
+            image = on_mid_grey(image, decoded.alpha)
         image = upright(image, decoded.orientation)
         if decoded.source_size[0] != decoded.source_size[1]:
             remarks.add(Remark.NOT_SQUARE)
@@ -138,8 +138,8 @@ def read_face_mask(path: Path, size: int, *, source_size: int) -> npt.NDArray[np
     Raises:
         UnreadablePicture: as `read_picture`, and for a mask of another kind or size.
     """
-    with _refusals_named(path):
-        data = _read_bytes(path)
+    with refusals_named(path):
+        data = read_bytes(path)
         if not png.is_png(data):
             raise RefusedError("is not the PNG that a mask has to be")
         mask = png.decode(data)
@@ -155,7 +155,7 @@ def read_face_mask(path: Path, size: int, *, source_size: int) -> npt.NDArray[np
 
 
 @contextmanager
-def _refusals_named(path: Path) -> Iterator[None]:
+def refusals_named(path: Path) -> Iterator[None]:
     """Give whatever is refused inside the name of its file."""
     try:
         yield
@@ -165,7 +165,7 @@ def _refusals_named(path: Path) -> Iterator[None]:
         raise UnreadablePicture(path, "needs more memory than there is") from error
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         # A pipe or a device would block or never end.
@@ -186,7 +186,7 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, name_ending: str, smallest_side: int) -> Decoded:
+def decode(data: bytes, name_ending: str, smallest_side: int) -> Decoded:
     if png.is_png(data):
         return png.decode(data)
     if jpeg.is_jpeg(data):
@@ -201,7 +201,7 @@ def _decode(data: bytes, name_ending: str, smallest_side: int) -> Decoded:
     raise RefusedError("holds no picture")
 
 
-def _on_mid_grey(image: Image.Image, alpha: Image.Image) -> Image.Image:
+def on_mid_grey(image: Image.Image, alpha: Image.Image) -> Image.Image:
     ground = Image.new("RGB", image.size, (MID_GREY, MID_GREY, MID_GREY))
     ground.paste(image, mask=alpha)
     return ground

@@ -12,7 +12,7 @@ from PIL import Image
 from lossarium.facesets.decoding.colour import to_srgb
 from lossarium.facesets.decoding.decoded import MAX_PIXELS, Decoded, RefusedError
 from lossarium.facesets.decoding.exif import upright
-from lossarium.facesets.reading import Remark, _decode, _on_mid_grey, _read_bytes, _refusals_named
+from lossarium.facesets.reading import Remark, decode, on_mid_grey, read_bytes, refusals_named
 
 # No picture that is read has a longer side, so that no decoder shrinks it.
 _LONGEST_SIDE = MAX_PIXELS
@@ -46,7 +46,7 @@ def read_whole_picture(path: Path) -> WholePicture:
             remarks.add(Remark.ANIMATION)
         if (alpha := _transparency(decoded)) is not None:
             remarks.add(Remark.ALPHA)
-            image = _on_mid_grey(image, alpha)
+            image = on_mid_grey(image, alpha)
         return WholePicture(np.array(upright(image, decoded.orientation), np.uint8), frozenset(remarks))
 
 
@@ -69,8 +69,8 @@ def read_grey_mask(path: Path) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def _decoded(path: Path) -> Iterator[Decoded]:
-    with _refusals_named(path):
-        yield _decode(_read_bytes(path), path.suffix, smallest_side=_LONGEST_SIDE)
+    with refusals_named(path):
+        yield decode(read_bytes(path), path.suffix, smallest_side=_LONGEST_SIDE)
 
 
 def _transparency(decoded: Decoded) -> Image.Image | None:

@@ -51,17 +51,22 @@ def _lpips(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     return losses.lpips(prediction, truth, weight=weight, reduction="none")
 
 
+# Losses by what they minimise: squared errors, absolute ones, or squares of the small and sizes of the large.
+_SQUARED = frozenset({"mse", "rmse", "sse"})
+_ABSOLUTE = frozenset({"mae", "charbonnier", "quantile", "mape", "mase", "imae", "laplacian", "mix"})
+_BETWEEN = frozenset({"smooth_l1", "huber", "logcosh", "general"})
+
 JUDGES = (
     Judge(
-        "psnr", "PSNR", "dB", True, 2, _psnr, frozenset({"mse", "smooth_l1"}),
+        "psnr", "PSNR", "dB", True, 2, _psnr, _SQUARED | _BETWEEN,
         "Peak signal-to-noise ratio: the mean squared error on a logarithmic scale.",
     ),
     Judge(
-        "mae", "MAE", "", False, 3, _mae, frozenset({"mae", "smooth_l1"}),
+        "mae", "MAE", "", False, 3, _mae, _ABSOLUTE | _BETWEEN,
         "Mean absolute error of pixels in [0, 1].",
     ),
     Judge(
-        "ssim", "SSIM", "", True, 3, _ssim, frozenset({"ssim"}),
+        "ssim", "SSIM", "", True, 3, _ssim, frozenset({"ssim", "ms_ssim", "uqi", "mix"}),
         "Structural similarity in windows of 11 pixels; 1 is equality.",
     ),
     Judge(

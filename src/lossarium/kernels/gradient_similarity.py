@@ -48,17 +48,20 @@ _STRIP = 32
 _STRIDE = 528
 _PART = (_STRIP + 4) * _STRIDE
 _ACROSS, _DOWN, _COUNTS, _SINGLE_ROWS = (part * _PART for part in range(1, 5))
-_DISSIMILARITIES = _COUNTS
+_DISSIMILARITIES = _ACROSS
 _SCRATCH_SIZE = _SINGLE_ROWS + 2 * _STRIDE
 _BELOW = 2 * _STRIDE
 
 
 @inlined
 def _load(
-    x: Reals, y: Reals, y_is_error: bool, shares: Reals,
+    x: Reals, y: Reals, shares: Reals | None,
     row: int, left: int, right: int, exact: Reals, rows: Reals,
 ) -> None:  # fmt: skip
-    """Columns left to right of a row: the channels' mean and that of the error, 0 outside the plane."""
+    """Columns left to right of a row: the channels' mean and that of the error, 0 outside the plane.
+
+    Without shares of channels these are what x and y are.
+    """
     first, last = max(left, 0), min(right, x.shape[2])
     if row < 0 or row >= x.shape[1]:
         first, last = right, right
@@ -68,7 +71,7 @@ def _load(
     if columns == 0:
         return
     mean, error = exact[lead:], rows[lead:]
-    if y_is_error:
+    if shares is None:
         _copy(x[0, row, first:last], mean, columns)
         _copy(y[0, row, first:last], error, columns)
     else:
@@ -139,9 +142,11 @@ def _compare(
     other = np.sqrt(y_across * y_across + y_down * y_down + _STEEPNESS_EPSILON)
     squares_differ = error_across * (across + y_across) + error_down * (down + y_down)
     difference = squares_differ / (steepness + other)
-    share = _ONE / (steepness * steepness + other * other - alpha * steepness * other + c)
+    masked = (_TWO - alpha) * other
+    alike = masked * steepness + c
+    share = _ONE / (difference * difference + alike)
     dissimilarity = difference * difference * share
-    slope = (_TWO * difference - dissimilarity * (_TWO * steepness - alpha * other)) * share
+    slope = (_TWO * difference * alike * share - dissimilarity * masked) * share
     return dissimilarity, slope, steepness
 
 
@@ -187,23 +192,15 @@ def _no_slopes(rows: Reals, columns: int) -> None:
 
 
 @inlined
-def _sum_row(values: Reals, columns: int) -> float:
+def _sum(counts: Reals, columns: int) -> float:
     result = 0.0
     for j in range(columns):
-        result += float(values[j])
+        result += float(counts[j])
     return result
 
 
 @inlined
-def _sum_squares(values: Reals, columns: int) -> float:
-    result = 0.0
-    for j in range(columns):
-        result += float(values[j]) * float(values[j])
-    return result
-
-
-@inlined
-def _sum_counted(values: Reals, counts: Reals, columns: int) -> float:
+def _sum_counted(counts: Reals, values: Reals, columns: int) -> float:
     result = 0.0
     for j in range(columns):
         result += float(counts[j]) * float(values[j])
@@ -211,10 +208,10 @@ def _sum_counted(values: Reals, counts: Reals, columns: int) -> float:
 
 
 @inlined
-def _sum_counted_squares(values: Reals, counts: Reals, columns: int) -> float:
+def _sum_counted_squares(counts: Reals, values: Reals, columns: int) -> float:
     result = 0.0
     for j in range(columns):
-        result += float(counts[j]) * float(values[j]) * float(values[j])
+        result += float(counts[j]) * (float(values[j]) * float(values[j]))
     return result
 
 
@@ -265,8 +262,7 @@ def _halve_counts(counts: Reals, halved: Reals, first: int, last: int) -> None:
 def _descend(
     x: Reals,
     y: Reals,
-    y_is_error: bool,
-    shares: Reals,
+    shares: Reals | None,
     counts: Reals,
     planes_a_picture: int,
     coarser_x: Reals,
@@ -287,29 +283,24 @@ def _descend(
     columns, half_columns = right - left, slice(left // 2, (right + 1) // 2)
     compared = sums.size > 0
     for plane in range(first, last):
+        picture = plane // planes_a_picture
         total = squares = counted = 0.0
         for start in range(top, bottom, _STRIP):
             strip = min(_STRIP, bottom - start)
             for i in range(strip + 2) if compared else range(1, strip + 1 + strip % 2):
                 row = start - 1 + i
                 _load(
-                    x[plane], y[plane], y_is_error, shares,
+                    x[plane], y[plane], shares,
                     row, left - 1, right + 1, exact[i * _STRIDE :], scratch[i * _STRIDE :],
                 )  # fmt: skip
             for i in range(strip if compared else 0):
                 rows = scratch[i * _STRIDE :]
                 _steepen(exact[i * _STRIDE :], rows, columns)
                 _dissimilarities(rows, c, alpha, columns)
-                values = rows[_DISSIMILARITIES:]
-                if counts.size > 0:
-                    region = counts[plane // planes_a_picture, start + i, left:right]
-                    total += _sum_counted(values, region, columns)
-                    squares += _sum_counted_squares(values, region, columns)
-                    counted += _sum_row(region, columns)
-                else:
-                    total += _sum_row(values, columns)
-                    squares += _sum_squares(values, columns)
-                    counted += columns
+                _weigh(counts[picture], start + i, left, right, _ONE, rows)
+                total += _sum_counted(rows[_COUNTS:], rows[_DISSIMILARITIES:], columns)
+                squares += _sum_counted_squares(rows[_COUNTS:], rows[_DISSIMILARITIES:], columns)
+                counted += _sum(rows[_COUNTS:], columns)
             for i in range(0, strip if coarser_x.size > 0 else 0, 2):
                 half, at = (start + i) // 2, (i + 1) * _STRIDE + 1
                 _halve(exact[at:], 0.25, coarser_x[plane, 0, half, half_columns])
@@ -322,8 +313,7 @@ def _descend(
 def _ascend(
     x: Reals,
     y: Reals,
-    y_is_error: bool,
-    shares: Reals,
+    shares: Reals | None,
     counts: Reals,
     planes_a_picture: int,
     coarser_gradient: Reals,
@@ -358,7 +348,7 @@ def _ascend(
             for i in range(strip + 4 if compared else 0):
                 row = start - 2 + i
                 _load(
-                    x[plane], y[plane], y_is_error, shares,
+                    x[plane], y[plane], shares,
                     row, left - 2, right + 2, exact[i * _STRIDE :], scratch[i * _STRIDE :],
                 )  # fmt: skip
             for i in range(strip + 2 if compared else 0):
@@ -379,12 +369,9 @@ def _ascend(
                 if compared:
                     _gather(scratch[i * _STRIDE :], coarse, result, columns)
                 for channel in range(channels):
-                    _scale(
-                        result if compared else coarse,
-                        np.float32(shares[channel]),
-                        gradient[plane, channel, row, left:right],
-                        columns,
-                    )
+                    share = _ONE if shares is None else np.float32(shares[channel])
+                    pixels = gradient[plane, channel, row, left:right]
+                    _scale(result if compared else coarse, share, pixels, columns)
 
 
 def gmsd(
@@ -443,17 +430,19 @@ def ms_gmsd(
 
 @dataclass(frozen=True)
 class _Level:
-    """Planes of two pictures, (planes, channels, H, W), whose channels' mean by `shares` is measured."""
+    """Planes of two pictures x and y, (planes, channels, H, W), whose channels' mean by `shares` is measured.
+
+    A coarser level has one channel, no shares, x in float64 and the error for y.
+    """
 
     x: Reals
     y: Reals
-    y_is_error: bool
-    shares: Reals
+    shares: Reals | None
 
     def empty_coarser(self) -> "_Level":
         planes, _, height, width = self.x.shape
         shape = (planes, 1, (height + 1) // 2, (width + 1) // 2)
-        return _Level(np.empty(shape), np.empty(shape, np.float32), True, np.ones(1))
+        return _Level(np.empty(shape), np.empty(shape, np.float32), None)
 
     def tiles(self) -> list[Tile]:
         planes, _, height, width = self.x.shape
@@ -478,7 +467,7 @@ def _finest(input: Tensor, target: Tensor, color: str) -> _Level:
         shares = (1.0,)
     shape = (n * channels // len(shares), len(shares), height, width)
     x, y = (picture.view(shape).numpy() for picture in (input, target))
-    return _Level(x, y, False, np.array(shares))
+    return _Level(x, y, np.array(shares))
 
 
 def _halved_counts(counts: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -514,7 +503,7 @@ def _swept_down(
 
         def work(tile: int) -> None:
             _descend(
-                level.x, level.y, level.y_is_error, level.shares, counts, planes_a_picture,
+                level.x, level.y, level.shares, counts, planes_a_picture,
                 coarser_x, coarser_error, sums, exact, scratch, c, alpha, tiles[tile],
             )  # fmt: skip
 
@@ -546,7 +535,7 @@ def _swept_up(
 
         def work(tile: int) -> None:
             _ascend(
-                level.x, level.y, level.y_is_error, level.shares, counts, planes_a_picture,
+                level.x, level.y, level.shares, counts, planes_a_picture,
                 coarser_gradient, gradient, centres, pulls, exact, scratch, c, alpha, tiles[tile],
             )  # fmt: skip
 

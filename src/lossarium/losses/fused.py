@@ -72,7 +72,9 @@ def measure(
 ) -> Tensor:
     """Measure pictures that `as_pictures` has checked, by the kernel where that serves, else plainly."""
     if kernel is None or not _kernel_serves(input, target, weight):
-        return reduce(plain(input, target, weight), reduction)
+        # Autocast would take products of matrices in half precision.
+        with torch.autocast(input.device.type, enabled=False):
+            return reduce(plain(input, target, weight), reduction)
     input, target = input.contiguous(), target.contiguous()
     weight = None if weight is None else weight.contiguous()
     if not (torch.is_grad_enabled() and input.requires_grad):

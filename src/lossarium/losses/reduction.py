@@ -60,7 +60,7 @@ def in_color(pictures: Tensor, color: str) -> Tensor:
         raise LossariumError(f'color must be "rgb" or "gray", not {color!r}')
     if pictures.shape[1] != 3:
         return pictures.mean(dim=1, keepdim=True)
-    return torch.einsum("nchw,c->nhw", pictures, pictures.new_tensor(_LUMA))[:, None]
+    return (pictures * pictures.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 import difflib
 
+import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
@@ -81,7 +82,8 @@ def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
     for option in options:
         if option not in loss.options:
             raise LossariumError(f'{name} has no option "{option}"; {nearest(option, tuple(loss.options))}')
-    return loss.map(input, target, **options)
+    with torch.autocast(input.device.type, enabled=False):
+        return loss.map(input, target, **options)
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
