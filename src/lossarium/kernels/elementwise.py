@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.weighting import totals_of
 
 Point = Callable[[Real, Real, Reals], tuple[Real, Real]]
 """(x, y, options) -> a value and its slope by x. Vector instructions take both sides of every branch."""
@@ -116,12 +117,8 @@ def mean_of_values(
 
 
 def _counts(weight: Tensor | None, n: int, pixels: int) -> tuple[Reals, NDArray[np.float64]]:
-    """What each pixel counts, (N, H * W), or nothing without weights; and each picture's sum of it, (N,).
-
-    A picture without any weight has an infinite sum, so that it counts nothing.
-    """
+    """What each pixel counts, (N, H * W), or nothing without weights; and each picture's sum of it, (N,)."""
     if weight is None:
         return np.zeros((n, 0), np.float32), np.full(n, float(pixels))
     counts = weight.view(n, pixels).numpy()
-    totals = counts.sum(axis=1, dtype=np.float64)
-    return counts, np.where(totals > 0, totals, np.inf)
+    return counts, totals_of(counts)

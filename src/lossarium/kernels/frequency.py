@@ -18,7 +18,7 @@ from torch import Tensor
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
 from lossarium.kernels.elementary import exp, log, log1p_of_share
-from lossarium.kernels.gradients import shares_of_most
+from lossarium.kernels.weighting import shares_of_most
 
 _ZERO = np.float32(0)
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)

@@ -8,16 +8,14 @@ from itertools import pairwise, product
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.weighting import shares_of_most, totals_of
 
 _ZERO, _HALF, _ONE, _TWO, _FOUR = (np.float32(number) for number in (0, 0.5, 1, 2, 4))
 _NOTHING = np.zeros((0, 0), np.float32)
-# Sums of weights below count as 0.
-_LEAST_WEIGHT = float(np.finfo(np.float32).tiny)
 
 # Columns of a tile of `pixel_gradient`, and about how many pixels of all channels it has: few enough that its
 # rows stay in the L1 cache, many enough that its surroundings and the interpreter's share add little.
@@ -210,8 +208,7 @@ def pixel_gradient(
         counts, totals = np.zeros((n, 0, 0), np.float32), np.full(n, float(height * width))
     else:
         counts = weight[:, 0].numpy()
-        totals = counts.sum(axis=(1, 2), dtype=np.float64)
-        totals = np.where(totals > _LEAST_WEIGHT, totals, np.inf)
+        totals = totals_of(counts)
     shares = 1 / (totals * channels)
     factors = (shares * (scale or 0)).astype(np.float32)
     # Halves of the two orders' parts, since the kernel's differences are not divided by 2.
@@ -477,12 +474,3 @@ def laplacian(
     spread(planes, worker)
     values = sums.reshape(n, channels).mean(axis=1)
     return torch.from_numpy(values.astype(np.float32)), gradient
-
-
-def shares_of_most(weight: Tensor | None) -> NDArray[np.float32] | None:
-    """Each pixel's weight as a share of its picture's greatest, (N, H, W): what multiplies its error."""
-    if weight is None:
-        return None
-    most = weight.amax(dim=(1, 2, 3), keepdim=True)
-    shares: NDArray[np.float32] = (weight / torch.where(most > _LEAST_WEIGHT, most, 1))[:, 0].numpy()
-    return shares

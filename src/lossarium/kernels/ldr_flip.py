@@ -212,15 +212,16 @@ def _light_slopes(values: Reals, slopes: Reals, width: int) -> None:
 
 @inlined
 def _mix(light: Reals, colors: Reals, matrix: Reals, width: int) -> None:
-    """Light to opponent colours."""
-    m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
-    m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
-    m20, m21, m22 = matrix[2, 0], matrix[2, 1], matrix[2, 2]
+    """Light to opponent colours, as differences from green: so that grey has exactly no colour."""
+    m00, m02 = matrix[0, 0], matrix[0, 2]
+    m10, m12 = matrix[1, 0], matrix[1, 2]
+    m20, m22 = matrix[2, 0], matrix[2, 2]
     for j in range(width):
-        red, green, blue = light[j], light[j + _STRIDE], light[j + 2 * _STRIDE]
-        colors[j] = m00 * red + m01 * green + m02 * blue
-        colors[j + _STRIDE] = m10 * red + m11 * green + m12 * blue
-        colors[j + 2 * _STRIDE] = m20 * red + m21 * green + m22 * blue
+        green = light[j + _STRIDE]
+        red, blue = light[j] - green, light[j + 2 * _STRIDE] - green
+        colors[j] = green + (m00 * red + m02 * blue)
+        colors[j + _STRIDE] = m10 * red + m12 * blue
+        colors[j + 2 * _STRIDE] = m20 * red + m22 * blue
 
 
 @inlined
@@ -247,18 +248,20 @@ def _to_lab(seen: Reals, matrices: Reals, width: int) -> None:
     p01, p02 = matrices[1, 0, 1], matrices[1, 0, 2]
     p11, p12 = matrices[1, 1, 1], matrices[1, 1, 2]
     p21, p22 = matrices[1, 2, 1], matrices[1, 2, 2]
-    m00, m01, m02 = matrices[2, 0, 0], matrices[2, 0, 1], matrices[2, 0, 2]
-    m10, m11, m12 = matrices[2, 1, 0], matrices[2, 1, 1], matrices[2, 1, 2]
-    m20, m21, m22 = matrices[2, 2, 0], matrices[2, 2, 1], matrices[2, 2, 2]
+    m00, m02 = matrices[2, 0, 0], matrices[2, 0, 2]
+    m10, m12 = matrices[2, 1, 0], matrices[2, 1, 2]
+    m20, m22 = matrices[2, 2, 0], matrices[2, 2, 2]
     for j in range(width):
         luminance, red_green = seen[j + _LUMINANCE], seen[j + _RED_GREEN]
         blue_yellow = seen[j + _BLUE_YELLOW] + seen[j + _BLUE_YELLOW_2]
         red = min(max(luminance + p01 * red_green + p02 * blue_yellow, _ZERO), _ONE)
         green = min(max(luminance + p11 * red_green + p12 * blue_yellow, _ZERO), _ONE)
         blue = min(max(luminance + p21 * red_green + p22 * blue_yellow, _ZERO), _ONE)
-        seen[j + _ROOT_X] = _root(m00 * red + m01 * green + m02 * blue)
-        seen[j + _ROOT_Y] = _root(m10 * red + m11 * green + m12 * blue)
-        seen[j + _ROOT_Z] = _root(m20 * red + m21 * green + m22 * blue)
+        # As differences from green, again so that grey has no colour.
+        red, blue = red - green, blue - green
+        seen[j + _ROOT_X] = _root(green + (m00 * red + m02 * blue))
+        seen[j + _ROOT_Y] = _root(green + (m10 * red + m12 * blue))
+        seen[j + _ROOT_Z] = _root(green + (m20 * red + m22 * blue))
     for j in range(width):
         x, y, z = seen[j + _ROOT_X], seen[j + _ROOT_Y], seen[j + _ROOT_Z]
         lightness = _L * y - _L_OFFSET

@@ -10,6 +10,7 @@ from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
 from lossarium.kernels.elementary import exp, log, log1p_of_share
 from lossarium.kernels.elementwise import elementwise, mean_of_values
+from lossarium.kernels.weighting import shares_of_most
 
 Measured = tuple[Tensor, Tensor | None]
 
@@ -315,10 +316,8 @@ def _mark_largest(x: Reals, y: Reals, shares: Reals, gradient: Reals, largest: R
 def linf(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None) -> Measured:
     n, channels, height, width = input.shape
     x, y = (picture.view(n, channels, height * width).numpy() for picture in (input, target))
-    shares = np.zeros((n, 0), np.float32)
-    if weight is not None:
-        peak = weight.amax(dim=(1, 2, 3), keepdim=True)
-        shares = (weight / torch.where(peak > 0, peak, 1)).view(n, height * width).numpy()
+    weighted = shares_of_most(weight)
+    shares = np.zeros((n, 0), np.float32) if weighted is None else weighted.reshape(n, -1)
     gradient = None if scale is None else torch.empty_like(input)
     slopes = None if gradient is None else gradient.view(n, channels, height * width).numpy()
     values = np.zeros(n, np.float32)

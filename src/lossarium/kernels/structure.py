@@ -13,6 +13,7 @@ from lossarium.kernels.compiling import Reals, compiled
 from lossarium.kernels.crew import Work, spread
 from lossarium.kernels.halving import add_gradient_of_halves, halved
 from lossarium.kernels.pixel import mae
+from lossarium.kernels.weighting import totals_of
 from lossarium.kernels.windows import scratch_size, similarity, tile_width
 
 # Rows of a tile: so many that the windows which reach into it from outside add little, so few that a picture
@@ -189,8 +190,7 @@ def window_weights(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """What each window counts, (N, H - size + 1, W - size + 1), and the sums thereof, (N,).
 
-    A window counts what the pixel at its centre counts; without weights, the first array is empty. A picture
-    without any weight has an infinite sum, so that it counts nothing.
+    A window counts what the pixel at its centre counts; without weights, the first array is empty.
     """
     if weight is None:
         windows = (height - size + 1) * (width - size + 1)
@@ -201,8 +201,7 @@ def window_weights(
     margin = (size - 1) // 2
     rows, columns = height - size + 1, width - size + 1
     centres = weight[:, 0, margin : margin + rows, margin : margin + columns].contiguous().numpy()
-    totals = centres.sum(axis=(1, 2), dtype=np.float64)
-    return centres, np.where(totals > 0, totals, np.inf)
+    return centres, totals_of(centres)
 
 
 def dissimilarity_of_planes(
