@@ -87,8 +87,8 @@ def measure(
 
 
 def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
-    # The compiler must not look into the rest.
-    if torch.compiler.is_compiling():
+    # Compilers and tracers must not look into the rest: a kernel is no operation that they could record.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     pictures = [picture for picture in (input, target, weight) if picture is not None]
     return (
