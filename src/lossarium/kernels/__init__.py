@@ -9,7 +9,7 @@
 >>> values
 tensor([0., 0., 0., 0.])
 
-Every kernel is called as `kernel(input, target, weight, scale, *, options)` with float32, contiguous, detached
-tensors on the CPU: (N, C, H, W) twice, and (N, 1, H, W) or None. It returns one value a picture, (N,), and the
-gradient of each picture's own value by the input, times `scale`; no gradient where scale is None.
+Every kernel is called as `kernel(input, target, weight, scale, *, options)` with float32, contiguous,
+detached tensors on the CPU: (N, C, H, W) twice, and (N, 1, H, W) or None. It returns one value a picture,
+(N,), and the gradient of each picture's own value by the input, times `scale`; none where scale is None.
 """

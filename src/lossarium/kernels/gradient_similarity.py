@@ -66,8 +66,8 @@ def _load(
     if row < 0 or row >= x.shape[1]:
         first, last = right, right
     columns, lead = last - first, first - left
-    exact[:lead], exact[lead + columns : right - left] = 0.0, 0.0
-    rows[:lead], rows[lead + columns : right - left] = _ZERO, _ZERO
+    _clear(exact, rows, 0, lead)
+    _clear(exact, rows, lead + columns, right - left)
     if columns == 0:
         return
     mean, error = exact[lead:], rows[lead:]
@@ -76,6 +76,13 @@ def _load(
         _copy(y[0, row, first:last], error, columns)
     else:
         _mix(x, y, shares, row, first, last, mean, error)
+
+
+@inlined
+def _clear(exact: Reals, rows: Reals, first: int, last: int) -> None:
+    for j in range(first, last):
+        exact[j] = _ZERO
+        rows[j] = _ZERO
 
 
 @inlined
