@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossarium.kernels.compiling import Real, Reals, compiled
+from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
 
 _QUARTER = np.float32(0.25)
-# Planes that are worth waking another thread, by what a plane has of pixels.
-_LEAST_PIXELS = 1 << 18
+# Pixels of a tile, of whole planes: enough that the interpreter's share is small.
+_TILE_PIXELS = 1 << 17
 
 
 def halved(pictures: Tensor) -> Tensor:
@@ -17,14 +17,15 @@ def halved(pictures: Tensor) -> Tensor:
     n, channels, height, width = pictures.shape
     half = torch.empty(n, channels, (height + 1) // 2, (width + 1) // 2)
     fine, coarse = _planes(pictures), _planes(half)
+    tiles = _tiles(fine)
 
     def worker() -> Work:
-        def work(plane: int) -> None:
-            _halve(fine[plane], coarse[plane])
+        def work(tile: int) -> None:
+            _halve(fine, coarse, *tiles[tile])
 
         return work
 
-    spread(len(fine), worker, max(_LEAST_PIXELS // (height * width), 1))
+    spread(len(tiles), worker)
     return half
 
 
@@ -33,13 +34,15 @@ def add_gradient_of_halves(gradient: Tensor, factors: Reals, coarse_gradient: Te
     fine = _planes(gradient)
     coarse = np.zeros((len(fine), 0, 0), np.float32) if coarse_gradient is None else _planes(coarse_gradient)
 
+    shares, tiles = factors.astype(np.float32), _tiles(fine)
+
     def worker() -> Work:
-        def work(plane: int) -> None:
-            _combine(fine[plane], np.float32(factors[plane]), coarse[plane])
+        def work(tile: int) -> None:
+            _combine(fine, shares, coarse, *tiles[tile])
 
         return work
 
-    spread(len(fine), worker, max(_LEAST_PIXELS // fine[0].size, 1))
+    spread(len(tiles), worker)
 
 
 def _planes(pictures: Tensor) -> Reals:
@@ -47,8 +50,26 @@ def _planes(pictures: Tensor) -> Reals:
     return pictures.view(n * channels, height, width).numpy()
 
 
+def _tiles(planes: Reals) -> list[tuple[int, int]]:
+    """The first plane of each tile and the one after its last."""
+    together = max(_TILE_PIXELS // planes[0].size, 1)
+    return [(first, min(first + together, len(planes))) for first in range(0, len(planes), together)]
+
+
 @compiled
-def _halve(fine: Reals, coarse: Reals) -> None:
+def _halve(fine: Reals, coarse: Reals, first: int, end: int) -> None:
+    for plane in range(first, end):
+        _halve_plane(fine[plane], coarse[plane])
+
+
+@compiled
+def _combine(fine: Reals, factors: Reals, coarse: Reals, first: int, end: int) -> None:
+    for plane in range(first, end):
+        _combine_plane(fine[plane], factors[plane], coarse[plane])
+
+
+@inlined
+def _halve_plane(fine: Reals, coarse: Reals) -> None:
     height, width = fine.shape
     # The first of an odd number of lines has no partner but the zeros.
     odd_height, odd_width = height % 2, width % 2
@@ -63,8 +84,8 @@ def _halve(fine: Reals, coarse: Reals) -> None:
             rest[j] = share * (above[2 * j] + above[2 * j + 1]) + _QUARTER * (below[2 * j] + below[2 * j + 1])
 
 
-@compiled
-def _combine(fine: Reals, factor: Real, coarse: Reals) -> None:
+@inlined
+def _combine_plane(fine: Reals, factor: Real, coarse: Reals) -> None:
     height, width = fine.shape
     odd_height, odd_width = height % 2, width % 2
     for i in range(height):

@@ -1,7 +1,7 @@
 """Kernels for losses that look through windows. Contract: `lossarium.losses.fused.Kernel`."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from lossarium.kernels.windows import scratch_size, similarity, tile_width
 # Rows of a tile: so many that the windows which reach into it from outside add little, so few that a picture
 # has enough tiles for all threads.
 _TILE_HEIGHT = 270
+# Small planes are done together, as many as have this many pixels.
+_TILE_PIXELS = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -217,31 +219,32 @@ def dissimilarity_of_planes(
     planes = n * channels
     x, y = (picture.view(planes, height, width).numpy() for picture in (input, target))
     slopes = (
-        np.zeros((planes, 0, 0), np.float32)
-        if gradient is None
-        else gradient.view(planes, height, width).numpy()
+        np.zeros((1, 0, 0), np.float32) if gradient is None else gradient.view(planes, height, width).numpy()
     )
     real = np.float64 if window.double else np.float32
     kernel = similarity(window.size, window.luminance, window.double)
     taps, c1, c2 = np.array(window.taps, real), real(window.c1), real(window.c2)
-    bands, columns = _cut(height, _TILE_HEIGHT), _cut(width, tile_width(window.size))
-    tiles = [(plane, *band, *column) for plane in range(planes) for band in bands for column in columns]
-    sums = np.zeros(len(tiles))
+    pieces = list(product(_cut(height, _TILE_HEIGHT), _cut(width, tile_width(window.size))))
+    together = max(_TILE_PIXELS // (height * width), 1)
+    groups = [(first, min(first + together, planes)) for first in range(0, planes, together)]
+    tiles = list(product(range(len(pieces)), groups))
+    sums = np.zeros((len(pieces), planes))
+    weights = factors.astype(real)
 
     def worker() -> Work:
         scratch = np.empty(scratch_size(window.size), real)
 
         def work(tile: int) -> None:
-            plane, top, bottom, left, right = tiles[tile]
-            sums[tile] = kernel(
-                x[plane], y[plane], centres[plane // channels], slopes[plane],
-                scratch, taps, real(factors[plane]), c1, c2, top, bottom, left, right,
-            )  # fmt: skip
+            piece, group = tiles[tile]
+            rows, columns = pieces[piece]
+            kernel(
+                x, y, centres, slopes, scratch, taps, weights, c1, c2, *group, *rows, *columns, sums[piece]
+            )
 
         return work
 
     spread(len(tiles), worker)
-    by_plane: NDArray[np.float64] = sums.reshape(planes, -1).sum(axis=1)
+    by_plane: NDArray[np.float64] = sums.sum(axis=0)
     return by_plane
 
 

@@ -21,7 +21,8 @@ from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 # Numbers from row to row of the scratch: 33 cache lines, an odd number, so that rows do not compete for the
 # same places in the cache.
 _STRIDE = 528
-_STRIP = 16
+# Rows of a strip; even, since rows are compared two at a time.
+_STRIP = 32
 # Of a tile with its surroundings: a tile is at most this less the windows' reach on both sides.
 _WIDEST = 520
 
@@ -35,7 +36,7 @@ def tile_width(size: int) -> int:
 
 def scratch_size(size: int) -> int:
     """Numbers that a kernel for windows of `size` pixels a side needs room for."""
-    return 9 * (_STRIP + size - 1) * _STRIDE + 5 * _STRIDE
+    return (9 * (_STRIP + size - 1) + 2) * _STRIDE
 
 
 @cache
@@ -45,9 +46,9 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
     The similarity of a window is (2 mx my + c1) / (mx^2 + my^2 + c1) * (2 sxy + c2) / (sx^2 + sy^2 + c2), or
     only its second factor where `luminance` is False. What a factor lacks to 1 is taken from the error's
     moments, me^2 / (mx^2 + my^2 + c1) and se^2 / (sx^2 + sy^2 + c2): small where the pictures are alike, and
-    not the difference of two numbers near 1. Each tile returns the sum of count * (1 - similarity)
-    over its own windows, those whose first pixel it holds, and writes its part of that sum's gradient by x
-    (over all windows of the picture), unless the gradient has no elements.
+    not the difference of two numbers near 1. Each tile gives the sum of count * (1 - similarity) over
+    its own windows, those whose first pixel it holds, and writes its part of that sum's gradient by x (over
+    all windows of the picture), unless the gradient has no elements.
     """
     precision = np.float64 if double else np.float32
     reach = size - 1
@@ -55,7 +56,8 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
     # Parts of the scratch, as distances from a row's first number: the moments and derivatives of
     # `_STRIP + reach` rows, the counts and counted dissimilarities of `_STRIP` rows of windows; single rows.
     x_moment, error_moment, squares_moment, square_error_moment = 0, plane, 2 * plane, 3 * plane
-    x_slope, squares_slope, square_error_slope = 4 * plane, 5 * plane, 6 * plane
+    # Slopes have a margin on both sides, which no window reaches.
+    x_slope, squares_slope, square_error_slope = (part * plane + reach for part in (4, 5, 6))
     counts, dissimilarities = 7 * plane, 8 * plane
     single_rows = 9 * plane
     newest = reach * _STRIDE
@@ -83,39 +85,69 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
             rows[j + square_error_moment] = mean_square_error
 
     @inlined
-    def compare(rows: Reals, taps: Reals, reference: Real, c1: Real, c2: Real, width: int) -> None:
-        """A row of windows: their counted dissimilarities, and these' derivatives by the moments.
+    def dissimilarity(
+        mean_x: Real,
+        mean_error: Real,
+        mean_squares: Real,
+        mean_square_error: Real,
+        reference: Real,
+        c1: Real,
+        c2: Real,
+    ) -> tuple[Real, Real, Real, Real]:
+        """A window's dissimilarity by its moments, and its derivatives by those of x, x^2 + y^2 and e^2.
 
         Variances do not depend on the reference that the moments are taken about; means do.
         """
+        mean_y = mean_x - mean_error
+        variances = max(mean_squares - mean_x * mean_x - mean_y * mean_y, zero)
+        per_contrast = one / (variances + c2)
+        change = max(mean_square_error - mean_error * mean_error, zero) * per_contrast
+        change_slope = two * (change * mean_x - mean_error) * per_contrast
+        if not luminance:
+            return change, change_slope, -change * per_contrast, per_contrast
+        bright_x, bright_y = mean_x + reference, mean_y + reference
+        per_brightness = one / (bright_x * bright_x + bright_y * bright_y + c1)
+        shade = mean_error * mean_error * per_brightness
+        shade_slope = two * (mean_error - shade * bright_x) * per_brightness
+        light = one - shade
+        slope = shade_slope * (one - change) + change_slope * light
+        return shade + change * light, slope, -light * change * per_contrast, light * per_contrast
+
+    @inlined
+    def average_down(rows: Reals, taps: Reals, width: int) -> None:
+        """Average two rows, one below the other, with the `reach` rows below each, in place.
+
+        Two at once, since all but one of the rows that they look through are the same; in place, since
+        nothing looks at these two again. (With the outermost rows inside the inner loop the compiler would
+        gather along the columns, at ten times the time.)
+        """
         for j in range(width):
-            mean_x = mean_error = mean_squares = mean_square_error = zero
-            for k in range(size):
-                tap = taps[k]
-                mean_x += tap * rows[j + k * _STRIDE + x_moment]
-                mean_error += tap * rows[j + k * _STRIDE + error_moment]
-                mean_squares += tap * rows[j + k * _STRIDE + squares_moment]
-                mean_square_error += tap * rows[j + k * _STRIDE + square_error_moment]
+            above, below = taps[0] * rows[j], taps[reach] * rows[j + size * _STRIDE]
+            for k in range(1, size):
+                value = rows[j + k * _STRIDE]
+                above += taps[k] * value
+                below += taps[k - 1] * value
+            rows[j] = above
+            rows[j + _STRIDE] = below
+
+    @inlined
+    def compare(rows: Reals, reference: Real, c1: Real, c2: Real, width: int) -> None:
+        """A row of windows: counted dissimilarities, and their slopes by the moments."""
+        for j in range(width):
+            value, by_x, by_squares, by_square_error = dissimilarity(
+                rows[j + x_moment],
+                rows[j + error_moment],
+                rows[j + squares_moment],
+                rows[j + square_error_moment],
+                reference,
+                c1,
+                c2,
+            )
             count = rows[j + counts]
-            mean_y = mean_x - mean_error
-            variances = max(mean_squares - mean_x * mean_x - mean_y * mean_y, zero)
-            per_contrast = one / (variances + c2)
-            change = max(mean_square_error - mean_error * mean_error, zero) * per_contrast
-            change_slope = two * (change * mean_x - mean_error) * per_contrast
-            if luminance:
-                bright_x, bright_y = mean_x + reference, mean_y + reference
-                per_brightness = one / (bright_x * bright_x + bright_y * bright_y + c1)
-                shade = mean_error * mean_error * per_brightness
-                shade_slope = two * (mean_error - shade * bright_x) * per_brightness
-                light = one - shade
-                dissimilarity = shade + change * light
-                slope = shade_slope * (one - change) + change_slope * light
-            else:
-                light, dissimilarity, slope = one, change, change_slope
-            rows[j + dissimilarities] = count * dissimilarity
-            rows[j + newest + x_slope] = count * slope
-            rows[j + newest + squares_slope] = -count * light * change * per_contrast
-            rows[j + newest + square_error_slope] = count * light * per_contrast
+            rows[j + dissimilarities] = count * value
+            rows[j + newest + x_slope] = count * by_x
+            rows[j + newest + squares_slope] = count * by_squares
+            rows[j + newest + square_error_slope] = count * by_square_error
 
     @inlined
     def no_slopes(rows: Reals, width: int) -> None:
@@ -126,31 +158,20 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
             rows[j + square_error_slope] = zero
 
     @inlined
-    def gather_down(rows: Reals, singles: Reals, taps: Reals, width: int) -> None:
-        """The slopes of all windows that hold a row of pixels, added up down the columns."""
-        for j in range(width):
-            by_x = by_squares = by_square_error = zero
-            for k in range(size):
-                tap = taps[size - 1 - k]
-                by_x += tap * rows[j + k * _STRIDE + x_slope]
-                by_squares += tap * rows[j + k * _STRIDE + squares_slope]
-                by_square_error += tap * rows[j + k * _STRIDE + square_error_slope]
-            singles[j + reach] = by_x
-            singles[j + reach + _STRIDE] = by_squares
-            singles[j + reach + 2 * _STRIDE] = by_square_error
-
-    @inlined
     def gather_along(
-        singles: Reals, x: Reals, y: Reals, reference: Real, gradient: Reals, taps: Reals, width: int
+        rows: Reals, x: Reals, y: Reals, reference: Real, gradient: Reals, taps: Reals, width: int
     ) -> None:
-        """The same along the row, times the moments' own derivatives: a row of the gradient."""
+        """The slopes of all windows that hold a pixel, times the moments' own: a row of the gradient.
+
+        The taps are symmetric, so averages backwards are averages.
+        """
         for j in range(width):
             by_x = by_squares = by_square_error = zero
             for k in range(size):
-                tap = taps[size - 1 - k]
-                by_x += tap * singles[j + k]
-                by_squares += tap * singles[j + k + _STRIDE]
-                by_square_error += tap * singles[j + k + 2 * _STRIDE]
+                tap = taps[k]
+                by_x += tap * rows[j + k]
+                by_squares += tap * rows[j + k + plane]
+                by_square_error += tap * rows[j + k + 2 * plane]
             gradient[j] = by_x + two * ((x[j] - reference) * by_squares + (x[j] - y[j]) * by_square_error)
 
     @inlined
@@ -159,7 +180,7 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
         for part in range(parts):
             for i in range(reach):
                 row = scratch[part * plane + i * _STRIDE :]
-                for j in range(width):
+                for j in range(reach + width):
                     row[j] = row[j + _STRIP * _STRIDE]
 
     @inlined
@@ -174,7 +195,8 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
             result += values[j]
         return result
 
-    def tile(
+    @inlined
+    def sweep(  # noqa: C901 - one sweep, read from top to bottom
         x: Reals,
         y: Reals,
         centres: Reals,
@@ -205,9 +227,12 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
         last = bottom if sloped else last_window
         reference = y[(top + bottom) // 2, (left + right) // 2]
 
-        singles = scratch[single_rows:]
-        shifted_x, shifted_y = singles[3 * _STRIDE :], singles[4 * _STRIDE :]
-        singles[: 3 * _STRIDE] = zero
+        shifted_x, shifted_y = scratch[single_rows:], scratch[single_rows + _STRIDE :]
+        for part in range(4, 7):
+            for i in range(_STRIP + reach):
+                start = part * plane + i * _STRIDE
+                scratch[start : start + reach] = zero
+                scratch[start + reach + columns : start + columns + 2 * reach] = zero
         for i in range(reach):
             no_slopes(scratch[i * _STRIDE :], columns)
         for i in range(_STRIP):
@@ -221,31 +246,72 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
                 shift(x[window + i, first_column:], reference, shifted_x, columns + reach)
                 shift(y[window + i, first_column:], reference, shifted_y, columns + reach)
                 average_along(shifted_x, shifted_y, scratch[i * _STRIDE :], taps, columns)
-            for i in range(strip):
-                row = window + i
+            for i in range(0, strip, 2):
+                row, below = window + i, window + i + 1
                 rows = scratch[i * _STRIDE :]
                 if row < last_window:
                     if centres.size > 0:
                         weigh(centres[row, first_column:], factor, rows[counts:], columns)
-                    compare(rows, taps, reference, c1, c2, columns)
+                        if below < last_window:
+                            weigh(centres[below, first_column:], factor, rows[_STRIDE + counts :], columns)
+                    for part in range(4):
+                        average_down(rows[part * plane :], taps, columns)
+                    compare(rows, reference, c1, c2, columns)
                     if row >= top:
                         result += total(rows[dissimilarities + lead :], columns - lead)
+                    if below < last_window:
+                        compare(rows[_STRIDE:], reference, c1, c2, columns)
+                        if below >= top:
+                            result += total(rows[_STRIDE + dissimilarities + lead :], columns - lead)
                 else:
                     no_slopes(rows[newest:], columns)
-                if sloped and row >= top:
-                    gather_down(rows, singles, taps, columns)
-                    gather_along(
-                        singles[lead:],
-                        x[row, left:],
-                        y[row, left:],
-                        reference,
-                        gradient[row, left:],
-                        taps,
-                        right - left,
-                    )
+                if below >= last_window:
+                    no_slopes(rows[_STRIDE + newest :], columns)
+                if sloped and below >= top:
+                    for part in range(3):
+                        average_down(rows[x_slope + part * plane :], taps, columns)
+                    for second in range(2):
+                        if top <= row + second < last:
+                            gather_along(
+                                rows[4 * plane + second * _STRIDE + lead :],
+                                x[row + second, left:],
+                                y[row + second, left:],
+                                reference,
+                                gradient[row + second, left:],
+                                taps,
+                                right - left,
+                            )
             keep_overlap(scratch, 7 if sloped else 4, columns)
             filled = reach
             window += strip
         return result
+
+    def tile(
+        x: Reals,
+        y: Reals,
+        centres: Reals,
+        gradient: Reals,
+        scratch: Reals,
+        taps: Reals,
+        factors: Reals,
+        c1: Real,
+        c2: Real,
+        first: int,
+        end: int,
+        top: int,
+        bottom: int,
+        left: int,
+        right: int,
+        sums: Reals,
+    ) -> None:
+        """`sweep` for planes first to end of (P, H, W), whose pictures have P / len(centres) of them each."""
+        channels = x.shape[0] // centres.shape[0]
+        for plane in range(first, end):
+            picture = plane // channels
+            slopes = gradient[plane] if gradient.size > 0 else gradient[0]
+            sums[plane] = sweep(
+                x[plane], y[plane], centres[picture], slopes, scratch, taps,
+                factors[plane], c1, c2, top, bottom, left, right,
+            )  # fmt: skip
 
     return compiled(tile)

@@ -88,7 +88,7 @@ def measure(
 
 def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
     # Compilers and tracers must not look into the rest: a kernel is no operation that they could record.
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return False
     pictures = [picture for picture in (input, target, weight) if picture is not None]
     return (
