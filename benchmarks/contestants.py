@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.torchvision_beside_cpu import import_torchvision
 from lossarium import losses
+from lossarium.losses.spec import parse
 
 OURS = "lossarium"
 Run = Callable[[], object]
@@ -70,8 +72,9 @@ def measured(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Contestant:
 
 
 def ours(spec: str) -> Contestant:
-    name, _, options = spec.partition("(")
-    return differentiated(f"{OURS} {spec}", losses.get(f"{name}({options}" if options else name))
+    """The plain function, as peers are measured."""
+    term = parse(spec).terms[0]
+    return differentiated(f"{OURS} {spec}", partial(losses.info(term.name).function, **dict(term.options)))
 
 
 def contests() -> tuple[Contest, ...]:

@@ -31,6 +31,28 @@ def test_any_number_of_threads_gives_the_same_bits(name, height, width):
         assert torch.equal(gradient, results[0][1])
 
 
+@pytest.fixture(params=["torch's threads", "plain threads"])
+def either_way(request, monkeypatch):
+    """Both ways to spread work, wherever the tests run."""
+    if request.param == "plain threads":
+        monkeypatch.setattr(crew, "_openmp", lambda: None)
+    elif crew._openmp() is None:
+        pytest.skip("this build of torch has no OpenMP that can be asked")
+
+
+@pytest.mark.usefixtures("either_way")
+def test_both_ways_give_the_same_bits():
+    input, target = random_pair(height=300, width=70)
+    with threads(1):
+        expected = value_and_gradient("ssim", input, target, None)
+    for number in (2, 3):
+        with threads(number):
+            values, gradient = value_and_gradient("ssim", input, target, None)
+        assert torch.equal(values, expected[0])
+        assert torch.equal(gradient, expected[1])
+
+
+@pytest.mark.usefixtures("either_way")
 def test_every_tile_is_done_once_on_the_threads_asked_for():
     done, workers = [], set()
 
@@ -56,6 +78,7 @@ def test_few_tiles_wake_nobody():
     assert names == {threading.current_thread().name}
 
 
+@pytest.mark.usefixtures("either_way")
 def test_an_error_in_a_tile_reaches_the_caller():
     def worker():
         def work(tile):
@@ -68,6 +91,7 @@ def test_an_error_in_a_tile_reaches_the_caller():
         crew.spread(10, worker)
 
 
+@pytest.mark.usefixtures("either_way")
 def test_two_threads_train_at_once():
     """Each in its own order, over and over; both get what one alone gets."""
     pairs = [random_pair(height=64, width=48, seed=seed) for seed in (0, 1)]

@@ -1,13 +1,14 @@
 """Losses of single values: value and slope of each, in one pass over the pictures."""
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossarium.kernels.compiling import Real, Reals, compiled
+from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
 from lossarium.kernels.weighting import totals_of
 
@@ -15,10 +16,9 @@ Point = Callable[[Real, Real, Reals], tuple[Real, Real]]
 """(x, y, options) -> a value and its slope by x. Vector instructions take both sides of every branch."""
 Kernel = Callable[..., Real]
 
-# Values of a tile: input, target and gradient stay within the L2 cache's 1 MiB, and the interpreter's share
-# of the time is small.
-_TILE = 1 << 16
-_LEAST_TILES = 8
+# Values of a tile: so many that the interpreter's share of the time is small. They are read and written once,
+# so caches do not matter.
+_TILE = 1 << 18
 # Values that are added up in float32 before float64 takes their sum.
 _BLOCK = 1 << 8
 
@@ -26,7 +26,8 @@ _BLOCK = 1 << 8
 def elementwise(point: Point) -> Kernel:  # noqa: C901 - four loops, one for each case
     """The kernel of a loss that is a mean over single values."""
 
-    def tile(
+    @inlined
+    def part(
         x: Reals,
         y: Reals,
         counts: Reals,
@@ -69,6 +70,26 @@ def elementwise(point: Point) -> Kernel:  # noqa: C901 - four loops, one for eac
                 result += total
         return result
 
+    def tile(
+        x: Reals,
+        y: Reals,
+        counts: Reals,
+        gradient: Reals,
+        options: Reals,
+        factors: Reals,
+        sums: Reals,
+        first_picture: int,
+        end_picture: int,
+        first: int,
+        last: int,
+    ) -> None:
+        """`part` of pictures of (N, C, H * W), into `sums`, (N,)."""
+        for picture in range(first_picture, end_picture):
+            slopes = gradient[picture] if gradient.size > 0 else gradient[0]
+            sums[picture] = part(
+                x[picture], y[picture], counts[picture], slopes, options, factors[picture], first, last
+            )
+
     return compiled(tile)
 
 
@@ -88,32 +109,31 @@ def mean_of_values(
     counts, totals = _counts(weight, n, pixels)
     gradient = None if scale is None else torch.empty_like(input)
     slopes = (
-        np.zeros((n, 0, 0), np.float32) if gradient is None else gradient.view(n, channels, pixels).numpy()
+        np.zeros((1, 0, 0), np.float32) if gradient is None else gradient.view(n, channels, pixels).numpy()
     )
     shares = 1 / (totals * channels)
     factors = (shares * (scale or 0)).astype(np.float32)
     choices = np.array(options, precision)
-    length = max(_TILE // channels, 1)
-    tiles = [
-        (picture, first, min(first + length, pixels))
-        for picture in range(n)
-        for first in range(0, pixels, length)
-    ]
-    sums = np.zeros(len(tiles))
+    pieces = _cut(pixels, max(_TILE // channels, 1))
+    groups = _cut(n, max(_TILE // (channels * pixels), 1))
+    tiles = list(product(range(len(pieces)), groups))
+    sums = np.zeros((len(pieces), n))
 
     def worker() -> Work:
         def work(tile: int) -> None:
-            picture, first, last = tiles[tile]
-            sums[tile] = kernel(
-                x[picture], y[picture], counts[picture], slopes[picture],
-                choices, factors[picture], first, last,
-            )  # fmt: skip
+            piece, pictures = tiles[tile]
+            kernel(x, y, counts, slopes, choices, factors, sums[piece], *pictures, *pieces[piece])
 
         return work
 
-    spread(len(tiles), worker, _LEAST_TILES)
-    values = sums.reshape(n, -1).sum(axis=1) * shares
+    spread(len(tiles), worker)
+    values = sums.sum(axis=0) * shares
     return torch.from_numpy(values.astype(np.float32)), gradient
+
+
+def _cut(length: int, longest: int) -> list[tuple[int, int]]:
+    """From 0 to `length` in steps of `longest`."""
+    return [(first, min(first + longest, length)) for first in range(0, length, longest)]
 
 
 def _counts(weight: Tensor | None, n: int, pixels: int) -> tuple[Reals, NDArray[np.float64]]:

@@ -82,7 +82,10 @@ def ms_ssim(
     gradients: list[Tensor] = []
     for level in range(len(exponents)):
         if level > 0:
-            input, target, weight = halved(input), halved(target), halved_weight(weight)
+            # One after the other, so that no more than one of the finer pictures is kept beside its half.
+            input = halved(input)
+            target = halved(target)
+            weight = halved_weight(weight)
         shape = Window(taps, 0.01**2, 0.03**2, luminance=level == len(exponents) - 1)
         height, width = input.shape[2:]
         centres, totals = window_weights(weight, n, height, width, window)

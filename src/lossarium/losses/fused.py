@@ -77,12 +77,10 @@ def measure(
             return reduce(plain(input, target, weight), reduction)
     input, target = input.contiguous(), target.contiguous()
     weight = None if weight is None else weight.contiguous()
-    if not (torch.is_grad_enabled() and input.requires_grad):
-        values, _ = kernel(input.detach(), target.detach(), weight, None)
-    else:
-        # The slope that the mean over pictures will have: with it, backward has nothing left to do.
-        expected = 1 / len(input) if reduction == "mean" else 1.0
-        values = _Fused.apply(input, target, weight, plain, kernel, expected)  # type: ignore[no-untyped-call]
+    if torch.is_grad_enabled() and input.requires_grad:
+        value: Tensor = _Fused.apply(input, target, weight, plain, kernel, reduction)  # type: ignore[no-untyped-call]
+        return value
+    values, _ = kernel(input.detach(), target.detach(), weight, None)
     return reduce(values, reduction)
 
 
@@ -121,7 +119,7 @@ def _kernels_installed() -> bool:
 
 
 class _Fused(torch.autograd.Function):
-    """One value a picture by a kernel, whose gradient comes with the value."""
+    """A loss by a kernel, whose gradient comes with the value."""
 
     @staticmethod
     def forward(
@@ -131,34 +129,38 @@ class _Fused(torch.autograd.Function):
         weight: Tensor | None,
         plain: Plain,
         kernel: Kernel,
-        expected: float,
+        reduction: Reduction,
     ) -> Tensor:
-        values, gradient = kernel(input, target, weight, expected)
+        # The gradient of the value that is returned: with it, backward has little left to do.
+        scale = 1 / len(input) if reduction == "mean" else 1.0
+        values, gradient = kernel(input, target, weight, scale)
         ctx.save_for_backward(input, target, weight)
-        ctx.plain, ctx.kernel, ctx.expected = plain, kernel, expected
+        ctx.plain, ctx.kernel, ctx.reduction, ctx.scale = plain, kernel, reduction, scale
         # A list, so that whoever comes first can take the gradient out and give it away without a copy.
         ctx.gradients = [gradient]
-        return values
+        return reduce(values, reduction)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         input, target, weight = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _differentiable_gradient(ctx.plain, input, target, weight, slope), *(None,) * 5
+            gradient = _differentiable_gradient(ctx.plain, input, target, weight, slope, ctx.reduction)
+            return gradient, *(None,) * 5
         try:
             gradient = ctx.gradients.pop()
         except IndexError:  # a second time through a retained graph
-            _, gradient = ctx.kernel(input.detach(), target, weight, ctx.expected)
-        factor = slope / ctx.expected
-        if not bool((factor == 1).all()):
-            gradient.mul_(factor.view(-1, 1, 1, 1))
+            _, gradient = ctx.kernel(input.detach(), target, weight, ctx.scale)
+        if slope.ndim:
+            gradient.mul_(slope.view(-1, 1, 1, 1))
+        elif slope.item() != 1:
+            gradient.mul_(slope)
         return gradient, *(None,) * 5
 
 
 def _differentiable_gradient(
-    plain: Plain, input: Tensor, target: Tensor, weight: Tensor | None, slope: Tensor
+    plain: Plain, input: Tensor, target: Tensor, weight: Tensor | None, slope: Tensor, reduction: Reduction
 ) -> Tensor:
     """The gradient as a function of input and slope that can be differentiated again (create_graph=True)."""
-    values = plain(input, target, weight)
-    (gradient,) = torch.autograd.grad(values, input, slope, create_graph=True)
+    value = reduce(plain(input, target, weight), reduction)
+    (gradient,) = torch.autograd.grad(value, input, slope, create_graph=True)
     return gradient
