@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.cutting import steps
 from lossarium.kernels.weighting import totals_of
 
 Point = Callable[[Real, Real, Reals], tuple[Real, Real]]
@@ -114,8 +115,8 @@ def mean_of_values(
     shares = 1 / (totals * channels)
     factors = (shares * (scale or 0)).astype(np.float32)
     choices = np.array(options, precision)
-    pieces = _cut(pixels, max(_TILE // channels, 1))
-    groups = _cut(n, max(_TILE // (channels * pixels), 1))
+    pieces = steps(pixels, max(_TILE // channels, 1))
+    groups = steps(n, max(_TILE // (channels * pixels), 1))
     tiles = list(product(range(len(pieces)), groups))
     sums = np.zeros((len(pieces), n))
 
@@ -129,11 +130,6 @@ def mean_of_values(
     spread(len(tiles), worker)
     values = sums.sum(axis=0) * shares
     return torch.from_numpy(values.astype(np.float32)), gradient
-
-
-def _cut(length: int, longest: int) -> list[tuple[int, int]]:
-    """From 0 to `length` in steps of `longest`."""
-    return [(first, min(first + longest, length)) for first in range(0, length, longest)]
 
 
 def _counts(weight: Tensor | None, n: int, pixels: int) -> tuple[Reals, NDArray[np.float64]]:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.cutting import steps
 
 Measured = tuple[Tensor, Tensor | None]
 Tile = tuple[int, int, int, int, int, int, int]
@@ -455,15 +456,11 @@ class _Level:
         planes, _, height, width = self.x.shape
         together = max(_TILE // (height * width), 1)
         parts = [
-            (*rows, *columns) for rows in _cut(height, _TILE_HEIGHT) for columns in _cut(width, _TILE_WIDTH)
+            (*rows, *columns) for rows in steps(height, _TILE_HEIGHT) for columns in steps(width, _TILE_WIDTH)
         ]
         return [
-            (*group, place, *part) for group in _cut(planes, together) for place, part in enumerate(parts)
+            (*group, place, *part) for group in steps(planes, together) for place, part in enumerate(parts)
         ]
-
-
-def _cut(length: int, longest: int) -> list[tuple[int, int]]:
-    return [(first, min(first + longest, length)) for first in range(0, length, longest)]
 
 
 def _finest(input: Tensor, target: Tensor, color: str) -> _Level:
@@ -483,7 +480,7 @@ def _halved_counts(counts: NDArray[np.float32]) -> NDArray[np.float32]:
     halved = np.empty((n, (height + 1) // 2, (width + 1) // 2), np.float32)
     if halved.size == 0:
         return halved
-    tiles = _cut(n * halved.shape[1], max(_TILE // width, 1))
+    tiles = steps(n * halved.shape[1], max(_TILE // width, 1))
     spread(len(tiles), lambda: lambda tile: _halve_counts(counts, halved, *tiles[tile]), _LEAST_TILES)
     return halved
 

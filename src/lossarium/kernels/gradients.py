@@ -4,7 +4,7 @@ Contract: `lossarium.losses.fused.Kernel`. Both losses are functions of the erro
 absolute values of linear operators on it, so their gradients are the operators' adjoints on signs.
 """
 
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.cutting import even_parts
 from lossarium.kernels.weighting import shares_of_most, totals_of
 
 _ZERO, _HALF, _ONE, _TWO, _FOUR = (np.float32(number) for number in (0, 0.5, 1, 2, 4))
@@ -237,9 +238,8 @@ def _parts(channels: int, height: int, width: int) -> list[tuple[int, int, int, 
     """(top, bottom, left, right) of a picture's tiles."""
     columns = -(-width // _TILE_WIDTH)
     bands = min(-(-channels * height * (width // columns) // _TILE_PIXELS), height)
-    across = pairwise([width * i // columns for i in range(columns + 1)])
-    down = pairwise([height * i // bands for i in range(bands + 1)])
-    return [(*rows, *columns) for rows, columns in product(down, across)]
+    tiles = product(even_parts(height, bands), even_parts(width, columns))
+    return [(*rows, *across) for rows, across in tiles]
 
 
 @compiled

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.cutting import steps
 
 _QUARTER = np.float32(0.25)
 # Pixels of a tile, of whole planes: enough that the interpreter's share is small.
@@ -53,7 +54,7 @@ def _planes(pictures: Tensor) -> Reals:
 def _tiles(planes: Reals) -> list[tuple[int, int]]:
     """The first plane of each tile and the one after its last."""
     together = max(_TILE_PIXELS // planes[0].size, 1)
-    return [(first, min(first + together, len(planes))) for first in range(0, len(planes), together)]
+    return steps(len(planes), together)
 
 
 @compiled

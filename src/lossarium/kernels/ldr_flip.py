@@ -12,7 +12,7 @@ fuse into the difference.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.cutting import even_parts_up_to
 from lossarium.kernels.elementary import exp, log
 
 # Numbers from row to row of one kind, and rows of all kinds side by side: numbers from row to row of the
@@ -578,7 +579,7 @@ def flip(
     factors = ((scale or 0) / totals).astype(np.float32)
     tables = _tables(filters, channels, height)
     reach = tables[0].shape[1] - 1
-    bands, blocks = _cut(height, _TILE_HEIGHT), _cut(width, _STRIDE - 4 * reach)
+    bands, blocks = even_parts_up_to(height, _TILE_HEIGHT), even_parts_up_to(width, _STRIDE - 4 * reach)
     tiles = [(picture, *band, *block) for picture, band, block in product(range(n), bands, blocks)]
     sums = np.zeros(len(tiles))
 
@@ -655,10 +656,3 @@ def _trimmed(kernel: Sequence[float]) -> list[float]:
         half.pop()
     left = half[0] + 2 * sum(half[1:])
     return [tap * total / left for tap in half]
-
-
-def _cut(length: int, longest: int) -> list[tuple[int, int]]:
-    """Cut a side into parts of nearly the same length, none longer than `longest`."""
-    parts = -(-length // longest)
-    cuts = [length * part // parts for part in range(parts + 1)]
-    return list(pairwise(cuts))

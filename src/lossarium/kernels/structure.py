@@ -1,7 +1,7 @@
 """Kernels for losses that look through windows. Contract: `lossarium.losses.fused.Kernel`."""
 
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Reals, compiled
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.cutting import even_parts_up_to, steps
 from lossarium.kernels.halving import add_gradient_of_halves, halved
 from lossarium.kernels.pixel import mae
 from lossarium.kernels.weighting import totals_of
@@ -227,10 +228,11 @@ def dissimilarity_of_planes(
     real = np.float64 if window.double else np.float32
     kernel = similarity(window.size, window.luminance, window.double)
     taps, c1, c2 = np.array(window.taps, real), real(window.c1), real(window.c2)
-    pieces = list(product(_cut(height, _TILE_HEIGHT), _cut(width, tile_width(window.size))))
+    pieces = list(
+        product(even_parts_up_to(height, _TILE_HEIGHT), even_parts_up_to(width, tile_width(window.size)))
+    )
     together = max(_TILE_PIXELS // (height * width), 1)
-    groups = [(first, min(first + together, planes)) for first in range(0, planes, together)]
-    tiles = list(product(range(len(pieces)), groups))
+    tiles = list(product(range(len(pieces)), steps(planes, together)))
     sums = np.zeros((len(pieces), planes))
     weights = factors.astype(real)
 
@@ -249,10 +251,3 @@ def dissimilarity_of_planes(
     spread(len(tiles), worker)
     by_plane: NDArray[np.float64] = sums.sum(axis=0)
     return by_plane
-
-
-def _cut(length: int, longest: int) -> list[tuple[int, int]]:
-    """Cut a side into parts of nearly the same length, none longer than `longest`."""
-    parts = -(-length // longest)
-    cuts = [length * part // parts for part in range(parts + 1)]
-    return list(pairwise(cuts))
