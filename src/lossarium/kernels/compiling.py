@@ -1,6 +1,7 @@
 """How kernels are compiled: by Numba, once for each processor, and kept on disk."""
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import sys
@@ -8,13 +9,15 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import event
+from numba.core import event, types
 from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import register_jitable
+from numba.extending import intrinsic, register_jitable
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -41,6 +44,58 @@ def compiled(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Let kernels call a small function, which becomes part of each that does."""
     return register_jitable(error_model="numpy", fastmath=_REORDERING)(function)
+
+
+NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+"""What `native` gives: called with the address of int64 arguments, it runs without the interpreter."""
+
+
+def native(function: Callable[[Any], None]) -> Callable[[], Callable[[int], None]]:
+    """Compile a function of a pointer to int64 arguments for other threads to run without the interpreter.
+
+    What it gives compiles it at the first call, and gives it as a `NATIVE`.
+    """
+    options = {"error_model": "numpy", "fastmath": _REORDERING}
+    signature = ((types.CPointer(types.int64),), types.void)  # type: ignore[no-untyped-call]
+    callback = CFunc(function, signature, {}, options)
+    with contextlib.suppress(RuntimeError):
+        callback._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
+
+    @cache
+    def compiled_once() -> Callable[[int], None]:
+        about = {"dispatcher": SimpleNamespace(py_func=function)}
+        with event.trigger_event("numba:compile", data=about):
+            callback.compile()
+        return NATIVE(cast("int", callback.address))
+
+    return compiled_once
+
+
+def _pointer_to(numbers: types.Type) -> Callable[[int], Any]:
+    def typed(_typing: Any, address: Any) -> Any:
+        def pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(numbers)(address), pointer  # type: ignore[no-untyped-call]
+
+    return cast("Callable[[int], Any]", intrinsic(typed))
+
+
+floats_at, doubles_at = _pointer_to(types.float32), _pointer_to(types.float64)
+"""In a native function: the numbers at an address."""
+
+
+def _counted(_typing: Any, counters: Any, place: Any) -> Any:
+    def raised(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        counter = builder.gep(arguments[0], [arguments[1]])
+        return builder.atomic_rmw("add", counter, counter.type.pointee(1), "seq_cst")
+
+    return types.int64(counters, place), raised
+
+
+next_of = cast("Callable[[Any, int], int]", intrinsic(_counted))
+"""In a native function: (pointer to int64, place) -> the count there before it is raised by 1, for no other
+to get. What was written before is there for those who see the count raised."""
 
 
 class _Cache(FunctionCache):

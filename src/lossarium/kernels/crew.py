@@ -14,10 +14,11 @@ from functools import cache
 
 import torch
 
+from lossarium.kernels.compiling import NATIVE
+
 Work = Callable[[int], None]
 """Does one tile."""
 Task = Callable[[], None]
-_OPENMP_TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class _Crew:
@@ -66,6 +67,23 @@ def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
         _on_torch_threads(threads, lambda: _take(remaining, worker))
 
 
+def sweep(kernel: Callable[[int], None], arguments: int, tiles: int) -> None:
+    """Run a native kernel once on each thread, up to torch's thread count, where there are tiles for two.
+
+    `arguments` is the address of its int64 arguments, among them a counter, by which it takes tile after tile
+    (`compiling.next_of`) until all are done.
+    Threads that need no interpreter do not wait for it: that is worth the trouble where a whole loss takes
+    a fraction of a millisecond.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or tiles < 2:
+        kernel(arguments)
+    elif _CREW.forked or (openmp := _openmp()) is None:
+        _on_plain_threads(min(threads, tiles), lambda: kernel(arguments))
+    else:
+        openmp.GOMP_parallel(kernel, arguments, threads, 0)
+
+
 def _take(remaining: Iterator[int], worker: Callable[[], Work]) -> None:
     work = worker()
     # `next` of a range's iterator is one step under the interpreter's lock: no tile is taken twice.
@@ -99,7 +117,7 @@ def _on_torch_threads(threads: int, task: Task) -> None:
 
     openmp = _openmp()
     assert openmp is not None
-    openmp.GOMP_parallel(_OPENMP_TASK(guarded), None, threads, 0)
+    openmp.GOMP_parallel(NATIVE(guarded), None, threads, 0)
     if errors:
         raise errors[0]
 
@@ -109,7 +127,7 @@ def _openmp() -> ctypes.CDLL | None:
     """The OpenMP that torch is linked to, if it can be asked to run a task on its threads."""
     try:
         library = ctypes.CDLL(torch._C.__file__)
-        library.GOMP_parallel.argtypes = (_OPENMP_TASK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        library.GOMP_parallel.argtypes = (NATIVE, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
         library.GOMP_parallel.restype = None
     except (OSError, AttributeError):
         return None

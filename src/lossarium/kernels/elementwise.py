@@ -1,32 +1,63 @@
 """Losses of single values: value and slope of each, in one pass over the pictures."""
 
+from array import array
 from collections.abc import Callable
-from itertools import product
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numba.np.numpy_support import carray
 from torch import Tensor
 
-from lossarium.kernels.compiling import Real, Reals, compiled, inlined
-from lossarium.kernels.crew import Work, spread
-from lossarium.kernels.cutting import steps
+from lossarium.kernels.compiling import Real, Reals, doubles_at, floats_at, inlined, native, next_of
+from lossarium.kernels.crew import sweep
 from lossarium.kernels.weighting import totals_of
 
 Point = Callable[[Real, Real, Reals], tuple[Real, Real]]
 """(x, y, options) -> a value and its slope by x. Vector instructions take both sides of every branch."""
-Kernel = Callable[..., Real]
+Kernel = Callable[[], Callable[[int], None]]
 
-# Values of a tile: so many that the interpreter's share of the time is small. They are read and written once,
-# so caches do not matter.
-_TILE = 1 << 18
+# Values of a tile: so many that taking one costs nothing beside doing it. They are read and written once, so
+# caches do not matter.
+_TILE = 1 << 15
 # Values that are added up in float32 before float64 takes their sum.
 _BLOCK = 1 << 8
 
 
-def elementwise(point: Point) -> Kernel:  # noqa: C901 - four loops, one for each case
-    """The kernel of a loss that is a mean over single values."""
+def elementwise(point: Point, precision: type[np.float32 | np.float64] = np.float32) -> Kernel:
+    """The kernel of a loss that is a mean over single values, its options given in `precision`."""
+    part = _part(point)
 
+    def tiles(arguments: Reals) -> None:
+        """Tile after tile, each some pixels of some pictures; arguments in the order of `mean_of_values`."""
+        count, pieces, longest, together = arguments[2], arguments[3], arguments[4], arguments[5]
+        n, channels, pixels, choices = arguments[6], arguments[7], arguments[8], arguments[15]
+        x = carray(floats_at(arguments[9]), (n, channels, pixels))
+        y = carray(floats_at(arguments[10]), (n, channels, pixels))
+        gradient = carray(floats_at(arguments[11]), (n, channels, pixels if arguments[11] else 0))
+        counts = carray(floats_at(arguments[12]), (n, pixels if arguments[12] else 0))
+        values = carray(floats_at(arguments[13]), (n,))
+        numbers = carray(doubles_at(arguments[14]), (1 + choices + n + pieces * n,))
+        scale, options = numbers[0], numbers[1 : 1 + choices].astype(precision)
+        shares = numbers[1 + choices : 1 + choices + n]
+        sums = numbers[1 + choices + n :].reshape(pieces, n)
+        tile = next_of(arguments, 0)
+        while tile < count:
+            piece, group = tile % pieces, tile // pieces
+            first, last = piece * longest, min((piece + 1) * longest, pixels)
+            pictures = range(group * together, min((group + 1) * together, n))
+            for k in pictures:
+                factor = np.float32(shares[k] * scale)
+                sums[piece, k] = part(x[k], y[k], counts[k], gradient[k], options, factor, first, last)
+            # Whoever does the last tile adds up what all have found.
+            if next_of(arguments, 1) == count - 1:
+                for k in range(n):
+                    values[k] = np.float32(sums[:, k].sum() * shares[k])
+            tile = next_of(arguments, 0)
+
+    return native(tiles)
+
+
+def _part(point: Point) -> Callable[..., Real]:  # noqa: C901 - four loops, one for each case
     @inlined
     def part(
         x: Reals,
@@ -71,27 +102,7 @@ def elementwise(point: Point) -> Kernel:  # noqa: C901 - four loops, one for eac
                 result += total
         return result
 
-    def tile(
-        x: Reals,
-        y: Reals,
-        counts: Reals,
-        gradient: Reals,
-        options: Reals,
-        factors: Reals,
-        sums: Reals,
-        first_picture: int,
-        end_picture: int,
-        first: int,
-        last: int,
-    ) -> None:
-        """`part` of pictures of (N, C, H * W), into `sums`, (N,)."""
-        for picture in range(first_picture, end_picture):
-            slopes = gradient[picture] if gradient.size > 0 else gradient[0]
-            sums[picture] = part(
-                x[picture], y[picture], counts[picture], slopes, options, factors[picture], first, last
-            )
-
-    return compiled(tile)
+    return part
 
 
 def mean_of_values(
@@ -101,40 +112,27 @@ def mean_of_values(
     weight: Tensor | None,
     scale: float | None,
     *options: float,
-    precision: type[np.float32 | np.float64] = np.float32,
 ) -> tuple[Tensor, Tensor | None]:
     """The (weighted) mean of each picture's values, and its gradient times `scale`."""
     n, channels, height, width = input.shape
     pixels = height * width
-    x, y = (picture.view(n, channels, pixels).numpy() for picture in (input, target))
-    counts, totals = _counts(weight, n, pixels)
+    longest = max(_TILE // channels, 1)
+    together = max(_TILE // (channels * pixels), 1)
+    pieces, groups = -(-pixels // longest), -(-n // together)
+    values = input.new_empty(n)
     gradient = None if scale is None else torch.empty_like(input)
-    slopes = (
-        np.zeros((1, 0, 0), np.float32) if gradient is None else gradient.view(n, channels, pixels).numpy()
+    totals = [float(pixels)] * n if weight is None else totals_of(weight.view(n, pixels).numpy())
+    # Plain arrays: where the whole loss takes a fraction of a millisecond, each call of a library counts.
+    numbers = array("d", (scale or 0, *options, *(1 / (total * channels) for total in totals)))
+    numbers.extend((0,) * pieces * n)
+    pictures = (input, target, gradient, weight, values)
+    arguments = array(
+        "q",
+        (
+            *(0, 0, pieces * groups, pieces, longest, together, n, channels, pixels),
+            *(0 if picture is None else picture.data_ptr() for picture in pictures),
+            *(numbers.buffer_info()[0], len(options)),
+        ),
     )
-    shares = 1 / (totals * channels)
-    factors = (shares * (scale or 0)).astype(np.float32)
-    choices = np.array(options, precision)
-    pieces = steps(pixels, max(_TILE // channels, 1))
-    groups = steps(n, max(_TILE // (channels * pixels), 1))
-    tiles = list(product(range(len(pieces)), groups))
-    sums = np.zeros((len(pieces), n))
-
-    def worker() -> Work:
-        def work(tile: int) -> None:
-            piece, pictures = tiles[tile]
-            kernel(x, y, counts, slopes, choices, factors, sums[piece], *pictures, *pieces[piece])
-
-        return work
-
-    spread(len(tiles), worker)
-    values = sums.sum(axis=0) * shares
-    return torch.from_numpy(values.astype(np.float32)), gradient
-
-
-def _counts(weight: Tensor | None, n: int, pixels: int) -> tuple[Reals, NDArray[np.float64]]:
-    """What each pixel counts, (N, H * W), or nothing without weights; and each picture's sum of it, (N,)."""
-    if weight is None:
-        return np.zeros((n, 0), np.float32), np.full(n, float(pixels))
-    counts = weight.view(n, pixels).numpy()
-    return counts, totals_of(counts)
+    sweep(kernel(), arguments.buffer_info()[0], pieces * groups)
+    return values, gradient

@@ -201,9 +201,9 @@ _PINBALL = elementwise(_pinball)
 _CAUCHY = elementwise(_cauchy)
 _WELSCH = elementwise(_welsch)
 _GEMAN_MCCLURE = elementwise(_geman_mcclure)
-_EXPONENTIAL = elementwise(_exponential)
-_ANY_GENERAL = elementwise(_any_general)
-_NEARLY_SQUARE = elementwise(_nearly_square)
+_EXPONENTIAL = elementwise(_exponential, np.float64)
+_ANY_GENERAL = elementwise(_any_general, np.float64)
+_NEARLY_SQUARE = elementwise(_nearly_square, np.float64)
 _UNEQUAL = elementwise(_unequal)
 
 
@@ -274,9 +274,9 @@ def general(
     if alpha < -_FAR_OUT:
         return mean_of_values(_WELSCH, *pictures, 1 / c)
     if alpha > _FAR_OUT:
-        return mean_of_values(_EXPONENTIAL, *pictures, 1 / c, precision=np.float64)
+        return mean_of_values(_EXPONENTIAL, *pictures, 1 / c)
     any_other = _NEARLY_SQUARE if abs(alpha - 2) < _AROUND_SQUARE else _ANY_GENERAL
-    return mean_of_values(any_other, *pictures, alpha, 1 / c, precision=np.float64)
+    return mean_of_values(any_other, *pictures, alpha, 1 / c)
 
 
 def imae(

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -55,11 +56,16 @@ def kernel(family: str, name: str, **options: object) -> Kernel:
     def imported(
         input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None
     ) -> tuple[Tensor, Tensor | None]:
-        function = getattr(import_module(f"lossarium.kernels.{family}"), name)
+        function = getattr(_module(family), name)
         measured: tuple[Tensor, Tensor | None] = function(input, target, weight, scale, **options)
         return measured
 
     return imported
+
+
+@cache
+def _module(family: str) -> ModuleType:
+    return import_module(f"lossarium.kernels.{family}")
 
 
 def measure(
@@ -78,35 +84,39 @@ def measure(
     input, target = input.contiguous(), target.contiguous()
     weight = None if weight is None else weight.contiguous()
     if torch.is_grad_enabled() and input.requires_grad:
-        value: Tensor = _Fused.apply(input, target, weight, plain, kernel, reduction)  # type: ignore[no-untyped-call]
+        # What Function.apply does before this is to look for transformations, and there are none.
+        apply = super(torch.autograd.Function, _Fused).apply
+        value: Tensor = apply(input, target, weight, plain, kernel, reduction)  # type: ignore[no-untyped-call]
         return value
     values, _ = kernel(input.detach(), target.detach(), weight, None)
     return reduce(values, reduction)
 
 
 def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
-    # Compilers and tracers must not look into the rest: a kernel is no operation that they could record.
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+    # Compilers, tracers and transformations must not look into the rest: a kernel is no operation that they
+    # could record, and what they pass around stands for more than its memory.
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+    ):
         return False
-    pictures = [picture for picture in (input, target, weight) if picture is not None]
+    grad = torch.is_grad_enabled()
     return (
-        _KERNELS_ALLOWED.get()
-        and all(_is_plain_float32_on_cpu(picture) for picture in pictures)
+        _is_plain_float32_on_cpu(input)
+        and _is_plain_float32_on_cpu(target)
+        and not (grad and target.requires_grad)
+        and (weight is None or (_is_plain_float32_on_cpu(weight) and not (grad and weight.requires_grad)))
+        and _KERNELS_ALLOWED.get()
         and input.numel() > 0
-        and not (torch.is_grad_enabled() and any(picture.requires_grad for picture in pictures[1:]))
         and not _in_forward_mode()
         and _kernels_installed()
     )
 
 
 def _is_plain_float32_on_cpu(picture: Tensor) -> bool:
-    # Subclasses and the wrappers of torch.func stand for more than their memory.
-    return (
-        picture.dtype == torch.float32
-        and picture.device.type == "cpu"
-        and type(picture) in (Tensor, torch.nn.Parameter)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(picture)
-    )
+    # Subclasses stand for more than their memory, too.
+    return picture.dtype is torch.float32 and picture.is_cpu and type(picture) in (Tensor, torch.nn.Parameter)
 
 
 def _in_forward_mode() -> bool:
@@ -142,13 +152,14 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        input, target, weight = ctx.saved_tensors
         if torch.is_grad_enabled():
+            input, target, weight = ctx.saved_tensors
             gradient = _differentiable_gradient(ctx.plain, input, target, weight, slope, ctx.reduction)
             return gradient, *(None,) * 5
         try:
             gradient = ctx.gradients.pop()
         except IndexError:  # a second time through a retained graph
+            input, target, weight = ctx.saved_tensors
             _, gradient = ctx.kernel(input.detach(), target, weight, ctx.scale)
         if slope.ndim:
             gradient.mul_(slope.view(-1, 1, 1, 1))

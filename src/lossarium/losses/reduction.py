@@ -26,7 +26,7 @@ def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[T
             f"input and target must both have the shape (N, C, H, W), not {tuple(input.shape)} "
             f"and {tuple(target.shape)}"
         )
-    if not (input.is_floating_point() and target.is_floating_point()):
+    if not (input.dtype.is_floating_point and target.dtype.is_floating_point):
         raise LossariumError(
             f"input and target must be floats, with [0, 1] from black to white, not {input.dtype} "
             f"and {target.dtype}; divide bytes by 255"
@@ -40,6 +40,8 @@ def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[T
             )
         if weight.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(weight.amin() >= 0):
             raise LossariumError("weight must not be negative, it is what each pixel counts")
+    if input.dtype is target.dtype is torch.float32 and (weight is None or weight.dtype is torch.float32):
+        return input, target, weight
     widest = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
     widened = None if weight is None else weight.to(widest)
     return input.to(widest), target.to(widest), widened
