@@ -5,6 +5,7 @@ import torch
 
 from lossarium import losses
 from tests.kernels.cases import check_against_plain, pairs, value_and_gradient
+from tests.losses.pictures import random_pair
 
 CASES = pairs()
 LOSSES = [
@@ -23,6 +24,10 @@ LOSSES = [
 @pytest.mark.parametrize(("name", "options"), LOSSES, ids=str)
 def test_equals_the_plain_way(name, options, case):
     check_against_plain(name, *CASES[case], **options)
+
+
+def test_pictures_too_large_for_all_scales_at_once_are_measured_alike():
+    check_against_plain("ms_ssim", *random_pair(height=401, width=403, channels=1, seed=0), None)
 
 
 @pytest.mark.parametrize("name", ["ssim", "ms_ssim", "uqi"])

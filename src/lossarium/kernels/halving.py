@@ -13,10 +13,14 @@ _QUARTER = np.float32(0.25)
 _TILE_PIXELS = 1 << 17
 
 
+def halved_sides(height: int, width: int) -> tuple[int, int]:
+    return (height + 1) // 2, (width + 1) // 2
+
+
 def halved(pictures: Tensor) -> Tensor:
     """(N, C, ceil(H / 2), ceil(W / 2)), a line of zeros standing before the first of an odd side."""
     n, channels, height, width = pictures.shape
-    half = torch.empty(n, channels, (height + 1) // 2, (width + 1) // 2)
+    half = torch.empty(n, channels, *halved_sides(height, width))
     fine, coarse = _planes(pictures), _planes(half)
     tiles = _tiles(fine)
 
@@ -30,16 +34,15 @@ def halved(pictures: Tensor) -> Tensor:
     return half
 
 
-def add_gradient_of_halves(gradient: Tensor, factors: Reals, coarse_gradient: Tensor | None) -> None:
-    """Multiply each plane of a gradient by its factor and add what comes from the halved planes, in place."""
+def add_gradient_of_halves(gradient: Tensor, factor: float, coarse_gradient: Tensor | None) -> None:
+    """Multiply a gradient by a factor and add what comes from the halved planes, in place."""
     fine = _planes(gradient)
     coarse = np.zeros((len(fine), 0, 0), np.float32) if coarse_gradient is None else _planes(coarse_gradient)
-
-    shares, tiles = factors.astype(np.float32), _tiles(fine)
+    tiles, share = _tiles(fine), np.float32(factor)
 
     def worker() -> Work:
         def work(tile: int) -> None:
-            _combine(fine, shares, coarse, *tiles[tile])
+            _combine(fine, share, coarse, *tiles[tile])
 
         return work
 
@@ -60,17 +63,17 @@ def _tiles(planes: Reals) -> list[tuple[int, int]]:
 @compiled
 def _halve(fine: Reals, coarse: Reals, first: int, end: int) -> None:
     for plane in range(first, end):
-        _halve_plane(fine[plane], coarse[plane])
+        halve_plane(fine[plane], coarse[plane])
 
 
 @compiled
-def _combine(fine: Reals, factors: Reals, coarse: Reals, first: int, end: int) -> None:
+def _combine(fine: Reals, factor: Real, coarse: Reals, first: int, end: int) -> None:
     for plane in range(first, end):
-        _combine_plane(fine[plane], factors[plane], coarse[plane])
+        combine_plane(fine[plane], factor, coarse[plane])
 
 
 @inlined
-def _halve_plane(fine: Reals, coarse: Reals) -> None:
+def halve_plane(fine: Reals, coarse: Reals) -> None:
     height, width = fine.shape
     # The first of an odd number of lines has no partner but the zeros.
     odd_height, odd_width = height % 2, width % 2
@@ -86,7 +89,7 @@ def _halve_plane(fine: Reals, coarse: Reals) -> None:
 
 
 @inlined
-def _combine_plane(fine: Reals, factor: Real, coarse: Reals) -> None:
+def combine_plane(fine: Reals, factor: Real, coarse: Reals) -> None:
     height, width = fine.shape
     odd_height, odd_width = height % 2, width % 2
     for i in range(height):

@@ -12,7 +12,6 @@ from torch import Tensor
 from lossarium.kernels.compiling import Reals, compiled
 from lossarium.kernels.crew import Work, spread
 from lossarium.kernels.cutting import even_parts_up_to, steps
-from lossarium.kernels.halving import add_gradient_of_halves, halved
 from lossarium.kernels.pixel import mae
 from lossarium.kernels.weighting import totals_of
 from lossarium.kernels.windows import scratch_size, similarity, tile_width
@@ -63,51 +62,6 @@ def uqi(
     """
     shape = Window((1 / window,) * window, epsilon, epsilon, double=True)
     return mean_dissimilarity(input, target, weight, scale, shape)
-
-
-def ms_ssim(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    scale: float | None,
-    *,
-    exponents: tuple[float, ...],
-    window: int,
-    sigma: float,
-    smallest: float,
-) -> tuple[Tensor, Tensor | None]:
-    """1 - MS-SSIM, each scale's mean similarity counting as `smallest` at least."""
-    n, channels = input.shape[:2]
-    taps = gaussian_taps(window, sigma)
-    similarities: list[NDArray[np.float64]] = []
-    gradients: list[Tensor] = []
-    for level in range(len(exponents)):
-        if level > 0:
-            # One after the other, so that no more than one of the finer pictures is kept beside its half.
-            input = halved(input)
-            target = halved(target)
-            weight = halved_weight(weight)
-        shape = Window(taps, 0.01**2, 0.03**2, luminance=level == len(exponents) - 1)
-        height, width = input.shape[2:]
-        centres, totals = window_weights(weight, n, height, width, window)
-        gradient = None if scale is None else torch.empty_like(input)
-        factors = np.repeat(1 / totals, channels)
-        lack = dissimilarity_of_planes(input, target, centres, gradient, factors, shape)
-        similarities.append(1 - lack)
-        if gradient is not None:
-            gradients.append(gradient)
-    clamped = np.maximum(similarities, smallest)
-    weights = np.array(exponents)[:, None]
-    products = np.exp((weights * np.log(clamped)).sum(axis=0))
-    values = torch.from_numpy((1 - products).reshape(n, channels).mean(axis=1).astype(np.float32))
-    if scale is None:
-        return values, None
-    slopes = products * weights / clamped * (np.array(similarities) > smallest) * (scale / channels)
-    coarser = None
-    for gradient, factors in zip(reversed(gradients), reversed(slopes), strict=True):
-        add_gradient_of_halves(gradient, factors, coarser)
-        coarser = gradient
-    return values, coarser
 
 
 def patch_mae(
@@ -168,14 +122,6 @@ def _gather_patches(
             value, shares = source[k], columns[k]
             for j in range(max(k - radius, 0), min(k + radius + 1, width)):
                 row[j] += value * shares[j]
-
-
-def halved_weight(weight: Tensor | None) -> Tensor | None:
-    """The mean weight of the pixels that are averaged into one; the line before an odd side is none."""
-    if weight is None:
-        return None
-    height, width = weight.shape[2:]
-    return F.avg_pool2d(weight, kernel_size=2, padding=(height % 2, width % 2), count_include_pad=False)
 
 
 def mean_dissimilarity(

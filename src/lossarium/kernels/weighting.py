@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,3 +29,11 @@ def shares_of_most(weight: Tensor | None) -> NDArray[np.float32] | None:
     most = weight.amax(dim=(1, 2, 3), keepdim=True)
     shares: NDArray[np.float32] = (weight / torch.where(most > _SMALLEST_WEIGHT, most, 1))[:, 0].numpy()
     return shares
+
+
+def halved_weight(weight: Tensor | None) -> Tensor | None:
+    """The mean weight of the pixels that are averaged into one; the line before an odd side is none."""
+    if weight is None:
+        return None
+    height, width = weight.shape[2:]
+    return F.avg_pool2d(weight, kernel_size=2, padding=(height % 2, width % 2), count_include_pad=False)

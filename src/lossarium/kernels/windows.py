@@ -40,8 +40,44 @@ def scratch_size(size: int) -> int:
 
 
 @cache
-def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noqa: C901 - its parts are functions
-    """The kernel for windows of `size` pixels a side, compiled for that size.
+def similarity(size: int, luminance: bool, double: bool = False) -> Tile:
+    """The kernel for windows of `size` pixels a side, compiled for that size."""
+    sweep = similarity_sweep(size, luminance, double)
+
+    def tile(
+        x: Reals,
+        y: Reals,
+        centres: Reals,
+        gradient: Reals,
+        scratch: Reals,
+        taps: Reals,
+        factors: Reals,
+        c1: Real,
+        c2: Real,
+        first: int,
+        end: int,
+        top: int,
+        bottom: int,
+        left: int,
+        right: int,
+        sums: Reals,
+    ) -> None:
+        """`sweep` for planes first to end of (P, H, W), whose pictures have P / len(centres) of them each."""
+        channels = x.shape[0] // centres.shape[0]
+        for plane in range(first, end):
+            picture = plane // channels
+            slopes = gradient[plane] if gradient.size > 0 else gradient[0]
+            sums[plane] = sweep(
+                x[plane], y[plane], centres[picture], slopes, scratch, taps,
+                factors[plane], c1, c2, top, bottom, left, right,
+            )  # fmt: skip
+
+    return compiled(tile)
+
+
+@cache
+def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile:  # noqa: C901 - its parts are functions
+    """What sweeps over a tile, for other kernels to be part of.
 
     The similarity of a window is (2 mx my + c1) / (mx^2 + my^2 + c1) * (2 sxy + c2) / (sx^2 + sy^2 + c2), or
     only its second factor where `luminance` is False. What a factor lacks to 1 is taken from the error's
@@ -286,32 +322,4 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:  # noq
             window += strip
         return result
 
-    def tile(
-        x: Reals,
-        y: Reals,
-        centres: Reals,
-        gradient: Reals,
-        scratch: Reals,
-        taps: Reals,
-        factors: Reals,
-        c1: Real,
-        c2: Real,
-        first: int,
-        end: int,
-        top: int,
-        bottom: int,
-        left: int,
-        right: int,
-        sums: Reals,
-    ) -> None:
-        """`sweep` for planes first to end of (P, H, W), whose pictures have P / len(centres) of them each."""
-        channels = x.shape[0] // centres.shape[0]
-        for plane in range(first, end):
-            picture = plane // channels
-            slopes = gradient[plane] if gradient.size > 0 else gradient[0]
-            sums[plane] = sweep(
-                x[plane], y[plane], centres[picture], slopes, scratch, taps,
-                factors[plane], c1, c2, top, bottom, left, right,
-            )  # fmt: skip
-
-    return compiled(tile)
+    return sweep

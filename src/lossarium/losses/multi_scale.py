@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.kernels.weighting import halved_weight
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import kernel, measure
 from lossarium.losses.reduction import Reduction, as_pictures, in_color, weighted_mean
@@ -83,7 +84,7 @@ def _ms_ssim(
 ) -> Tensor:
     plain = partial(_ms_ssim_plain, exponents=exponents, window=window, sigma=sigma)
     fast = kernel(
-        "structure",
+        "multi_scale",
         "ms_ssim",
         exponents=exponents,
         window=window,
@@ -105,7 +106,7 @@ def _ms_ssim_plain(
     logarithm = input.new_zeros(input.shape[:2])
     for scale, exponent in enumerate(exponents):
         if scale > 0:
-            weight = _halved_weight(weight)
+            weight = halved_weight(weight)
             input, target = _halved(input), _halved(target)
         luminance, covariance, variances = ssim_terms(input, target, window, sigma)
         coarsest = scale == len(exponents) - 1
@@ -119,14 +120,6 @@ def _ms_ssim_plain(
 def _halved(planes: Tensor) -> Tensor:
     height, width = planes.shape[2:]
     return F.avg_pool2d(planes, kernel_size=2, padding=(height % 2, width % 2))
-
-
-def _halved_weight(weight: Tensor | None) -> Tensor | None:
-    """The mean weight of the pixels that `_halved` averages; its padding is no pixel and counts nothing."""
-    if weight is None:
-        return None
-    height, width = weight.shape[2:]
-    return F.avg_pool2d(weight, kernel_size=2, padding=(height % 2, width % 2), count_include_pad=False)
 
 
 def weights_of_scales(
