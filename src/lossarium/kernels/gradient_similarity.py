@@ -40,6 +40,8 @@ _TILE_HEIGHT, _TILE_WIDTH = 256, 512
 # Pixels of small planes that make a tile together, and how many such tiles are worth another thread.
 _TILE = 1 << 15
 _LEAST_TILES = 2
+# Planes of up to this many pixels keep all their levels in the cache: each is measured from end to end.
+_LARGEST_AT_ONCE = 1 << 17
 
 # A tile is swept in strips. The scratch has parts of a strip's rows, with two more on every side, at constant
 # distances: so the compiler can prove that the rows written are not the rows read, and use vector
@@ -382,6 +384,96 @@ def _ascend(
                     _scale(result if compared else coarse, share, pixels, columns)
 
 
+@inlined
+def _level(pyramid: Reals, start: int, height: int, width: int) -> Reals:
+    return pyramid[start : start + height * width].reshape(1, 1, height, width)
+
+
+@compiled
+def _small_planes(
+    x: Reals,
+    y: Reals,
+    shares: Reals,
+    gradient: Reals,
+    pyramid: tuple[Reals, Reals, Reals],
+    sides: Reals,
+    starts: Reals,
+    exact: Reals,
+    scratch: Reals,
+    scale_weights: Reals,
+    share: float,
+    c: Real,
+    alpha: Real,
+    first: int,
+    end: int,
+    values: Reals,
+) -> None:
+    """Planes first to end down all levels and up again: their deviations, and `share` of their gradients.
+
+    The pyramid has room for one plane's coarser x, error and gradient, each level's at its place in `starts`.
+    """
+    scales = scale_weights.size
+    coarser_x, coarser_error, coarser_gradient = pyramid
+    no_counts, no_sums, sums = np.empty((1, 0, 0), np.float32), np.empty((1, 0, 3)), np.empty((1, 1, 3))
+    nothing = np.empty(0, np.float32)
+    means, factors = np.empty(scales, np.float32), np.empty(scales)
+    for plane in range(first, end):
+        variance = 0.0
+        finest_x, finest_y = x[plane : plane + 1], y[plane : plane + 1]
+        for scale in range(scales):
+            height, width = sides[scale]
+            tile = (0, 1, 0, 0, height, 0, width)
+            compared = scale_weights[scale] > 0
+            of_level = sums if compared else no_sums
+            half_x, half_error = _level(coarser_x, 0, 0, 0), _level(coarser_error, 0, 0, 0)
+            if scale + 1 < scales:
+                half_height, half_width = sides[scale + 1]
+                half_x = _level(coarser_x, starts[scale + 1], half_height, half_width)
+                half_error = _level(coarser_error, starts[scale + 1], half_height, half_width)
+            if scale == 0:
+                _descend(
+                    finest_x, finest_y, shares, no_counts, 1, half_x, half_error, of_level,
+                    exact, scratch, c, alpha, tile,
+                )  # fmt: skip
+            else:
+                level_x = _level(coarser_x, starts[scale], height, width)
+                level_error = _level(coarser_error, starts[scale], height, width)
+                _descend(
+                    level_x, level_error, None, no_counts, 1, half_x, half_error, of_level,
+                    exact, scratch, c, alpha, tile,
+                )  # fmt: skip
+            factors[scale] = 0.0
+            if compared:
+                total, squares, counted = sums[0, 0]
+                mean = total / counted
+                variance += scale_weights[scale] * max(squares / counted - mean * mean, 0.0)
+                means[scale], factors[scale] = np.float32(mean), scale_weights[scale] / counted
+        root = math.sqrt(variance + _ROOT_EPSILON)
+        values[plane] = variance / (root + math.sqrt(_ROOT_EPSILON))
+        if gradient.size == 0:
+            continue
+        slopes = _level(coarser_gradient, 0, 0, 0)
+        for scale in range(scales - 1, -1, -1):
+            height, width = sides[scale]
+            tile = (0, 1, 0, 0, height, 0, width)
+            pull = (factors[scale : scale + 1] * (share / root)).astype(np.float32)
+            mean, pull = (means[scale : scale + 1], pull) if factors[scale] > 0 else (nothing, nothing)
+            if scale == 0:
+                _ascend(
+                    finest_x, finest_y, shares, no_counts, 1, slopes, gradient[plane : plane + 1], mean, pull,
+                    exact, scratch, c, alpha, tile,
+                )  # fmt: skip
+            else:
+                level_x = _level(coarser_x, starts[scale], height, width)
+                level_error = _level(coarser_error, starts[scale], height, width)
+                level_gradient = _level(coarser_gradient, starts[scale], height, width)
+                _ascend(
+                    level_x, level_error, None, no_counts, 1, slopes, level_gradient, mean, pull,
+                    exact, scratch, c, alpha, tile,
+                )  # fmt: skip
+                slopes = level_gradient
+
+
 def gmsd(
     input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, c: float, color: str
 ) -> Measured:
@@ -402,6 +494,9 @@ def ms_gmsd(
 ) -> Measured:
     """The root of the weighted sum of the levels' variances, averaged over channels measured alone."""
     constants = (np.float32(9 * c), np.float32(alpha))
+    height, width = input.shape[2:]
+    if weight is None and height * width <= _LARGEST_AT_ONCE and width <= _TILE_WIDTH:
+        return _of_small_planes(_finest(input, target, color), input, scale, scale_weights, constants)
     levels = [_finest(input, target, color)]
     counts = [np.zeros((len(input), 0, 0), np.float32) if weight is None else weight[:, 0].numpy()]
     for _ in scale_weights[1:]:
@@ -434,6 +529,46 @@ def ms_gmsd(
         factors = share * scale_weights[len(levels)] / (root * total)
         gradient = _swept_up(level, gradient, counts[len(levels)], constants, mean, factors)
     return values, torch.from_numpy(gradient).view(input.shape)
+
+
+def _of_small_planes(
+    finest: "_Level",
+    input: Tensor,
+    scale: float | None,
+    scale_weights: tuple[float, ...],
+    constants: tuple[Real, Real],
+) -> Measured:
+    planes, channels, height, width = finest.x.shape
+    gradient = None if scale is None else torch.empty_like(input)
+    slopes = (
+        np.zeros((1, channels, 0, 0), np.float32)
+        if gradient is None
+        else gradient.view(finest.x.shape).numpy()
+    )
+    shares = finest.shares
+    assert shares is not None
+    sides = [(height, width)]
+    for _ in scale_weights[1:]:
+        sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
+    starts = np.cumsum([0, 0, *(height * width for height, width in sides[1:])])
+    share = (scale or 0.0) * len(input) / planes
+    tiles = steps(planes, max(_TILE // (height * width), 1))
+    values = np.empty(planes)
+
+    def worker() -> Work:
+        exact, scratch = np.empty(_PART), np.empty(_SCRATCH_SIZE, np.float32)
+        x, error, gradients = (np.empty(starts[-1], real) for real in (np.float64, np.float32, np.float32))
+
+        def work(tile: int) -> None:
+            _small_planes(
+                finest.x, finest.y, shares, slopes, (x, error, gradients), np.array(sides), starts,
+                exact, scratch, np.array(scale_weights), share, *constants, *tiles[tile], values,
+            )  # fmt: skip
+
+        return work
+
+    spread(len(tiles), worker)
+    return torch.from_numpy(values.reshape(len(input), -1).mean(axis=1).astype(np.float32)), gradient
 
 
 @dataclass(frozen=True)

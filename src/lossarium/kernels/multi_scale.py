@@ -92,8 +92,8 @@ def _of_small_planes(
 
         def work(tile: int) -> None:
             kernel(
-                x, y, slopes, scratch, pyramid, single_taps, double_exponents, smallest, share or 0.0, *tiles[tile],
-                values,
+                x, y, slopes, scratch, pyramid, single_taps, double_exponents, smallest,
+                share or 0.0, *tiles[tile], values,
             )  # fmt: skip
 
         return work
@@ -109,6 +109,23 @@ def _pyramid_size(height: int, width: int, scales: int) -> int:
         height, width = halved_sides(height, width)
         numbers += 3 * height * width
     return numbers
+
+
+@inlined
+def _scale_of(pyramid: Reals, start: int, height: int, width: int) -> Reals:
+    return pyramid[start : start + height * width].reshape(height, width)
+
+
+@inlined
+def _way_back(finest: Reals, pyramid: Reals, starts: Reals, sides: Reals, slopes: Reals) -> None:
+    """Each scale's gradient times its slope, added up from the coarsest scale to the finest."""
+    coarse = pyramid[:0].reshape(0, 0)
+    for level in range(slopes.size - 1, 0, -1):
+        start, height, width = starts[level], sides[level, 0], sides[level, 1]
+        fine = _scale_of(pyramid, start + 2 * height * width, height, width)
+        combine_plane(fine, np.float32(slopes[level]), coarse)
+        coarse = fine
+    combine_plane(finest, np.float32(slopes[0]), coarse)
 
 
 @cache
@@ -127,21 +144,6 @@ def _all_scales(size: int) -> Tile:
         if coarsest:
             return similarity(x, y, unweighted, gradient, scratch, taps, factor, c1, c2, 0, height, 0, width)
         return contrast(x, y, unweighted, gradient, scratch, taps, factor, c1, c2, 0, height, 0, width)
-
-    @inlined
-    def scale_of(pyramid: Reals, start: int, height: int, width: int) -> Reals:
-        return pyramid[start : start + height * width].reshape(height, width)
-
-    @inlined
-    def way_back(finest: Reals, pyramid: Reals, starts: Reals, sides: Reals, slopes: Reals) -> None:
-        """Each scale's gradient times its slope, added up from the coarsest scale to the finest."""
-        coarse = pyramid[:0].reshape(0, 0)
-        for level in range(slopes.size - 1, 0, -1):
-            start, height, width = starts[level], sides[level, 0], sides[level, 1]
-            fine = scale_of(pyramid, start + 2 * height * width, height, width)
-            combine_plane(fine, np.float32(slopes[level]), coarse)
-            coarse = fine
-        combine_plane(finest, np.float32(slopes[0]), coarse)
 
     def planes(
         x: Reals,
@@ -173,12 +175,12 @@ def _all_scales(size: int) -> Tile:
             similarities[0] = 1 - lack(fine_x, fine_y, slopes, scratch, taps, scales == 1)
             for level in range(1, scales):
                 start, height, width = starts[level], sides[level, 0], sides[level, 1]
-                coarse_x = scale_of(pyramid, start, height, width)
-                coarse_y = scale_of(pyramid, start + height * width, height, width)
+                coarse_x = _scale_of(pyramid, start, height, width)
+                coarse_y = _scale_of(pyramid, start + height * width, height, width)
                 halve_plane(fine_x, coarse_x)
                 halve_plane(fine_y, coarse_y)
                 if sloped:
-                    slopes = scale_of(pyramid, start + 2 * height * width, height, width)
+                    slopes = _scale_of(pyramid, start + 2 * height * width, height, width)
                 fine_x, fine_y = coarse_x, coarse_y
                 similarities[level] = 1 - lack(fine_x, fine_y, slopes, scratch, taps, level == scales - 1)
             logarithm = 0.0
@@ -188,7 +190,7 @@ def _all_scales(size: int) -> Tile:
             if sloped:
                 slopes_of_scales = math.exp(logarithm) * share * exponents / similarities
                 slopes_of_scales[similarities <= smallest] = 0
-                way_back(gradient[plane], pyramid, starts, sides, slopes_of_scales)
+                _way_back(gradient[plane], pyramid, starts, sides, slopes_of_scales)
 
     return compiled(planes)
 
@@ -211,7 +213,8 @@ def _of_large_plane(
             input, target, weight = halved(input), halved(target), halved_weight(weight)
             gradient = None if gradient is None else torch.empty_like(input)
         window = Window(taps, _C1, _C2, luminance=level == len(exponents) - 1)
-        centres, totals = window_weights(weight, 1, *input.shape[2:], window.size)
+        height, width = input.shape[2:]
+        centres, totals = window_weights(weight, 1, height, width, window.size)
         lack = dissimilarity_of_planes(input, target, centres, gradient, 1 / totals, window)
         similarities[level] = 1 - lack[0]
         gradients.append(gradient)
