@@ -278,8 +278,12 @@ def _forward(peers: dict[str, Any]) -> tuple[Contest, ...]:
     """SSIM without its gradient, against measures that have none."""
     return (
         Contest("ssim forward alone", (measured(f"{OURS} ssim", losses.ssim), *_only(
-            (peers["fast_ssim"], _fast_ssim), (peers["blazediff_ssim"], _blazediff),
+            (peers["fast_ssim"], _fast_ssim),
         ))),
+        Contest("luminance ssim forward alone", (
+            measured(f"{OURS} ssim(color=gray)", partial(losses.ssim, color="gray")),
+            *_only((peers["blazediff_ssim"], _blazediff)),
+        )),
     )  # fmt: skip
 
 

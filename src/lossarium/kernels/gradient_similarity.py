@@ -234,6 +234,60 @@ def _halve(rows: Reals, quarter: Real, halved: Reals) -> None:
 
 
 @inlined
+def _halve_pictures(
+    x: Reals,
+    y: Reals,
+    shares: Reals,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+    half_x: Reals,
+    half_error: Reals,
+) -> None:
+    """Rows top to bottom and columns left to right of a finest plane, straight to the coarser level."""
+    height = x.shape[1]
+    for i in range(top, bottom, 2):
+        below = min(i + 1, height - 1)
+        # Below an odd height there are zeros.
+        share_below = 0.25 if i + 1 < height else 0.0
+        mean, error = half_x[i // 2, left // 2 :], half_error[i // 2, left // 2 :]
+        for channel in range(x.shape[0]):
+            share = shares[channel]
+            _halve_channel(
+                x[channel, i, left:right], x[channel, below, left:right],
+                y[channel, i, left:right], y[channel, below, left:right],
+                0.25 * share, share_below * share, channel > 0, mean, error,
+            )  # fmt: skip
+
+
+@inlined
+def _halve_channel(
+    x: Reals, x_below: Reals, y: Reals, y_below: Reals,
+    share: float, share_below: float, add: bool, mean: Reals, error: Reals,
+) -> None:  # fmt: skip
+    """In float64, whose digits outlast whatever order the compiler gives to sums and differences."""
+    pairs = x.size // 2
+    if not add:
+        mean[: (x.size + 1) // 2] = 0.0
+        error[: (x.size + 1) // 2] = _ZERO
+    for j in range(pairs):
+        above = np.float64(x[2 * j]) + np.float64(x[2 * j + 1])
+        under = np.float64(x_below[2 * j]) + np.float64(x_below[2 * j + 1])
+        mean[j] += share * above + share_below * under
+    for j in range(pairs):
+        above = np.float64(x[2 * j] - y[2 * j]) + np.float64(x[2 * j + 1] - y[2 * j + 1])
+        under = np.float64(x_below[2 * j] - y_below[2 * j]) + np.float64(
+            x_below[2 * j + 1] - y_below[2 * j + 1]
+        )
+        error[j] += np.float32(share * above + share_below * under)
+    if x.size % 2 == 1:
+        j = x.size - 1
+        mean[pairs] += share * x[j] + share_below * x_below[j]
+        error[pairs] += np.float32(share * (x[j] - y[j]) + share_below * (x_below[j] - y_below[j]))
+
+
+@inlined
 def _widen(coarse: Reals, row: Reals) -> None:
     """Every number twice, a quarter of it: the reverse of `_halve`, for one of its two rows."""
     for j in range(coarse.shape[0]):
@@ -293,6 +347,12 @@ def _descend(
     columns, half_columns = right - left, slice(left // 2, (right + 1) // 2)
     compared = sums.size > 0
     for plane in range(first, last):
+        if shares is not None and not compared:
+            _halve_pictures(
+                x[plane], y[plane], shares, top, bottom, left, right,
+                coarser_x[plane, 0], coarser_error[plane, 0],
+            )  # fmt: skip
+            continue
         picture = plane // planes_a_picture
         total = squares = counted = 0.0
         for start in range(top, bottom, _STRIP):
@@ -551,6 +611,7 @@ def _of_small_planes(
     for _ in scale_weights[1:]:
         sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
     starts = np.cumsum([0, 0, *(height * width for height, width in sides[1:])])
+    all_sides, weights = np.array(sides), np.array(scale_weights)
     share = (scale or 0.0) * len(input) / planes
     tiles = steps(planes, max(_TILE // (height * width), 1))
     values = np.empty(planes)
@@ -561,8 +622,8 @@ def _of_small_planes(
 
         def work(tile: int) -> None:
             _small_planes(
-                finest.x, finest.y, shares, slopes, (x, error, gradients), np.array(sides), starts,
-                exact, scratch, np.array(scale_weights), share, *constants, *tiles[tile], values,
+                finest.x, finest.y, shares, slopes, (x, error, gradients), all_sides, starts,
+                exact, scratch, weights, share, *constants, *tiles[tile], values,
             )  # fmt: skip
 
         return work

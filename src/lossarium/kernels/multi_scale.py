@@ -139,11 +139,15 @@ def _all_scales(size: int) -> Tile:
     def lack(x: Reals, y: Reals, gradient: Reals, scratch: Reals, taps: Reals, coarsest: bool) -> Real:
         """The mean over a plane's windows of 1 - similarity, and its gradient."""
         height, width = x.shape
-        unweighted = scratch[:0].reshape(0, 0)
+        unweighted, no_shares = scratch[:0].reshape(0, 0), scratch[:0]
         factor = np.float32(1 / ((height - reach) * (width - reach)))
         if coarsest:
-            return similarity(x, y, unweighted, gradient, scratch, taps, factor, c1, c2, 0, height, 0, width)
-        return contrast(x, y, unweighted, gradient, scratch, taps, factor, c1, c2, 0, height, 0, width)
+            return similarity(
+                x, y, unweighted, gradient, no_shares, scratch, taps, factor, c1, c2, 0, height, 0, width
+            )
+        return contrast(
+            x, y, unweighted, gradient, no_shares, scratch, taps, factor, c1, c2, 0, height, 0, width
+        )
 
     def planes(
         x: Reals,

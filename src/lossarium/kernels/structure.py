@@ -46,11 +46,18 @@ def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
 
 
 def ssim(
-    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, window: int, sigma: float
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    scale: float | None,
+    *,
+    window: int,
+    sigma: float,
+    shares: tuple[float, ...] = (),
 ) -> tuple[Tensor, Tensor | None]:
-    """The mean over channels and windows of 1 - SSIM."""
+    """The mean over windows of 1 - SSIM, and over channels; or that of the channels' sum times `shares`."""
     shape = Window(gaussian_taps(window, sigma), 0.01**2, 0.03**2)
-    return mean_dissimilarity(input, target, weight, scale, shape)
+    return mean_dissimilarity(input, target, weight, scale, shape, shares)
 
 
 def uqi(
@@ -125,15 +132,21 @@ def _gather_patches(
 
 
 def mean_dissimilarity(
-    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, window: Window
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    scale: float | None,
+    window: Window,
+    shares: tuple[float, ...] = (),
 ) -> tuple[Tensor, Tensor | None]:
     """The (weighted) mean over channels and windows of 1 - similarity, and its gradient times `scale`."""
     n, channels, height, width = input.shape
     centres, totals = window_weights(weight, n, height, width, window.size)
-    factors = np.repeat(1 / (totals * channels), channels)
+    planes = 1 if shares else channels
+    factors = np.repeat(1 / (totals * planes), planes)
     gradient = None if scale is None else torch.empty_like(input)
-    sums = dissimilarity_of_planes(input, target, centres, gradient, factors * (scale or 1), window)
-    values = sums.reshape(n, channels).sum(axis=1) / (scale or 1)
+    sums = dissimilarity_of_planes(input, target, centres, gradient, factors * (scale or 1), window, shares)
+    values = sums.reshape(n, planes).sum(axis=1) / (scale or 1)
     return torch.from_numpy(values.astype(np.float32)), gradient
 
 
@@ -163,16 +176,20 @@ def dissimilarity_of_planes(
     gradient: Tensor | None,
     factors: NDArray[np.float64],
     window: Window,
+    shares: tuple[float, ...] = (),
 ) -> NDArray[np.float64]:
-    """Sums over each plane's windows of factor * count * (1 - similarity), (N * C,), and their gradient."""
+    """Sums over each plane's windows of factor * count * (1 - similarity), (planes,), and their gradient.
+
+    Planes are the pictures' channels, N * C of them, or with shares of the channels the N pictures.
+    """
     n, channels, height, width = input.shape
-    planes = n * channels
-    x, y = (picture.view(planes, height, width).numpy() for picture in (input, target))
-    slopes = (
-        np.zeros((1, 0, 0), np.float32) if gradient is None else gradient.view(planes, height, width).numpy()
-    )
+    planes = n if shares else n * channels
+    shape = tuple(input.shape) if shares else (planes, height, width)
+    x, y = (picture.view(shape).numpy() for picture in (input, target))
+    no_slopes = np.zeros((1, *shape[1:-2], 0, 0), np.float32)
+    slopes = no_slopes if gradient is None else gradient.view(shape).numpy()
     real = np.float64 if window.double else np.float32
-    kernel = similarity(window.size, window.luminance, window.double)
+    kernel = similarity(window.size, window.luminance, window.double, mixed=bool(shares))
     taps, c1, c2 = np.array(window.taps, real), real(window.c1), real(window.c2)
     pieces = list(
         product(even_parts_up_to(height, _TILE_HEIGHT), even_parts_up_to(width, tile_width(window.size)))
@@ -180,7 +197,7 @@ def dissimilarity_of_planes(
     together = max(_TILE_PIXELS // (height * width), 1)
     tiles = list(product(range(len(pieces)), steps(planes, together)))
     sums = np.zeros((len(pieces), planes))
-    weights = factors.astype(real)
+    weights, channel_shares = factors.astype(real), np.array(shares, real)
 
     def worker() -> Work:
         scratch = np.empty(scratch_size(window.size), real)
@@ -189,8 +206,9 @@ def dissimilarity_of_planes(
             piece, group = tiles[tile]
             rows, columns = pieces[piece]
             kernel(
-                x, y, centres, slopes, scratch, taps, weights, c1, c2, *group, *rows, *columns, sums[piece]
-            )
+                x, y, centres, slopes, channel_shares, scratch, taps, weights, c1, c2,
+                *group, *rows, *columns, sums[piece],
+            )  # fmt: skip
 
         return work
 

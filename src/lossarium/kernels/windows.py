@@ -36,19 +36,20 @@ def tile_width(size: int) -> int:
 
 def scratch_size(size: int) -> int:
     """Numbers that a kernel for windows of `size` pixels a side needs room for."""
-    return (9 * (_STRIP + size - 1) + 2) * _STRIDE
+    return (9 * (_STRIP + size - 1) + 3) * _STRIDE
 
 
 @cache
-def similarity(size: int, luminance: bool, double: bool = False) -> Tile:
+def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Tile:
     """The kernel for windows of `size` pixels a side, compiled for that size."""
-    sweep = similarity_sweep(size, luminance, double)
+    sweep = similarity_sweep(size, luminance, double, mixed)
 
     def tile(
         x: Reals,
         y: Reals,
         centres: Reals,
         gradient: Reals,
+        shares: Reals,
         scratch: Reals,
         taps: Reals,
         factors: Reals,
@@ -62,13 +63,16 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:
         right: int,
         sums: Reals,
     ) -> None:
-        """`sweep` for planes first to end of (P, H, W), whose pictures have P / len(centres) of them each."""
+        """`sweep` for planes first to end of (P, H, W), whose pictures have P / len(centres) of them each.
+
+        Mixed planes are (P, C, H, W).
+        """
         channels = x.shape[0] // centres.shape[0]
         for plane in range(first, end):
             picture = plane // channels
             slopes = gradient[plane] if gradient.size > 0 else gradient[0]
             sums[plane] = sweep(
-                x[plane], y[plane], centres[picture], slopes, scratch, taps,
+                x[plane], y[plane], centres[picture], slopes, shares, scratch, taps,
                 factors[plane], c1, c2, top, bottom, left, right,
             )  # fmt: skip
 
@@ -76,7 +80,7 @@ def similarity(size: int, luminance: bool, double: bool = False) -> Tile:
 
 
 @cache
-def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile:  # noqa: C901 - its parts are functions
+def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Tile:  # noqa: C901 - its parts are functions
     """What sweeps over a tile, for other kernels to be part of.
 
     The similarity of a window is (2 mx my + c1) / (mx^2 + my^2 + c1) * (2 sxy + c2) / (sx^2 + sy^2 + c2), or
@@ -85,6 +89,9 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
     not the difference of two numbers near 1. Each tile gives the sum of count * (1 - similarity) over
     its own windows, those whose first pixel it holds, and writes its part of that sum's gradient by x (over
     all windows of the picture), unless the gradient has no elements.
+
+    Where it is `mixed`, a plane is the sum of its channels times their shares, (C, H, W), and mixed as it is
+    read.
     """
     precision = np.float64 if double else np.float32
     reach = size - 1
@@ -100,9 +107,46 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
     zero, one, two = precision(0), precision(1), precision(2)
 
     @inlined
-    def shift(row: Reals, reference: Real, shifted: Reals, width: int) -> None:
+    def load(
+        plane: Reals, _shares: Reals, i: int, first: int, reference: Real, row: Reals, width: int
+    ) -> None:
+        """Columns first to first + width of row i, less the reference."""
+        source = plane[i, first:]
         for j in range(width):
-            shifted[j] = row[j] - reference
+            row[j] = source[j] - reference
+
+    @inlined
+    def load_mixed(
+        plane: Reals, shares: Reals, i: int, first: int, reference: Real, row: Reals, width: int
+    ) -> None:
+        source, share = plane[0, i, first:], shares[0]
+        if plane.shape[0] == 3:
+            second, third = plane[1, i, first:], plane[2, i, first:]
+            second_share, third_share = shares[1], shares[2]
+            for j in range(width):
+                row[j] = share * source[j] + second_share * second[j] + (third_share * third[j] - reference)
+            return
+        for j in range(width):
+            row[j] = share * source[j] - reference
+        for channel in range(1, plane.shape[0]):
+            source, share = plane[channel, i, first:], shares[channel]
+            for j in range(width):
+                row[j] += share * source[j]
+
+    @inlined
+    def store(row: Reals, _shares: Reals, gradient: Reals, i: int, left: int, width: int) -> None:
+        target = gradient[i, left:]
+        for j in range(width):
+            target[j] = row[j]
+
+    @inlined
+    def store_mixed(row: Reals, shares: Reals, gradient: Reals, i: int, left: int, width: int) -> None:
+        for channel in range(gradient.shape[0]):
+            target, share = gradient[channel, i, left:], shares[channel]
+            for j in range(width):
+                target[j] = share * row[j]
+
+    read, write = (load_mixed, store_mixed) if mixed else (load, store)
 
     @inlined
     def average_along(x: Reals, y: Reals, rows: Reals, taps: Reals, width: int) -> None:
@@ -194,9 +238,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
             rows[j + square_error_slope] = zero
 
     @inlined
-    def gather_along(
-        rows: Reals, x: Reals, y: Reals, reference: Real, gradient: Reals, taps: Reals, width: int
-    ) -> None:
+    def gather_along(rows: Reals, x: Reals, y: Reals, gradient: Reals, taps: Reals, width: int) -> None:
         """The slopes of all windows that hold a pixel, times the moments' own: a row of the gradient.
 
         The taps are symmetric, so averages backwards are averages.
@@ -208,7 +250,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
                 by_x += tap * rows[j + k]
                 by_squares += tap * rows[j + k + plane]
                 by_square_error += tap * rows[j + k + 2 * plane]
-            gradient[j] = by_x + two * ((x[j] - reference) * by_squares + (x[j] - y[j]) * by_square_error)
+            gradient[j] = by_x + two * (x[j] * by_squares + (x[j] - y[j]) * by_square_error)
 
     @inlined
     def keep_overlap(scratch: Reals, parts: int, width: int) -> None:
@@ -237,6 +279,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
         y: Reals,
         centres: Reals,
         gradient: Reals,
+        shares: Reals,
         scratch: Reals,
         taps: Reals,
         factor: Real,
@@ -252,7 +295,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
         `scratch` has `scratch_size` elements. What a window counts is `factor`, times what `centres`,
         (H - reach, W - reach) or empty, says of it.
         """
-        height, width = x.shape
+        height, width = x.shape[-2], x.shape[-1]
         sloped = gradient.size > 0
         surroundings = reach if sloped else 0
         last_window = min(bottom, height - reach)
@@ -261,9 +304,11 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
         columns = min(right, width - reach) - first_column
         lead = left - first_column
         last = bottom if sloped else last_window
-        reference = y[(top + bottom) // 2, (left + right) // 2]
-
         shifted_x, shifted_y = scratch[single_rows:], scratch[single_rows + _STRIDE :]
+        slopes = scratch[single_rows + 2 * _STRIDE :]
+        read(y, shares, (top + bottom) // 2, (left + right) // 2, zero, shifted_y, 1)
+        reference = shifted_y[0]
+
         for part in range(4, 7):
             for i in range(_STRIP + reach):
                 start = part * plane + i * _STRIDE
@@ -279,8 +324,8 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
         while window < last:
             strip = min(_STRIP, last - window)
             for i in range(filled, min(strip + reach, height - window)):
-                shift(x[window + i, first_column:], reference, shifted_x, columns + reach)
-                shift(y[window + i, first_column:], reference, shifted_y, columns + reach)
+                read(x, shares, window + i, first_column, reference, shifted_x, columns + reach)
+                read(y, shares, window + i, first_column, reference, shifted_y, columns + reach)
                 average_along(shifted_x, shifted_y, scratch[i * _STRIDE :], taps, columns)
             for i in range(0, strip, 2):
                 row, below = window + i, window + i + 1
@@ -308,15 +353,17 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False) -> Tile: 
                         average_down(rows[x_slope + part * plane :], taps, columns)
                     for second in range(2):
                         if top <= row + second < last:
+                            read(x, shares, row + second, left, reference, shifted_x, right - left)
+                            read(y, shares, row + second, left, reference, shifted_y, right - left)
                             gather_along(
                                 rows[4 * plane + second * _STRIDE + lead :],
-                                x[row + second, left:],
-                                y[row + second, left:],
-                                reference,
-                                gradient[row + second, left:],
+                                shifted_x,
+                                shifted_y,
+                                slopes,
                                 taps,
                                 right - left,
                             )
+                            write(slopes, shares, gradient, row + second, left, right - left)
             keep_overlap(scratch, 7 if sloped else 4, columns)
             filled = reach
             window += strip

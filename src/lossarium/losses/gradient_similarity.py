@@ -11,7 +11,7 @@ from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import kernel, measure
 from lossarium.losses.multi_scale import mean_of_channels, weights_of_scales
-from lossarium.losses.reduction import Reduction, as_pictures, in_color
+from lossarium.losses.reduction import Reduction, as_pictures, check_color, in_color
 
 _C = 170 / 255**2
 _MS_GMSD_WEIGHTS = (0.096, 0.596, 0.289, 0.019)
@@ -153,8 +153,7 @@ def _ms_gmsd_plain(
 def _check_options(loss: str, c: float, color: str) -> None:
     if not c > 0:
         raise LossariumError(f"{loss}'s c must be positive, not {c}")
-    if color not in ("rgb", "gray"):
-        raise LossariumError(f'color must be "rgb" or "gray", not {color!r}')
+    check_color(color)
 
 
 def _halved(planes: Tensor) -> Tensor:

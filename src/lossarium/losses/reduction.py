@@ -12,6 +12,7 @@ Reduction = Literal["mean", "none"]
 # Below this a sum of weights counts as 0. It is the smallest float32 whose reciprocal is finite.
 _SMALLEST_WEIGHT = 3e-39
 _LUMA = (0.299, 0.587, 0.114)
+_COLORS = ("rgb", "gray")
 
 
 def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -47,6 +48,21 @@ def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[T
     return input.to(widest), target.to(widest), widened
 
 
+def check_color(color: str) -> None:
+    """Refuse a `color` that is neither "rgb" nor "gray".
+
+    Raises:
+        LossariumError: it is neither.
+    """
+    if color not in _COLORS:
+        raise LossariumError(f'color must be "rgb" or "gray", not {color!r}')
+
+
+def luminance_shares(channels: int) -> tuple[float, ...]:
+    """What each channel adds to luminance: that of BT.601, or of other than three channels their mean."""
+    return _LUMA if channels == 3 else (1 / channels,) * channels
+
+
 def in_color(pictures: Tensor, color: str) -> Tensor:
     """The channels that a measure looks at: all of them, or their luminance, (N, 1, H, W).
 
@@ -56,10 +72,9 @@ def in_color(pictures: Tensor, color: str) -> Tensor:
     Raises:
         LossariumError: `color` is neither "rgb" nor "gray".
     """
+    check_color(color)
     if color == "rgb":
         return pictures
-    if color != "gray":
-        raise LossariumError(f'color must be "rgb" or "gray", not {color!r}')
     if pictures.shape[1] != 3:
         return pictures.mean(dim=1, keepdim=True)
     return (pictures * pictures.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)

@@ -10,7 +10,14 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import kernel, measure
-from lossarium.losses.reduction import Reduction, as_pictures, in_color, weighted_mean
+from lossarium.losses.reduction import (
+    Reduction,
+    as_pictures,
+    check_color,
+    in_color,
+    luminance_shares,
+    weighted_mean,
+)
 
 # UQI has no constants of its own, so its quotients need one each where both pictures are black or flat. The
 # square of 1e-4, a fortieth of the step between two 8-bit values: what textured windows measure is left as it
@@ -57,13 +64,18 @@ def ssim(
     input, target, weight = as_pictures(input, target, weight)
     check_gaussian("ssim", window, sigma)
     _check_fit("ssim", window, input)
-    input, target = in_color(input, color), in_color(target, color)
-    plain = partial(_ssim_plain, window=window, sigma=sigma)
-    fast = kernel("structure", "ssim", window=window, sigma=sigma)
+    check_color(color)
+    plain = partial(_ssim_plain, window=window, sigma=sigma, color=color)
+    # The kernel mixes channels as it reads them.
+    shares = luminance_shares(input.shape[1]) if color == "gray" else ()
+    fast = kernel("structure", "ssim", window=window, sigma=sigma, shares=shares)
     return measure(plain, fast if window <= WIDEST_KERNEL else None, input, target, weight, reduction)
 
 
-def _ssim_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, window: int, sigma: float) -> Tensor:
+def _ssim_plain(
+    input: Tensor, target: Tensor, weight: Tensor | None, *, window: int, sigma: float, color: str
+) -> Tensor:
+    input, target = in_color(input, color), in_color(target, color)
     map = _ssim_of_windows(input, target, window, sigma)
     return weighted_mean(map, at_centres(weight, window))
 
