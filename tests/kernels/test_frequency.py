@@ -117,3 +117,14 @@ def test_averaged_spectra_have_the_plain_gradient_whatever_each_picture_counts(r
         gradients.append(leaf.grad)
     fast, exact = gradients
     assert (fast - exact).abs().max() <= 2e-6 * exact.abs().max()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_matrix": True}, {"patch_factor": 2, "ave_spectrum": True}], ids=str
+)
+@pytest.mark.parametrize("kind", ["none", "sparse"])
+def test_large_planes_are_transformed_one_after_the_other_alike(options, kind, monkeypatch):
+    monkeypatch.setattr(kernels, "_PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr(kernels, "_COLUMNS_AT_ONCE", 5)
+    input, target = random_pair(height=24, width=20)
+    assert_equals_the_plain_way(input, target, weights(kind, 24, 20), DEFAULTS | options)

@@ -1,10 +1,10 @@
 """Kernels for losses that compare spectra. Contract: `lossarium.losses.fused.Kernel`.
 
-Torch transforms, and what stands between its transforms is done here in place, so that two pictures' worth of
-memory is all that is needed: one for the error, its weighted spectrum and the gradient in turn, and one for
-the half spectrum. The way back is a forward transform, too, for it is several times faster in torch than the
-inverse from a half spectrum: if G is the spectrum of a real picture, that picture is Re D + Im D, where D is
-the transform of the real picture Re G + Im G (Hartley's).
+Torch transforms, and what stands between its transforms is done here in place: one picture's worth of memory
+holds the error, its weighted spectrum and the gradient in turn, beside a few planes' half spectra. The way
+back is a forward transform, too, for it is several times faster in torch than the inverse from a half
+spectrum: if G is the spectrum of a real picture, that picture is Re D + Im D, where D is the transform of the
+real picture Re G + Im G (Hartley's).
 """
 
 import math
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.cutting import steps
 from lossarium.kernels.elementary import exp, log, log1p_of_share
 from lossarium.kernels.weighting import shares_of_most
 
@@ -27,6 +28,10 @@ _LEAST_EXPONENT = -17
 _NO_SHARES = np.zeros((0, 0), np.float32)
 # Pixels that are worth waking a thread.
 _LEAST_PIXELS = 1 << 18
+# Planes are transformed together up to this many pixels, and larger ones one after the other, so that the
+# transforms of all of them are never in memory at once.
+_PIXELS_AT_ONCE = 1 << 20
+_COLUMNS_AT_ONCE = 128
 
 Weigh = Callable[[Real, Real, Real], Real]
 """(power of a frequency, what makes it a share of the largest, alpha / 2) -> what it counts."""
@@ -192,23 +197,41 @@ def ffl(
     patches = _errors(input, target, shares, patch_factor)
     if ave_spectrum and n > 1:
         patches = patches.mean(dim=0, keepdim=True)
-    spectra = _transformed(patches)
+    planes = patches.flatten(0, 1)
+    parts = [slice(*part) for part in steps(len(planes), max(_PIXELS_AT_ONCE // (height * width), 1))]
+    peak = max(_peaks(_transformed(planes[part])).max() for part in parts) if batch_matrix else None
     factor = None if scale is None else 2 * scale / pixels
-    sums = _weight(spectra, patches, factor, alpha, log_matrix, batch_matrix)
-    values = torch.from_numpy((sums.sum(axis=1) / pixels).astype(np.float32)).expand(n).contiguous()
-    if scale is None:
-        return values, None
-    del spectra
-    spectra = _transformed(patches)
-    # The patches are done with, and have as many numbers as the gradient.
-    gradient = patches.view(input.shape) if len(patches) == n else torch.empty_like(input)
-    _fill(gradient, spectra, shares)
-    return values, gradient
+    gradient = None
+    if scale is not None:
+        # A plane's patches are done with when its gradient comes, and have as many numbers.
+        gradient = patches.view(input.shape) if len(patches) == n else torch.empty_like(input)
+    sums = np.zeros(len(planes))
+    for part in parts:
+        spectra = _transformed(planes[part])
+        sums[part] = _weight(spectra, planes[part], factor, alpha, log_matrix, peak)
+        if gradient is not None:
+            # One after the other, so that there is never more than one of a part's spectra.
+            del spectra
+            spectra = _transformed(planes[part])
+            for first in range(0, n * channels, len(planes)):
+                _fill(gradient, slice(first + part.start, first + part.stop), spectra, shares)
+        del spectra
+    values = torch.from_numpy((sums.reshape(len(patches), -1).sum(axis=1) / pixels).astype(np.float32))
+    return values.expand(n).contiguous(), gradient
 
 
 def _transformed(planes: Tensor) -> Tensor:
-    spectra: Tensor = torch.fft.rfft2(planes, norm="ortho")
-    return spectra.contiguous()
+    """The half spectra of patches, (planes, f, f, h, w // 2 + 1)."""
+    spectra: Tensor
+    if planes.numel() <= _PIXELS_AT_ONCE:
+        spectra = torch.fft.rfft2(planes, norm="ortho")
+        return spectra.contiguous()
+    # A transform of both axes would hold the spectrum twice.
+    spectra = torch.fft.rfft(planes, norm="ortho")
+    for first in range(0, spectra.shape[-1], _COLUMNS_AT_ONCE):
+        columns = spectra[..., first : first + _COLUMNS_AT_ONCE]
+        columns.copy_(torch.fft.fft(columns, dim=-2, norm="ortho"))
+    return spectra
 
 
 def _errors(input: Tensor, target: Tensor, shares: Reals | None, factor: int) -> Tensor:
@@ -226,22 +249,29 @@ def _errors(input: Tensor, target: Tensor, shares: Reals | None, factor: int) ->
     return errors
 
 
+def _peaks(spectra: Tensor) -> NDArray[np.float64]:
+    """The largest power of each patch's half spectrum, (planes * f * f,)."""
+    halves = spectra.flatten(0, 2).numpy()
+    peaks = np.zeros(len(halves))
+
+    def find(tile: int) -> None:
+        peaks[tile] = _largest_power(halves[tile])
+
+    spread(len(halves), lambda: find, _worth_a_thread(halves[0].size))
+    return peaks
+
+
 def _weight(
-    spectra: Tensor, patches: Tensor, factor: float | None, alpha: float, log_matrix: bool, batch_matrix: bool
+    spectra: Tensor, patches: Tensor, factor: float | None, alpha: float, log_matrix: bool, peak: float | None
 ) -> NDArray[np.float64]:
-    """Each picture's sums of w |F|^2, one a patch, (N, C * f * f).
+    """Each plane's sum of w |F|^2, (planes,), shares being those of `peak`, or of each patch's own.
 
     With a `factor`, `patches` become the real pictures whose transforms hold the gradient.
     """
-    height, width = patches.shape[-2:]
-    halves = spectra.view(-1, height, width // 2 + 1).numpy()
-    wholes = patches.view(-1, height, width).numpy()
-    tiles = len(wholes)
-    least = _worth_a_thread(height * width)
-    peaks, sums = np.zeros(tiles), np.zeros(tiles)
-
-    def find_peak(tile: int) -> None:
-        peaks[tile] = _largest_power(halves[tile])
+    width = patches.shape[-1]
+    halves, wholes = spectra.flatten(0, 2).numpy(), patches.flatten(0, 2).numpy()
+    peaks = _peaks(spectra) if peak is None else np.full(len(wholes), peak)
+    sums = np.zeros(len(wholes))
 
     def worker() -> Work:
         scratch = np.empty((3, width // 2 + 1), np.float32)
@@ -255,29 +285,26 @@ def _weight(
 
         return work
 
-    spread(tiles, lambda: find_peak, least)
-    if batch_matrix:
-        peaks[:] = peaks.max()
-    spread(tiles, worker, least)
-    return sums.reshape(len(patches), -1)
+    spread(len(wholes), worker, _worth_a_thread(wholes[0].size))
+    by_plane: NDArray[np.float64] = sums.reshape(len(patches), -1).sum(axis=1)
+    return by_plane
 
 
-def _fill(gradient: Tensor, spectra: Tensor, shares: Reals | None) -> None:
-    """The gradient from the transforms of `patches`; all pictures' alike if there are those of one only."""
-    n, channels, height, width = gradient.shape
-    halves, slopes = spectra.numpy(), gradient.numpy()
+def _fill(gradient: Tensor, planes: slice, spectra: Tensor, shares: Reals | None) -> None:
+    """Some planes of the gradient from the transforms of their patches."""
+    channels, height, width = gradient.shape[1:]
+    halves, slopes = spectra.numpy(), gradient.view(-1, height, width)[planes].numpy()
 
     def worker() -> Work:
         scratch = np.empty(spectra.shape[-1], np.float32)
 
         def work(plane: int) -> None:
-            picture, channel = divmod(plane, channels)
-            share = _NO_SHARES if shares is None else shares[picture]
-            _give_gradient(halves[picture % len(halves), channel], share, scratch, slopes[picture, channel])
+            share = _NO_SHARES if shares is None else shares[(planes.start + plane) // channels]
+            _give_gradient(halves[plane], share, scratch, slopes[plane])
 
         return work
 
-    spread(n * channels, worker, _worth_a_thread(height * width))
+    spread(len(slopes), worker, _worth_a_thread(height * width))
 
 
 def _worth_a_thread(pixels: int) -> int:
