@@ -155,13 +155,18 @@ class Network:
     def features(self, pictures: Tensor, weights: Weights) -> list[Tensor]:
         """The output of each stage for pictures of the weights' dtype, whatever autocast is on."""
         features = []
-        with torch.autocast(pictures.device.type, enabled=False):
-            x = pictures.contiguous(memory_format=torch.channels_last)
-            for stage in self.stages:
-                for layer in stage:
-                    x = layer(x, weights)
-                features.append(x)
+        for stage in range(len(self.stages)):
+            pictures = self.stage(stage, pictures, weights)
+            features.append(pictures)
         return features
+
+    def stage(self, stage: int, x: Tensor, weights: Weights) -> Tensor:
+        """The output of one stage for that of the stage before, or for pictures."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.contiguous(memory_format=torch.channels_last)
+            for layer in self.stages[stage]:
+                x = layer(x, weights)
+        return x
 
 
 _ALEXNET = Network(
@@ -209,7 +214,7 @@ _VGG16 = Network(
     ),
     channels=(64, 128, 256, 512, 512),
     smallest_side=16,
-    pixels_at_once=2**16,
+    pixels_at_once=2**17,
 )
 
 _SQUEEZENET = Network(

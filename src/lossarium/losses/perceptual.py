@@ -1,6 +1,5 @@
 """Losses that compare what a network sees."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import measure
-from lossarium.losses.lpips_networks import network
+from lossarium.losses.lpips_networks import Weights, network
 from lossarium.losses.lpips_weights import lpips_weights
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, weighted_mean
 
@@ -163,58 +162,71 @@ def _lpips_kernel(
     precision: str,
 ) -> tuple[Tensor, Tensor | None]:
     """The same with the gradient, some pictures at a time, so that their features stay in the cache."""
+    # Imported late, as all kernels are: the compiler takes half a second.
+    from lossarium.kernels.perceptual import compare_features
+
     dtype = _convolved_in(precision, input)
     weights = lpips_weights(net, input.device, dtype)
+    size = input.shape[2:] if spatial else None
     count = max(1, network(net).pixels_at_once // input[0, 0].numel())
     values, gradients = [], []
     for start in range(0, len(input), count):
         some = slice(start, start + count)
-        average = partial(
-            _average,
-            weight=None if weight is None else weight[some],
-            size=input.shape[2:] if spatial else None,
-        )
+        counted = None if weight is None else weight[some]
         truths = network(net).features(_normalised(target[some]).to(dtype), weights)
-        with torch.set_grad_enabled(scale is not None):
-            pictures = _normalised(input[some]).to(dtype).requires_grad_(scale is not None)
-            seen = network(net).features(pictures, weights)
-        layers = [
-            _compared(a.detach(), b, weights[f"lin.{i}.weight"], average, scale)
-            for i, (a, b) in enumerate(zip(seen, truths, strict=True))
-        ]
-        values.append(torch.stack([value for value, _ in layers]).sum(dim=0))
+        stages = _stages(_normalised(input[some]).to(dtype), net, weights, sloped=scale is not None)
+        value = input.new_zeros(len(truths[0]))
+        pulls = []
+        for i, ((_, seen), truth) in enumerate(zip(stages, truths, strict=True)):
+            layer, pull = compare_features(
+                seen.detach().float(),
+                truth.float(),
+                weights[f"lin.{i}.weight"].flatten(),
+                _shares((len(seen), 1, *seen.shape[2:]), counted, size),
+                scale,
+                smallest=_SMALLEST_LENGTH,
+            )
+            value += layer
+            if pull is not None:
+                pulls.append(pull)
+        values.append(value)
         if scale is not None:
-            (gradient,) = torch.autograd.grad(seen, pictures, [gradient for _, gradient in layers])
+            gradient = _way_back(stages, pulls)
             gradients.append(gradient.to(input) * (2 / input.new_tensor(_DEVIATION)).view(3, 1, 1))
     return torch.cat(values), torch.cat(gradients) if gradients else None
 
 
-def _compared(
-    seen: Tensor, truth: Tensor, lin: Tensor, average: Callable[[Tensor], Tensor], scale: float | None
-) -> tuple[Tensor, Tensor | None]:
-    """A layer's part of each value, (N,), and its gradient by `seen` times `scale`.
+def _stages(pictures: Tensor, net: str, weights: Weights, *, sloped: bool) -> list[tuple[Tensor, Tensor]]:
+    """Each stage's input, cut off from the stage before, and its output."""
+    stages = []
+    with torch.set_grad_enabled(sloped):
+        for stage in range(len(network(net).stages)):
+            start = pictures.detach().requires_grad_(sloped)
+            pictures = network(net).stage(stage, start, weights)
+            stages.append((start, pictures))
+    return stages
 
-    With u = seen / |seen|, d = u - truth / |truth| and share(place) what a place counts in the average:
-    gradient = 2 share / |seen| (w d - u sum_c(u w d)).
-    """
-    # Channels last: the sums over channels then run along the memory.
-    a, b = (features.float().permute(0, 2, 3, 1) for features in (seen, truth))
-    length, true_length = (torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (a, b))
-    inverse, true_inverse = (x.clamp(min=_SMALLEST_LENGTH).reciprocal() for x in (length, true_length))
-    # Scaled in the same way, so that equal features differ by exactly 0.
-    u = a * inverse
-    d = (b * true_inverse).sub_(u).neg_()
-    weighted = d * lin.flatten()
-    distances = d.mul_(weighted).sum(dim=-1)[:, None]
-    if scale is None:
-        return average(distances), None
-    with torch.enable_grad():
-        values = average(distances.requires_grad_())
-        (share,) = torch.autograd.grad(values.sum(), distances)
-    # Below the smallest length `inverse` is constant.
-    along = torch.mul(u, weighted, out=d).sum(dim=-1, keepdim=True) * (length > _SMALLEST_LENGTH)
-    weighted.addcmul_(u, along, value=-1).mul_(share[:, 0, :, :, None] * inverse * (2 * scale))
-    return values.detach(), weighted.permute(0, 3, 1, 2).to(seen.dtype)
+
+def _way_back(stages: list[tuple[Tensor, Tensor]], pulls: list[Tensor]) -> Tensor:
+    """The gradient by the first stage's input, `pulls` being what each output is pulled by for itself."""
+    gradient = None
+    for pull in reversed(pulls):
+        start, seen = stages.pop()
+        pull = pull.to(seen.dtype)
+        total = pull if gradient is None else gradient.add_(pull)
+        (gradient,) = torch.autograd.grad(seen, start, total)
+    assert gradient is not None
+    return gradient
+
+
+def _shares(shape: tuple[int, ...], weight: Tensor | None, size: torch.Size | None) -> Tensor:
+    """What each place of a layer's distances, (N, 1, h, w), counts in their average: its slope."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        # Cloned, for a tensor of inference mode takes no part in a slope.
+        weight = None if weight is None else weight.clone()
+        distances = torch.zeros(shape, requires_grad=True)
+        (shares,) = torch.autograd.grad(_average(distances, weight, size).sum(), distances)
+    return shares[:, 0]
 
 
 LOSSES = (
