@@ -1,17 +1,24 @@
 """One trial: what it records, and that interruptions do not show in its numbers."""
 
+import errno
 import json
+import math
+import os
+import re
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 
+from lossarium import files
 from lossarium.errors import LossariumError
-from lossarium.models.registry import initial_model, weights_digest
-from lossarium.training import records
-from lossarium.training.checkpoints import Position, load_checkpoint, save_checkpoint
+from lossarium.facesets.batches import Batches
+from lossarium.training import checkpoints, records
+from lossarium.training.claims import claimed
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.loop import train
+from lossarium.training.loop import Watcher, train
+from lossarium.training.stopping import Stopped
 from tests.facesets.examples import blobs
 
 PAIR = (blobs("ada"), blobs("ben", seed=5))
@@ -23,14 +30,19 @@ class StoppedError(Exception):
     """Stands for a process that dies."""
 
 
-def run(folder, trial=TRIAL, *, die_after=None, judge=lambda _model, _step: {"x": [1.0]}):
+def run(folder, trial=TRIAL, *, die_after=None, judge=lambda _model, _step: {"x": [1.0]}, at=None, **options):
+    """Train; `at` maps steps to what happens after them. Gives what was told."""
     folder.mkdir(exist_ok=True)
+    told = []
 
     def watch(progress):
+        if at is not None and progress.step in at:
+            at[progress.step]()
         if progress.step == die_after:
             raise StoppedError
 
-    train(trial, PAIR, folder, judge, watch)
+    train(trial, PAIR, folder, judge, Watcher(watch, told.append), **options)
+    return told
 
 
 def timeless(folder):
@@ -65,9 +77,12 @@ def test_an_interrupted_trial_ends_with_the_same_records_and_weights(tmp_path, d
     with pytest.raises(StoppedError):
         run(tmp_path / "broken", die_after=die_after)
     assert not records.is_finished(tmp_path / "broken")
-    assert next((tmp_path / "broken" / "checkpoints").iterdir()).name <= f"step_{die_after:08}.safetensors"
+    there = {path.name for path in (tmp_path / "broken" / "checkpoints").iterdir()}
+    assert max(there - {"good.safetensors"}) <= f"step_{die_after:08}.safetensors"
     run(tmp_path / "broken")
-    assert (tmp_path / "broken" / "checkpoints" / "step_00000012.safetensors").exists()
+    assert [path.name for path in (tmp_path / "broken" / "checkpoints").iterdir()] == [
+        "step_00000012.safetensors"
+    ]
     assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
 
 
@@ -113,44 +128,6 @@ def test_a_half_written_last_line_is_passed_over_and_a_damaged_one_named(tmp_pat
         list(records.read(tmp_path))
 
 
-def _state(seed):
-    model = initial_model("compact", size=32, identities=2, seed=seed)
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    model(torch.rand(2, 1, 3, 32, 32), (0, 1)).mean().backward()
-    optimizer.step()
-    return model, optimizer
-
-
-def test_a_checkpoint_restores_weights_and_optimiser_to_the_bit(tmp_path):
-    model, optimizer = _state(0)
-    position = Position(7, 1.5, "ab" * 32, 123)
-    save_checkpoint(tmp_path, position, model, optimizer)
-    other, other_optimizer = _state(1)
-    assert load_checkpoint(tmp_path, other, other_optimizer) == position
-    assert weights_digest(other) == weights_digest(model)
-    for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
-        for key, value in optimizer.state[mine].items():
-            restored = other_optimizer.state[theirs][key]
-            assert torch.equal(restored, value)
-            assert restored.stride() == value.stride()
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    model, optimizer = _state(0)
-    save_checkpoint(tmp_path, Position(7), model, optimizer)
-    path = next((tmp_path / "checkpoints").iterdir())
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(LossariumError, match=rf"{path.name} is damaged"):
-        load_checkpoint(tmp_path, model, optimizer)
-
-
-def test_only_the_newest_checkpoint_is_kept(tmp_path):
-    model, optimizer = _state(0)
-    for step in (5, 10):
-        save_checkpoint(tmp_path, Position(step), model, optimizer)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000010.safetensors"]
-
-
 def test_a_row_is_one_json_object_a_line(tmp_path):
     opened = records.Records(tmp_path, 0)
     opened.write({"step": 1, "loss": 0.1})
@@ -159,3 +136,151 @@ def test_a_row_is_one_json_object_a_line(tmp_path):
     content = (tmp_path / records.NAME).read_bytes()
     assert len(content) == length
     assert [json.loads(line) for line in content.splitlines()] == [{"step": 1, "loss": 0.1}]
+
+
+def shortened(folder):
+    path = folder / records.NAME
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def test_records_that_were_shortened_by_hand_are_not_lengthened(tmp_path):
+    with pytest.raises(StoppedError):
+        run(tmp_path, die_after=5)
+    shortened(tmp_path)
+    before = (tmp_path / records.NAME).read_bytes()
+    with pytest.raises(LossariumError, match="shorter than when its last checkpoint was written"):
+        run(tmp_path)
+    assert (tmp_path / records.NAME).read_bytes() == before
+
+
+def test_a_second_process_is_refused(tmp_path):
+    with claimed(tmp_path), pytest.raises(LossariumError, match="another process is training in"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_saves_first(tmp_path, number):
+    run(tmp_path / "whole")
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped, match="stopped after step 3") as stopped:
+        run(tmp_path / "broken", at={3: lambda: os.kill(os.getpid(), number)})
+    assert stopped.value.number == number
+    assert signal.getsignal(number) == before
+    assert (tmp_path / "broken" / "checkpoints" / "step_00000003.safetensors").exists()
+    run(tmp_path / "broken")
+    assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
+
+
+def test_a_full_disk_costs_nothing_but_checkpoints(tmp_path, monkeypatch):
+    full = True
+
+    def write_whole(path, content):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        files.write_whole(path, content)
+
+    def empty():
+        nonlocal full
+        full = False
+
+    run(tmp_path / "whole")
+    monkeypatch.setattr(checkpoints, "write_whole", write_whole)
+    told = run(tmp_path / "full", at={7: empty})
+    assert [sentence.split(" (")[0] for sentence in told] == [
+        "no checkpoint could be written after step 1",
+        "no checkpoint could be written after step 5",
+    ]
+    assert "No space left on device" in told[0]
+    assert timeless(tmp_path / "full") == timeless(tmp_path / "whole")
+    full = True
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path / "full to the end")
+    assert not records.is_finished(tmp_path / "full to the end")
+
+
+def with_infinities(monkeypatch, steps, *, only_the_first_time=False):
+    """Have the batches of some steps hold a number that is none."""
+    seen = set()
+    right = Batches.__call__
+
+    def wrong(self, step):
+        batch = right(self, step)
+        if step in steps and not (only_the_first_time and step in seen):
+            seen.add(step)
+            batch.target[0, 0, 0, 0, 0] = torch.nan
+        return batch
+
+    monkeypatch.setattr(Batches, "__call__", wrong)
+
+
+def test_a_step_without_numbers_is_passed_over(tmp_path, monkeypatch):
+    with_infinities(monkeypatch, {4})
+    assert run(tmp_path, Trial("mse + ssim", 0, RECIPE)) == []
+    rows = list(records.read(tmp_path))
+    assert [row["step"] for row in rows if "passed_over" in row] == [4]
+    assert set(next(row for row in rows if "passed_over" in row)["passed_over"].values()) == {None}
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert len(losses) == 11
+    assert all(map(math.isfinite, losses))
+
+
+def test_an_explosion_is_gone_back_from_and_the_rate_lowered(tmp_path, monkeypatch):
+    with_infinities(monkeypatch, {6, 7, 8, 9, 10}, only_the_first_time=True)
+    told = run(tmp_path, Trial("0.5*mse", 0, RECIPE))
+    assert len(told) == 1
+    assert re.search(r'became nan at step 10 .*its term "0.5\*mse" first: back to step 5, .* 0.5 of', told[0])
+    rows = list(records.read(tmp_path))
+    steps = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in steps] == list(range(1, 13))
+    assert {row["learning_rate"] for row in steps[:5]} == {RECIPE.learning_rate}
+    assert {row["learning_rate"] for row in steps[5:]} == {RECIPE.learning_rate / 2}
+    event = next(row for row in rows if "went_back" in row)["went_back"]
+    assert event == {"from": 10, "term": "0.5*mse", "learning_rate_factor": 0.5}
+
+
+def test_a_trial_killed_after_going_back_goes_on_at_the_lower_rate(tmp_path, monkeypatch):
+    trial = Trial("mse", 0, RECIPE)
+    with_infinities(monkeypatch, {6, 7, 8, 9, 10}, only_the_first_time=True)
+    run(tmp_path / "whole", trial)
+    monkeypatch.undo()
+    with_infinities(monkeypatch, {6, 7, 8, 9, 10}, only_the_first_time=True)
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", trial, die_after=11)
+    run(tmp_path / "broken", trial)
+    assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
+
+
+def test_control_changes_the_next_step_and_survives_a_crash(tmp_path):
+    def steer(folder):
+        (folder / "control.toml").write_text('learning_rate = 1e-5\nloss = "mae"\n')
+
+    run(tmp_path / "whole", at={3: lambda: steer(tmp_path / "whole")}, by_hand=True)
+    rows = [row for row in records.read(tmp_path / "whole") if "learning_rate" in row]
+    assert [row["learning_rate"] for row in rows] == [1e-3] * 3 + [1e-5] * 9
+    assert set(rows[3]["terms"]) == {"mae"}
+    changed = next(row for row in records.read(tmp_path / "whole") if "control" in row)
+    assert (changed["step"], changed["control"]) == (4, {"learning_rate": 1e-5, "loss": "mae"})
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", at={3: lambda: steer(tmp_path / "broken")}, die_after=4, by_hand=True)
+    run(tmp_path / "broken", by_hand=True)
+    assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("learning_rat = 1", "did you mean learning_rate"),
+        ("learning_rate = -1", "positive"),
+        ("learning_rate = true", "positive"),
+        ("loss = 'sim'", 'no loss "sim"'),
+        ("loss = psnr", "ignored"),
+        ("loss = 'psnr'", "psnr"),
+        ("\x00", "ignored"),
+    ],
+)
+def test_a_mistake_in_control_is_told_once_and_ignored(tmp_path, content, complaint):
+    (tmp_path / "control.toml").write_text(content)
+    told = run(tmp_path, by_hand=True)
+    assert len(told) == 1
+    assert complaint in told[0]
+    assert not any("control" in row for row in records.read(tmp_path))

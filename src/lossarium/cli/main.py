@@ -6,12 +6,17 @@ import sys
 from collections.abc import Sequence
 
 import lossarium
-from lossarium.cli import compare, explain, faces, losses, measure
+from lossarium.cli import compare, explain, faces, losses, measure, train
+from lossarium.cli import set as set_command
 from lossarium.errors import LossariumError
+from lossarium.training.stopping import Stopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status: 0, 2 for a mistake that the user can mend, 130 for Ctrl-C."""
+    """Run a command; gives the exit status.
+
+    0, 2 for a mistake that the user can mend, 130 for Ctrl-C, 143 when the system asks it to end.
+    """
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
@@ -20,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(_system_error(error))
+    except Stopped as stopped:
+        print(f"lossarium: {stopped}", file=sys.stderr)
+        return 128 + stopped.number
     except KeyboardInterrupt:
         print("\nlossarium: stopped", file=sys.stderr)
         return 130
@@ -50,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     losses.add(commands)
     explain.add(commands)
     measure.add(commands)
+    train.add(commands)
+    set_command.add(commands)
     return parser
 
 

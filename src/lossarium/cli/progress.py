@@ -11,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import TrialProgress
+from lossarium.training.configuration import Trial
+from lossarium.training.loop import Progress as TrainingProgress
+from lossarium.training.loop import Watcher
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -33,12 +36,14 @@ def reading_progress() -> Iterator[Callable[[int, int], None] | None]:
 
 
 @contextmanager
-def comparison_progress(plan: Plan) -> Iterator[Callable[[TrialProgress], None]]:
-    """Show trial, step, loss, steps/s and the time left for the whole comparison."""
+def comparison_progress(
+    plan: Plan,
+) -> Iterator[tuple[Callable[[TrialProgress], None], Callable[[str], None]]]:
+    """Show trial, step, loss, steps/s and the time left for the whole comparison; and what is told."""
     console = Console(stderr=True)
     left = _TimeLeft(total_steps=len(plan.trials()) * plan.recipe.steps)
     if not console.is_terminal:
-        yield _Lines(left)
+        yield _Lines(left), lambda sentence: print(f"note: {sentence}", file=sys.stderr, flush=True)
         return
     text = "[bold]{task.fields[trial]}"
     rest = "{task.fields[loss]} [dim]{task.fields[speed]} {task.fields[left]}"
@@ -62,7 +67,19 @@ def comparison_progress(plan: Plan) -> Iterator[Callable[[TrialProgress], None]]
                 left=f"{left.after(now)} left",
             )
 
-        yield update
+        yield update, lambda sentence: bar.console.print(f"note: {escape(sentence)}", highlight=False)
+
+
+@contextmanager
+def training_progress(trial: Trial) -> Iterator[Watcher]:
+    """Show step, loss and its terms, learning rate, steps/s, the time left, and what is told."""
+    plan = Plan((trial.loss,), 1, trial.recipe)
+    with comparison_progress(plan) as (watch, tell):
+
+        def progress(now: TrainingProgress) -> None:
+            watch(TrialProgress(trial, 1, 1, now))
+
+        yield Watcher(progress, tell)
 
 
 def writing_report() -> AbstractContextManager[object]:

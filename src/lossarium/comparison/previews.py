@@ -44,19 +44,36 @@ def _exact_swap(direction: Direction, frame: np.intp) -> Pictures | None:
     return as_bytes(direction.exact_swaps[places[:1]])[0] if len(places) else None
 
 
-def save_previews(model: nn.Module, pair: tuple[Direction, ...], folder: Path, step: int) -> None:
-    """Write the snapshot's sheet: a row a frame, its reconstruction left, its swap right; lossless."""
-    rows = []
-    for direction in pair:
-        frames = direction.frames[chosen(direction)]
-        rows.append(
-            _side_by_side(decode(model, frames, direction.source), decode(model, frames, direction.target))
-        )
-    encoded = io.BytesIO()
-    Image.fromarray(np.concatenate(rows)).save(encoded, format="PNG")
-    previews = folder / _FOLDER
-    previews.mkdir(exist_ok=True)
-    write_whole(_sheet(folder, step), encoded.getvalue())
+class Previews:
+    """The sheets that a trial takes of itself, written when there is room for them."""
+
+    def __init__(self, pair: tuple[Direction, ...], folder: Path) -> None:
+        self._pair = pair
+        self._folder = folder
+        self._taken: dict[Path, bytes] = {}
+
+    def take(self, model: nn.Module, step: int) -> None:
+        """A snapshot's sheet: a row a frame, its reconstruction left, its swap right; lossless."""
+        rows = []
+        for direction in self._pair:
+            frames = direction.frames[chosen(direction)]
+            reconstructed = decode(model, frames, direction.source)
+            rows.append(_side_by_side(reconstructed, decode(model, frames, direction.target)))
+        encoded = io.BytesIO()
+        Image.fromarray(np.concatenate(rows)).save(encoded, format="PNG")
+        self._taken[_sheet(self._folder, step)] = encoded.getvalue()
+
+    def write(self) -> None:
+        """Write what was taken.
+
+        Raises:
+            OSError: the disk is full or refuses; what is not written is kept for the next time.
+        """
+        while self._taken:
+            path, content = next(iter(self._taken.items()))
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, content)
+            del self._taken[path]
 
 
 def load_previews(folder: Path, step: int, size: int) -> tuple[Pictures, Pictures]:

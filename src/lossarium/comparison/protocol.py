@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from lossarium import losses
 from lossarium.comparison import archive
 from lossarium.comparison.environment import environment
 from lossarium.comparison.outcome import outcome
 from lossarium.comparison.plan import Plan
-from lossarium.comparison.previews import save_previews
 from lossarium.comparison.results import ComparisonResult
+from lossarium.comparison.single import data_table, train_judged, trial_table
 from lossarium.errors import LossariumError
-from lossarium.facesets.faceset import Faceset, data_digest
+from lossarium.facesets.faceset import Faceset
 from lossarium.files import write_whole
-from lossarium.judging.held_out import Direction, directions, score
+from lossarium.judging.held_out import directions
 from lossarium.judging.judges import JUDGES
-from lossarium.models.registry import initial_model, weights_digest
+from lossarium.models.registry import initial_model
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.loop import Progress, batches_of, train
+from lossarium.training.loop import Progress, Watcher, batches_of
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
@@ -50,6 +49,7 @@ def compare(
     out: Path,
     *,
     watch: Callable[[TrialProgress], None],
+    tell: Callable[[str], None] = lambda _: None,
     notes: tuple[str, ...] = (),
 ) -> ComparisonResult:
     """Train and judge every trial of the plan that is not finished yet, then decide.
@@ -59,6 +59,7 @@ def compare(
         facesets: The two identities.
         out: The comparison's folder; made if need be.
         watch: Called after every step.
+        tell: Called with a sentence when something out of the ordinary happens.
         notes: What was said about the pictures, for the report.
 
     Raises:
@@ -68,7 +69,7 @@ def compare(
     _rehearse(plan, facesets)
     pair = directions(*facesets)
     trials = plan.trials()
-    data = _data_table(facesets)
+    data = data_table(facesets)
     with archive.claimed(out, _needed_bytes(plan.recipe, _remaining(out, trials))):
         archive.agree(out / archive.SETTINGS, _settings_table(plan, data))
         _check_environment(out, trials)
@@ -76,9 +77,9 @@ def compare(
             report = partial(_report, watch, trial, number, len(trials))
             folder = archive.trial_folder(out, trial)
             folder.mkdir(parents=True, exist_ok=True)
-            archive.agree(folder / archive.TRIAL, _trial_table(trial, data))
+            archive.agree(folder / archive.TRIAL, trial_table(trial, data))
             if not records.is_finished(folder):
-                _run(trial, facesets, pair, folder, report)
+                train_judged(trial, facesets, pair, folder, Watcher(report, tell))
         result = outcome(plan, facesets, pair, out, notes)
         write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
     return result
@@ -100,22 +101,6 @@ def _report(
     watch(TrialProgress(trial, number, trials, progress))
 
 
-def _run(
-    trial: Trial,
-    facesets: tuple[Faceset, Faceset],
-    pair: tuple[Direction, ...],
-    folder: Path,
-    watch: Callable[[Progress], None],
-) -> None:
-    """Train one trial, judged and photographed at every snapshot."""
-
-    def judge(model: nn.Module, step: int) -> dict[str, list[float]]:
-        save_previews(model, pair, folder, step)
-        return score(model, pair)
-
-    train(trial, facesets, folder, judge, watch)
-
-
 def _settings_table(plan: Plan, data: dict[str, str]) -> dict[str, Any]:
     return {
         "format": _FORMAT,
@@ -125,26 +110,6 @@ def _settings_table(plan: Plan, data: dict[str, str]) -> dict[str, Any]:
         "data": data,
         "environment": environment(),
     }
-
-
-def _trial_table(trial: Trial, data: dict[str, str]) -> dict[str, Any]:
-    recipe = trial.recipe
-    model = initial_model(recipe.model, size=recipe.size, identities=2, seed=trial.seed)
-    return {
-        **trial.as_table(),
-        "initial_weights": weights_digest(model),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "data": data,
-        "environment": environment(),
-    }
-
-
-def _data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
-    table = {}
-    for label, faceset in zip(("first", "second"), facesets, strict=True):
-        table[label] = faceset.identity
-        table[f"pictures_of_{label}"] = data_digest(faceset)
-    return table
 
 
 def _check_environment(out: Path, trials: tuple[Trial, ...]) -> None:
@@ -172,10 +137,11 @@ def _remaining(out: Path, trials: tuple[Trial, ...]) -> list[Trial]:
 def _needed_bytes(recipe: Recipe, trials: list[Trial]) -> int:
     """For every trial its records, its previews, its weights with Adam's two moments; and the report.
 
-    A checkpoint is written before the one that it replaces is removed, so one more has to fit.
+    While a trial runs it keeps two checkpoints and one to go back to, and a new one is written before an old
+    one is removed.
     """
     model = initial_model(recipe.model, size=recipe.size, identities=2, seed=0)
     checkpoint = 3 * 4 * sum(parameter.numel() for parameter in model.parameters())
-    rows = 300 * recipe.steps
+    rows = 400 * recipe.steps
     previews = recipe.snapshots * 16 * 3 * recipe.size**2
-    return len(trials) * (checkpoint + rows + previews) + bool(trials) * checkpoint + _REPORT_BYTES
+    return len(trials) * (checkpoint + rows + previews) + 3 * bool(trials) * checkpoint + _REPORT_BYTES

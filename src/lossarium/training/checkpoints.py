@@ -1,8 +1,23 @@
-"""Checkpoints: all that a trial needs to go on as if it had never stopped, in one safetensors file."""
+"""Checkpoints: all that a trial needs to go on as if it had never stopped, each in one safetensors file.
 
+checkpoints/step_00000500.safetensors    the last few
+checkpoints/best.safetensors             the one that a judge liked best
+checkpoints/good.safetensors             the one to go back to when the loss explodes
+snapshots/step_00001000.safetensors      every so many steps, if that was asked for
+
+Metadata holds the position and the state as JSON, and a SHA-256 over those and all tensors: a file that was
+damaged on disk is not taken for what it was.
+"""
+
+import hashlib
 import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,7 +27,9 @@ from torch import Tensor, nn
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 
-_FOLDER = "checkpoints"
+_FOLDER, _SNAPSHOTS, _BEST, _GOOD = "checkpoints", "snapshots", "best.safetensors", "good.safetensors"
+KEPT = 2
+"""How many of the last checkpoints are kept while a trial runs: one, and one should that be damaged."""
 
 
 @dataclass(frozen=True)
@@ -29,46 +46,162 @@ class Position:
     """Length of `metrics.jsonl` at this moment."""
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a checkpoint says beside weights and the optimiser's state, which are restored in place."""
+
+    position: Position
+    state: Mapping[str, Any]
+    """Whatever was given to be kept, as JSON has it."""
+    damaged: tuple[str, ...]
+    """Newer checkpoints that could not be read, a sentence each."""
+
+
 def save_checkpoint(
-    folder: Path, position: Position, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    position: Position,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, Any] | None = None,
+    *,
+    keep: int = KEPT,
+    best: bool = False,
+    good: bool = False,
+    snapshot: bool = False,
 ) -> None:
-    """Write a checkpoint, then remove the older ones."""
+    """Write a checkpoint, then remove all but the last `keep`, and what is later: the trial went back.
+
+    Args:
+        folder: The trial's.
+        position: Where it stands.
+        model: Whose weights are kept.
+        optimizer: Whose state is kept.
+        state: Anything else that JSON can hold.
+        keep: How many of the last checkpoints stay.
+        best: Whether this is the best so far; it then stays, too, until there is a better one.
+        good: Whether this is one to go back to; it stays until the next such.
+        snapshot: Whether this is one that stays for all time.
+
+    Raises:
+        OSError: the disk is full or refuses; all older checkpoints are still there.
+    """
+    checkpoints = folder / _FOLDER
+    checkpoints.mkdir(exist_ok=True)
+    written = checkpoints / _name(position.step)
+    write_whole(written, _content(position, model, optimizer, state or {}))
+    if best:
+        _kept_as(written, checkpoints / _BEST)
+    if good:
+        _kept_as(written, checkpoints / _GOOD)
+    if snapshot:
+        (folder / _SNAPSHOTS).mkdir(exist_ok=True)
+        _kept_as(written, folder / _SNAPSHOTS / written.name)
+    later = [path for path in _newest_first(folder) if path.name > written.name]
+    for path in (*later, *_newest_first(folder)[len(later) + max(keep, 1) :]):
+        path.unlink()
+
+
+def keep_the_last_alone(folder: Path) -> None:
+    """Remove the checkpoints that only a running trial needs."""
+    for path in (*_newest_first(folder)[1:], folder / _FOLDER / _GOOD):
+        path.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
+    """Restore the newest checkpoint that is whole, or leave all as it is where there is none at all.
+
+    Raises:
+        LossariumError: no checkpoint is whole, or they are of another model.
+    """
+    damaged: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            position, state, tensors = read_checkpoint(path)
+            _restore(tensors, model, optimizer)
+        except _DAMAGE as error:
+            damaged.append(f"the checkpoint {path} is damaged ({error})")
+            continue
+        return Loaded(position, state, tuple(damaged))
+    if damaged:
+        raise LossariumError(f"{damaged[0]}, and there is none before it; remove {folder} to train it again")
+    return Loaded(Position(), {}, ())
+
+
+def load_good(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+    """Restore the checkpoint to go back to, or leave all as it is where there is none that is whole."""
+    try:
+        position, _, tensors = read_checkpoint(folder / _FOLDER / _GOOD)
+        _restore(tensors, model, optimizer)
+    except _DAMAGE:
+        return Position()
+    return position
+
+
+_DAMAGE = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError)
+
+
+def read_checkpoint(path: Path) -> tuple[Position, dict[str, Any], dict[str, Tensor]]:
+    """Position, state and tensors of one file.
+
+    Raises:
+        ValueError, SafetensorError, ...: it is damaged; anything of `_DAMAGE`.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    described = metadata["trial"]
+    if metadata["sha256"] != _digest(described, tensors):
+        raise ValueError("its content is not what was written")
+    table = json.loads(described)
+    return Position(**table["position"]), table["state"], tensors
+
+
+def newest_checkpoints(folder: Path) -> Iterator[Path]:
+    """The last checkpoints of a trial's folder, the newest first."""
+    yield from _newest_first(folder)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((folder / _FOLDER).glob("step_*.safetensors"), reverse=True)
+
+
+def _name(step: int) -> str:
+    return f"step_{step:08}.safetensors"
+
+
+def _content(
+    position: Position, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
+) -> bytes:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimizer)):
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{index}.{key}"] = value
-    content = save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={"position": json.dumps(asdict(position))},
-    )
-    checkpoints = folder / _FOLDER
-    checkpoints.mkdir(exist_ok=True)
-    written = checkpoints / f"step_{position.step:08}.safetensors"
-    write_whole(written, content)
-    for older in checkpoints.iterdir():
-        if older != written:
-            older.unlink()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    described = json.dumps({"position": asdict(position), "state": state})
+    return save(tensors, metadata={"trial": described, "sha256": _digest(described, tensors)})
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Restore the newest checkpoint, or leave all as it is where there is none.
+def _digest(described: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(described.encode())
+    for name, tensor in tensors.items():
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
-    Raises:
-        LossariumError: the checkpoint is damaged or of another model.
-    """
-    newest = max((folder / _FOLDER).glob("step_*.safetensors"), default=None)
-    if newest is None:
-        return Position()
+
+def _kept_as(written: Path, name: Path) -> None:
+    """Let a file stay under another name, too; as a second link to it where the file system can."""
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.part")
+    temporary.unlink(missing_ok=True)
     try:
-        with safe_open(newest, framework="pt") as file:
-            position = Position(**json.loads(file.metadata()["position"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        _restore(tensors, model, optimizer)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise LossariumError(
-            f"the checkpoint {newest} is damaged ({error}); remove the trial's folder to train it again"
-        ) from None
-    return position
+        with suppress(OSError):
+            temporary.hardlink_to(written)
+        if not temporary.exists():
+            shutil.copyfile(written, temporary)
+        temporary.replace(name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

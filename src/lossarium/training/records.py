@@ -1,15 +1,21 @@
 """`metrics.jsonl`: what happened in a trial, a JSON object a line, the source of truth for all that is shown.
 
-Three kinds of rows, told apart by their keys:
+Kinds of rows, told apart by their keys:
 
-    {"step": 1, "seconds": 0.07, "loss": 0.31, "terms": {"ssim": 0.2, "mae": 0.11}, "batches": "<sha-256>"}
+    {"step": 1, "seconds": 0.07, "loss": 0.31, "terms": {"ssim": 0.2, "mae": 0.11}, "gradient_norm": 1.7,
+     "learning_rate": 0.001, "batches": "<sha-256>"}
+    {"step": 2, "seconds": 0.14, "passed_over": {"ssim": null, "mae": 0.11}, "batches": "<sha-256>"}
     {"step": 50, "seconds": 3.4, "held_out": {"reconstruction/psnr": [21.3, ...], ...}}
+    {"step": 60, "seconds": 4.1, "control": {"learning_rate": 1e-05}}
+    {"step": 80, "seconds": 5.5, "went_back": {"from": 93, "term": "ssim", "learning_rate_factor": 0.5}}
     {"step": 500, "seconds": 34.0, "finished": true, "weights": "<sha-256>"}
 """
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +25,68 @@ NAME = "metrics.jsonl"
 Row = dict[str, Any]
 
 _LONGEST_LAST_ROW = 4096
+_SECONDS_BETWEEN_WRITES = 1.0
 
 
 class Records:
     """The open `metrics.jsonl` of a trial that is running."""
 
     def __init__(self, folder: Path, keep_bytes: int) -> None:
-        """Go on after `keep_bytes`: what was written past the last checkpoint is written anew."""
+        """Go on after `keep_bytes`: what was written past the last checkpoint is written anew.
+
+        Raises:
+            LossariumError: the file is shorter than that.
+        """
         path = folder / NAME
         path.touch()
+        if path.stat().st_size < keep_bytes:
+            raise LossariumError(
+                f"{path} is shorter than when its last checkpoint was written; "
+                f"put it back, or remove {folder} to train it again"
+            )
         os.truncate(path, keep_bytes)
-        self._file = path.open("ab")
+        self._file = path.open("r+b", buffering=0)
+        self._length = keep_bytes
+        self._pending: list[bytes] = []
+        self._written_at = time.monotonic()
 
     def write(self, row: Row) -> None:
-        """Append one row."""
-        self._file.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        """Append one row: at once or within a second, or later where the disk is full."""
+        self._pending.append(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
+            self._written_at = time.monotonic()
+            with suppress(OSError):
+                self._write_pending()
 
     def flush(self) -> int:
-        """Have all rows on disk; returns the length in bytes."""
-        self._file.flush()
+        """Have all rows on disk; returns the length in bytes.
+
+        Raises:
+            OSError: the disk is full or refuses; the rows are kept for the next time.
+        """
+        self._write_pending()
         os.fsync(self._file.fileno())
-        return self._file.tell()
+        return self._length
+
+    def _write_pending(self) -> None:
+        content = b"".join(self._pending)
+        # Over what a full disk took of the same rows the last time.
+        self._file.seek(self._length)
+        written = 0
+        while written < len(content):
+            written += self._file.write(content[written:]) or 0
+        self._length += written
+        self._pending = []
+
+    def go_back(self, length: int) -> None:
+        """Forget the rows after `length` bytes."""
+        self._pending = []
+        self._file.truncate(length)
+        self._length = length
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._write_pending()
         self._file.close()
 
 

@@ -1,0 +1,52 @@
+"""`lossarium set TRIAL learning_rate=1e-5`: steer a trial that runs."""
+
+import argparse
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from lossarium.errors import LossariumError
+
+_EXAMPLES = """\
+examples:
+  lossarium set ada-ben learning_rate=1e-5
+  lossarium set ada-ben 'loss=ssim + 0.1*lpips'
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "set",
+        help="change learning rate or loss of a trial while it runs",
+        description="Write to control.toml in a trial's folder; the trial takes it up at its next step.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trial", metavar="TRIAL", type=Path, help="the folder of `lossarium train`")
+    parser.add_argument("settings", metavar="NAME=VALUE", nargs="+", help="learning_rate=..., loss=...")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the settings and write them."""
+    from lossarium.training.control import NAME, write_control
+
+    if not (arguments.trial / "trial.toml").is_file():
+        raise LossariumError(f"{arguments.trial} is no trial's folder, which `lossarium train` makes")
+    changes = dict(_setting(text) for text in arguments.settings)
+    write_control(arguments.trial, changes)
+    said = ", ".join(f"{name} = {value}" for name, value in changes.items())
+    print(f"Written to {arguments.trial / NAME}: {said}")
+    return 0
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise LossariumError(f"settings are given as NAME=VALUE, not {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        # A spec needs no quotes here.
+        return name.strip(), value.strip()

@@ -1,0 +1,72 @@
+"""`lossarium train A B`: one trial for its own sake."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lossarium.cli.pair import add_pair, default_out, load_pair
+from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+
+_DESCRIPTION = """\
+Train one autoencoder on two folders of faces. Run the same command again to go on after an interruption.
+`lossarium set`, or editing control.toml in the trial's folder, changes learning rate and loss as it runs."""
+
+_EXAMPLES = """\
+examples:
+  lossarium train demo --steps 300
+  lossarium train faces/ada faces/ben --loss 'ssim + mae' --steps 100000 --out ada-ben
+  lossarium set ada-ben learning_rate=1e-5 loss='ssim + 0.1*lpips'
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "train",
+        help="train on two folders of faces",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_pair(parser)
+    parser.add_argument("--loss", default="ssim + mae", help="the spec (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
+    add_recipe(parser)
+    parser.add_argument(
+        "--best-by",
+        choices=("psnr", "mae", "ssim", "lpips"),
+        default="",
+        help="keep the checkpoint that this judge of held-out frames likes best",
+    )
+    parser.add_argument(
+        "--keep-every", type=int, default=0, metavar="STEPS", help="keep a checkpoint every so many steps"
+    )
+    parser.add_argument("--out", type=Path, help="the trial's folder (default: lossarium-train-A-B)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, and say where the results are."""
+    # Late: torch takes a second to import, and --help should not wait for it.
+    from lossarium.cli.progress import training_progress
+    from lossarium.comparison.single import run_trial
+    from lossarium.losses.spec import parse
+    from lossarium.training.configuration import Trial
+    from lossarium.training.stopping import Stopped
+
+    check_range(arguments, "seed", 2**31, least=0)
+    check_range(arguments, "keep_every", 10**8, least=0)
+    trial = Trial(str(parse(arguments.loss)), arguments.seed, recipe_of(arguments))
+    facesets, _ = load_pair(arguments)
+    out = arguments.out or default_out("lossarium-train", arguments, facesets)
+    try:
+        with training_progress(trial) as watcher:
+            run_trial(
+                trial, facesets, out, watcher, best_by=arguments.best_by, keep_every=arguments.keep_every
+            )
+    except (KeyboardInterrupt, Stopped):
+        print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)
+        raise
+    where = f"weights in {out / 'checkpoints'}, pictures in {out / 'previews'}"
+    print(f"Trained {trial.recipe.steps} steps: {where}")
+    return 0

@@ -1,0 +1,168 @@
+"""Steering a trial by hand while it runs: `control.toml` in its folder, looked at before every step.
+
+What it changes is written to `control.jsonl` with its step before it takes effect, so that a trial that goes
+on after a crash makes the same changes at the same steps. A mistake in the file is said once and changes
+nothing.
+"""
+
+import hashlib
+import json
+import math
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from lossarium import losses
+from lossarium.errors import LossariumError
+from lossarium.files import write_whole
+from lossarium.losses.spec import parse
+
+NAME, _HISTORY = "control.toml", "control.jsonl"
+_LARGEST = 1 << 16
+
+TEMPLATE = """\
+# Edited while the trial runs, this takes effect at the next step. `lossarium set` writes it, too.
+# learning_rate = 1e-5
+# loss = "ssim + 0.1*lpips"
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be changed by hand."""
+
+    learning_rate: float
+    """The schedule's base."""
+    loss: str
+    """The spec."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was asked for, and the file that asked for it."""
+
+    step: int
+    """Before which it takes effect."""
+    changes: Mapping[str, Any]
+    digest: str
+
+
+class Control:
+    """The changes made to one trial, past and to come."""
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        self._path, self._log = folder / NAME, folder / _HISTORY
+        self._tell = tell
+        self._past = _past_changes(self._log)
+        self._seen: tuple[int, int] | None = None
+        self._digest = self._past[-1].digest if self._past else ""
+
+    def before(self, step: int, settings: Settings) -> Settings:
+        """The settings from this step on: those given, or changed."""
+        past = [change for change in self._past if change.step == step]
+        if past:
+            for change in past:
+                settings = replace(settings, **change.changes)
+            return settings
+        if self._past and step < self._past[-1].step:
+            return settings
+        changes = self._asked_for()
+        changed = replace(settings, **changes) if changes else settings
+        if changed == settings:
+            return settings
+        change = Change(step, changes, self._digest)
+        self._remember(change)
+        return changed
+
+    def _asked_for(self) -> dict[str, Any]:
+        """What the file says, where it says anything new; nothing if it is not there or has a mistake."""
+        try:
+            status = self._path.stat()
+            if (status.st_mtime_ns, status.st_size) == self._seen:
+                return {}
+            self._seen = status.st_mtime_ns, status.st_size
+            if status.st_size > _LARGEST:
+                raise LossariumError(f"{NAME} is too large")
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except (OSError, LossariumError) as error:
+            self._tell(f"{self._path} is ignored: {error}")
+            return {}
+        digest = hashlib.sha256(content).hexdigest()
+        if digest == self._digest:
+            return {}
+        self._digest = digest
+        try:
+            return checked(tomllib.loads(content.decode("utf-8")))
+        except (LossariumError, ValueError) as error:
+            self._tell(f"{self._path} is ignored: {error}")
+            return {}
+
+    def _remember(self, change: Change) -> None:
+        self._past.append(change)
+        row = json.dumps(asdict(change)).encode() + b"\n"
+        with self._log.open("ab") as file:
+            file.write(row)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _past_changes(log: Path) -> list[Change]:
+    """The changes of earlier runs, but for a last one that is only half written."""
+    if not log.exists():
+        return []
+    *lines, rest = log.read_bytes().split(b"\n")
+    if rest:
+        with log.open("r+b") as file:
+            file.truncate(sum(len(line) + 1 for line in lines))
+    try:
+        rows = [json.loads(line) for line in lines]
+        return [Change(int(row["step"]), checked(row["changes"]), str(row["digest"])) for row in rows]
+    except (ValueError, KeyError, TypeError, LossariumError) as error:
+        raise LossariumError(f"{log} is damaged ({error}); remove it to go on without past changes") from None
+
+
+def checked(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a person wrote them, each as it is meant.
+
+    Raises:
+        LossariumError: one is not known, or has no meaning.
+    """
+    return {name: _checked(name, value) for name, value in table.items()}
+
+
+def _checked(name: str, value: object) -> object:
+    known = [field.name for field in fields(Settings)]
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise LossariumError(f"there is no setting {name!r}; {hint}")
+    if name == "loss":
+        if not isinstance(value, str):
+            raise LossariumError(f'loss must be a text such as "ssim + mae", not {value!r}')
+        losses.get(value)
+        return str(parse(value))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise LossariumError(f"{name} must be a positive number, not {value!r}")
+    return float(value)
+
+
+def write_control(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Ask for changes, beside what `control.toml` asks for already.
+
+    Raises:
+        LossariumError: a change has no meaning, or what is there has a mistake.
+    """
+    path = folder / NAME
+    try:
+        there = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise LossariumError(f"{path} has a mistake ({error}); mend or remove it") from None
+    write_whole(path, tomli_w.dumps({**there, **checked(changes)}).encode())

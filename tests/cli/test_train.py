@@ -1,0 +1,114 @@
+"""`lossarium train` and `lossarium set`: from folders to weights, stopped and steered."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import pytest
+
+from lossarium.cli.main import main
+from lossarium.training.checkpoints import read_checkpoint
+from tests.cli.folders import QUICK, pair
+
+
+def rows(trial):
+    return [json.loads(line) for line in (trial / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(trial):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(trial)]
+
+
+def train(parent, out, *options):
+    folders = pair(parent) if not (parent / "ada").exists() else (parent / "ada", parent / "ben")
+    return ["train", *map(str, folders), *QUICK, "--out", str(out), *options]
+
+
+def test_leaves_weights_pictures_and_records(tmp_path, capsys):
+    assert main(train(tmp_path, tmp_path / "out", "--loss", "mse + ssim")) == 0
+    assert "Trained 6 steps" in capsys.readouterr().out
+    out = tmp_path / "out"
+    assert tomllib.loads((out / "trial.toml").read_text())["loss"] == "mse + ssim"
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["step_00000006.safetensors"]
+    assert (out / "previews" / "step_00000006.png").exists()
+    assert [row["step"] for row in rows(out) if "loss" in row] == [1, 2, 3, 4, 5, 6]
+    assert tomllib.loads((out / "control.toml").read_text()) == {}
+
+
+def test_keeps_the_best_and_what_is_asked_for(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(train(tmp_path, out, "--best-by", "psnr", "--keep-every", "2")) == 0
+    there = [path.name for path in sorted((out / "checkpoints").iterdir())]
+    assert there == ["best.safetensors", "step_00000006.safetensors"]
+    kept = [path.name for path in sorted((out / "snapshots").iterdir())]
+    assert kept == [f"step_0000000{step}.safetensors" for step in (2, 4, 6)]
+    scores = {row["step"]: row["held_out"]["reconstruction/psnr"] for row in rows(out) if "held_out" in row}
+    best = max(scores, key=lambda step: sum(scores[step]))
+    assert read_checkpoint(out / "checkpoints" / "best.safetensors")[0].step == best
+    capsys.readouterr()
+
+
+def test_a_finished_trial_is_left_alone_and_another_refused(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(train(tmp_path, out)) == 0
+    before = {
+        path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"
+    }
+    assert main(train(tmp_path, out)) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert main(train(tmp_path, out, "--loss", "mse")) == 2
+    assert "other settings (loss: ssim + mae there, mse now)" in capsys.readouterr().err
+
+
+def test_settings_take_effect(tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "made").mkdir()
+    assert main(train(tmp_path, out, "--steps", "1")) == 0
+    assert main(["set", str(out), "learning_rate=1e-5", "loss=mae"]) == 0
+    assert tomllib.loads((out / "control.toml").read_text()) == {"learning_rate": 1e-5, "loss": "mae"}
+    assert main(["set", str(out), "learning_rate=2e-5"]) == 0
+    assert tomllib.loads((out / "control.toml").read_text()) == {"learning_rate": 2e-5, "loss": "mae"}
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("learning_rat=1", "did you mean learning_rate"),
+        ("learning_rate=fast", "positive number"),
+        ("loss=psnr", "psnr"),
+        ("loss", "NAME=VALUE"),
+    ],
+)
+def test_mistakes_are_refused_and_nothing_is_written(tmp_path, capsys, setting, complaint):
+    (tmp_path / "trial.toml").touch()
+    assert main(["set", str(tmp_path), setting]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "control.toml").exists()
+    assert main(["set", str(tmp_path / "elsewhere"), "learning_rate=1"]) == 2
+
+
+def test_asked_to_end_it_saves_says_so_and_goes_on_later(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lossarium.cli.main"]
+    arguments = train(tmp_path, out, "--steps", "60", "--loss", "mse")
+    process = subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "previews").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(random.random() * 0.2)
+    process.terminate()
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signal.SIGTERM, error
+    assert "which is saved" in error
+    whole = tmp_path / "whole"
+    for folder in (out, whole):
+        again = train(tmp_path, folder, "--steps", "60", "--loss", "mse")
+        subprocess.run([*command, *again], env=environment, check=True, capture_output=True)
+    assert timeless(out) == timeless(whole)
