@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from lossarium.cli.main import main
-from lossarium.training.checkpoints import read_checkpoint
+from lossarium.training.checkpoints import position_of, read_checkpoint
 from tests.cli.folders import QUICK, pair
 
 
@@ -42,14 +42,14 @@ def test_leaves_weights_pictures_and_records(tmp_path, capsys):
 
 def test_keeps_the_best_and_what_is_asked_for(tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(train(tmp_path, out, "--best-by", "psnr", "--keep-every", "2")) == 0
+    assert main(train(tmp_path, out, "--judge", "psnr", "--keep-best", "--keep-every", "2")) == 0
     there = [path.name for path in sorted((out / "checkpoints").iterdir())]
     assert there == ["best.safetensors", "step_00000006.safetensors"]
     kept = [path.name for path in sorted((out / "snapshots").iterdir())]
     assert kept == [f"step_0000000{step}.safetensors" for step in (2, 4, 6)]
     scores = {row["step"]: row["held_out"]["reconstruction/psnr"] for row in rows(out) if "held_out" in row}
     best = max(scores, key=lambda step: sum(scores[step]))
-    assert read_checkpoint(out / "checkpoints" / "best.safetensors")[0].step == best
+    assert position_of(read_checkpoint(out / "checkpoints" / "best.safetensors")[0]).step == best
     capsys.readouterr()
 
 

@@ -1,8 +1,12 @@
 """Batches are a function of (seed, step), and every frame has its turn."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
+from lossarium.errors import LossariumError
 from lossarium.facesets.augmentation import Augmentation, augment, draw
 from lossarium.facesets.batches import Batches, frame_order
 from lossarium.facesets.randomness import Purpose, generator
@@ -11,7 +15,7 @@ from tests.facesets.examples import blobs
 STILL = Augmentation(rotation=0, zoom=0, shift=0, flip=0, warp=0, brightness=0, contrast=0, tint=0)
 
 
-def batches(seed=0, batch_size=4, augmentation=None):
+def batches(seed=0, batch_size=4, augmentation=None, **options):
     pair = (blobs("ada"), blobs("ben", seed=5))
     return Batches(
         pair,
@@ -19,6 +23,7 @@ def batches(seed=0, batch_size=4, augmentation=None):
         seed=seed,
         augmentation=augmentation or Augmentation(),
         device=torch.device("cpu"),
+        **options,
     )
 
 
@@ -51,7 +56,8 @@ def test_every_training_frame_comes_once_a_round_and_no_held_out_one_ever():
     assert not np.array_equal(order[:count], order[count : 2 * count])
     pieces = [frame_order(3, 0, start, 7, count) for start in range(0, 3 * count - 7, 7)]
     assert np.array_equal(np.concatenate(pieces), order[: 7 * len(pieces)])
-    assert len(batches().frames[0]) == count
+    chosen = np.concatenate([batches()._chosen(0, step) for step in range(40)])
+    assert set(chosen) == set(np.flatnonzero(~faceset.held_out))
 
 
 def test_identities_are_shuffled_apart():
@@ -61,8 +67,8 @@ def test_identities_are_shuffled_apart():
 def test_without_augmentation_input_and_target_are_the_frames():
     source = batches(augmentation=STILL)
     batch = source(1)
-    order = frame_order(0, 0, 4, 4, len(source.frames[0]))
-    frames = source.frames[0][torch.from_numpy(order)].float() / 255
+    order = source.training[0][frame_order(0, 0, 4, 4, len(source.training[0]))]
+    frames = torch.from_numpy(source.frames[0][order]).permute(0, 3, 1, 2).float() / 255
     assert torch.allclose(batch.target[0], frames, atol=1e-5)
     assert torch.allclose(batch.input[0], frames, atol=1e-5)
 
@@ -111,3 +117,65 @@ def test_streams_of_one_seed_differ_by_purpose_step_and_sample():
         for sample in (0, 1)
     }
     assert len(drawn) == 16
+
+
+def test_kernels_give_the_same_batch_but_for_rounding():
+    plain, fast = batches()(2), batches(kernels=True)(2)
+    assert (plain.input - fast.input).abs().max() < 1e-4
+    assert (plain.target - fast.target).abs().max() < 1e-4
+    again = batches(kernels=True)
+    again(7)
+    assert torch.equal(again(2).input, fast.input)
+
+
+def test_without_weights_a_batch_has_none():
+    assert batches()(1).weight is None
+
+
+def test_weights_come_along_with_their_frames():
+    masks = [blobs("ada").face_masks, blobs("ben", seed=5).face_masks]
+    source = batches(augmentation=STILL, weights=masks)
+    weight = source(1).weight
+    assert weight.shape == (2, 4, 1, 32, 32)
+    for identity, mask in enumerate(masks):
+        expected = torch.from_numpy(mask[source._chosen(identity, 1)]).float() / 255
+        assert torch.allclose(weight[identity, :, 0], expected, atol=1e-5)
+
+
+def test_weights_turn_as_the_target_does_whatever_way_it_is_made():
+    masks = [blobs("ada").face_masks, blobs("ben", seed=5).face_masks]
+    plain = batches(weights=masks)(3).weight
+    assert torch.equal(plain, batches(weights=masks, kernels=True)(3).weight)
+    assert not torch.allclose(plain, batches(augmentation=STILL, weights=masks)(3).weight)
+
+
+def test_floating_point_weights_count_as_they_are():
+    eyes = [1 + 2 * (blobs(name, seed=seed).face_masks / 255) for name, seed in (("ada", 0), ("ben", 5))]
+    weight = batches(augmentation=STILL, weights=[part.astype(np.float16) for part in eyes])(1).weight
+    assert sorted(weight.unique().round(decimals=4).tolist()) == [1, 3]
+
+
+def test_weights_that_do_not_fit_are_refused():
+    mask = blobs().face_masks
+    for weights in ([mask], [mask, mask[:, :16]], [mask, mask.astype(np.int64)]):
+        with pytest.raises(LossariumError, match="eights"):
+            batches(weights=weights)
+
+
+def test_only_the_chosen_frames_of_a_mapped_file_are_read(tmp_path):
+    whole = blobs()
+    np.save(tmp_path / "frames.npy", whole.frames)
+
+    class Counting(np.memmap):
+        def __getitem__(self, index):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    asked = []
+    mapped = np.load(tmp_path / "frames.npy", mmap_mode="r").view(Counting)
+    pair = [replace(whole, frames=mapped), blobs("ben", seed=5)]
+    options = {"batch_size": 4, "seed": 0, "augmentation": Augmentation(), "device": torch.device("cpu")}
+    source = Batches(pair, **options)
+    assert torch.equal(source(1).input, Batches([whole, pair[1]], **options)(1).input)
+    assert len(asked) == 4
+    assert all(np.ndim(index) == 0 for index in asked)

@@ -2,18 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tomli_w
 
-from lossarium.facesets.faceset import data_digest, exact_swaps
+from lossarium.facesets.faceset import Faceset, data_digest, exact_swaps
 from lossarium.facesets.folder import load
 from tests.facesets.handmade_folders import SIZE, set_entry, write_faceset
-
-if TYPE_CHECKING:
-    from lossarium.facesets.faceset import Faceset
 
 
 def test_exact_swaps(tmp_path: Path) -> None:
@@ -51,6 +48,7 @@ def test_data_digest_knows_every_change(tmp_path: Path) -> None:
     assert data_digest(replace(faceset, identity="Ben")) == digest
     assert faceset.face_masks is not None
     assert faceset.states is not None
+    assert faceset.landmarks is not None
 
     def changed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         other = array.copy()
@@ -66,6 +64,16 @@ def test_data_digest_knows_every_change(tmp_path: Path) -> None:
         replace(faceset, face_masks=None),
         replace(faceset, states=(*faceset.states[:-1], "x")),
         replace(faceset, states=None),
+        replace(faceset, landmarks=faceset.landmarks + 1),
+        replace(faceset, landmarks=None),
         load(tmp_path, SIZE * 2).faceset,
     ]
     assert len({digest, *map(data_digest, others)}) == 1 + len(others)
+
+
+def test_data_digest_without_landmarks_is_that_of_versions_that_knew_none() -> None:
+    pixels = np.arange(4 * 2 * 2 * 3, dtype=np.uint8)
+    faceset = Faceset("ada", pixels.reshape(4, 2, 2, 3), tuple("abcd"), np.array([True, False, False, True]))
+    assert faceset.landmarks is None
+    # data_digest of commit 6566367, before facesets had landmarks.
+    assert data_digest(faceset) == "b1c65dcdf664e6180e5fb66c4949b1880bc0b9c2988d9b3758db37acf59256b4"

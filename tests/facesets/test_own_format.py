@@ -47,6 +47,18 @@ def test_a_faceset_at_another_size(rendered: Path) -> None:
     )
 
 
+def test_a_faceset_brings_its_landmarks_in_frame_pixels(rendered: Path) -> None:
+    set_entry(rendered / "landmarks.json", lambda t: t["0004"].__setitem__(67, [6.5, 1e300]))
+    for size in (SIZE, SIZE // 2):
+        landmarks = load(rendered, size).faceset.landmarks
+        assert landmarks is not None
+        assert landmarks.shape == (10, 68, 2)
+        assert landmarks.dtype == np.float32
+        np.testing.assert_allclose(landmarks[3, 5], np.array([2.5, 1]) * size / SIZE)
+        np.testing.assert_allclose(landmarks[4, 67, 0], 6.5 * size / SIZE)
+        assert np.isfinite(landmarks).all()
+
+
 def test_masks_landmarks_and_states_may_be_absent(rendered: Path) -> None:
     for mask in (rendered / "masks").iterdir():
         mask.unlink()
@@ -55,6 +67,7 @@ def test_masks_landmarks_and_states_may_be_absent(rendered: Path) -> None:
     (rendered / "states.json").unlink()
     faceset = load(rendered, SIZE).faceset
     assert faceset.face_masks is None
+    assert faceset.landmarks is None
     assert faceset.states is None
 
 
@@ -73,6 +86,7 @@ def test_a_frame_that_cannot_be_read(rendered: Path) -> None:
     whole = write_and_load(rendered)
     assert loaded.faceset.states == tuple(whole.states[i] for i in (0, 1, 2, 4, 6, 7, 8, 9))
     np.testing.assert_array_equal(loaded.faceset.face_masks, whole.face_masks[[0, 1, 2, 4, 6, 7, 8, 9]])
+    np.testing.assert_array_equal(loaded.faceset.landmarks, whole.landmarks[[0, 1, 2, 4, 6, 7, 8, 9]])
     np.testing.assert_array_equal(np.flatnonzero(loaded.faceset.held_out), [5, 6, 7])
 
 

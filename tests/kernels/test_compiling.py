@@ -47,6 +47,23 @@ def test_other_sources_are_compiled_anew(tmp_path):
     assert again.stdout.split() == ["1", "1"]
 
 
+BITS = """
+    import hashlib, torch
+    from lossarium import losses
+    input, target = (torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
+    for name in ("ssim", "gmsd"):
+        pictures = input.clone().requires_grad_()
+        losses.info(name).function(pictures, target).backward()
+        print(hashlib.sha256(pictures.grad.numpy().tobytes()).hexdigest())
+"""
+
+
+def test_the_process_that_compiles_gets_the_bits_of_all_later_ones(tmp_path):
+    first, second = (run(BITS, NUMBA_CACHE_DIR=str(tmp_path)).stdout.split() for _ in range(2))
+    assert first == second
+    assert len(set(first)) == 2
+
+
 def test_a_long_wait_is_announced_once(capsys, monkeypatch):
     def event(module: str):
         function = type("Function", (), {"__module__": module})

@@ -13,6 +13,7 @@ from lossarium.training.checkpoints import (
     keep_the_last_alone,
     load_checkpoint,
     load_good,
+    position_of,
     read_checkpoint,
     save_checkpoint,
 )
@@ -100,8 +101,8 @@ def test_the_last_the_best_and_the_good_are_kept(tmp_path):
     there = ["best.safetensors", "good.safetensors", "step_00000005.safetensors", "step_00000006.safetensors"]
     assert names(tmp_path / "checkpoints") == there
     assert names(tmp_path / "snapshots") == ["step_00000004.safetensors"]
-    assert read_checkpoint(tmp_path / "checkpoints" / "best.safetensors")[0].step == 2
-    assert load_good(tmp_path, model, optimizer) == Position(3)
+    assert position_of(read_checkpoint(tmp_path / "checkpoints" / "best.safetensors")[0]).step == 2
+    assert load_good(tmp_path, model, optimizer).position == Position(3)
     save_checkpoint(tmp_path, Position(3), model, optimizer)
     assert names(tmp_path / "checkpoints")[2:] == ["step_00000003.safetensors"]
     keep_the_last_alone(tmp_path)
@@ -115,4 +116,4 @@ def test_a_file_system_without_links_keeps_copies(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.hardlink_to", refuse)
     model, optimizer = _state(0)
     save_checkpoint(tmp_path, Position(3), model, optimizer, good=True)
-    assert load_good(tmp_path, *_state(1)) == Position(3)
+    assert load_good(tmp_path, *_state(1)).position == Position(3)

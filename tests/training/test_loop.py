@@ -26,11 +26,25 @@ RECIPE = Recipe(steps=12, size=32, batch_size=2, snapshots=3)
 TRIAL = Trial("ssim + 0.5*mae", 0, RECIPE)
 
 
+class Looks:
+    """A judge that always finds the same."""
+
+    def __call__(self, model, step):
+        del model, step
+        return {"x": [1.0]}
+
+    def goodness(self, scores):
+        return scores["x"][0]
+
+
 class StoppedError(Exception):
     """Stands for a process that dies."""
 
 
-def run(folder, trial=TRIAL, *, die_after=None, judge=lambda _model, _step: {"x": [1.0]}, at=None, **options):
+LOOKS = Looks()
+
+
+def run(folder, trial=TRIAL, *, die_after=None, judge=LOOKS, at=None, **options):
     """Train; `at` maps steps to what happens after them. Gives what was told."""
     folder.mkdir(exist_ok=True)
     told = []
@@ -259,7 +273,10 @@ def test_control_changes_the_next_step_and_survives_a_crash(tmp_path):
     assert [row["learning_rate"] for row in rows] == [1e-3] * 3 + [1e-5] * 9
     assert set(rows[3]["terms"]) == {"mae"}
     changed = next(row for row in records.read(tmp_path / "whole") if "control" in row)
-    assert (changed["step"], changed["control"]) == (4, {"learning_rate": 1e-5, "loss": "mae"})
+    assert (changed["step"], changed["control"]) == (
+        4,
+        {"learning_rate": 1e-5, "loss": "mae", "schedule": "constant"},
+    )
     with pytest.raises(StoppedError):
         run(tmp_path / "broken", at={3: lambda: steer(tmp_path / "broken")}, die_after=4, by_hand=True)
     run(tmp_path / "broken", by_hand=True)

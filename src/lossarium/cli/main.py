@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import lossarium
-from lossarium.cli import compare, explain, faces, losses, measure, train
+from lossarium.cli import compare, explain, faces, losses, measure, swap, train
 from lossarium.cli import set as set_command
 from lossarium.errors import LossariumError
 from lossarium.training.stopping import Stopped
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add(commands)
     train.add(commands)
     set_command.add(commands)
+    swap.add(commands)
     return parser
 
 

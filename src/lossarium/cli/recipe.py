@@ -2,7 +2,8 @@
 
 import argparse
 import math
-from typing import TYPE_CHECKING
+import tomllib
+from typing import TYPE_CHECKING, Any
 
 from lossarium.errors import LossariumError
 
@@ -18,14 +19,36 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", default="compact", help="the autoencoder (default: %(default)s)")
     parser.add_argument(
+        "--model-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the autoencoder, as architecture=liae; may be repeated",
+    )
+    parser.add_argument(
         "--batch-size", type=int, default=8, help="frames of each identity a step (default: 8)"
     )
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's (default: %(default)s)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=1e-3, help="where the schedule starts (default: %(default)s)"
+    )
+    parser.add_argument("--optimizer", default="adam", help='as "adamw(weight_decay=0.01)" (default: adam)')
+    parser.add_argument("--schedule", default="constant", help='as "cosine(warmup=500)" (default: constant)')
+    parser.add_argument("--clipping", default="none", help='as "norm(1)" or "autoclip" (default: none)')
+    parser.add_argument("--accumulation", type=int, default=1, help="batches a step (default: 1)")
     parser.add_argument(
         "--precision",
         choices=("float32", "bf16"),
         default="float32",
         help="of the model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--judge",
+        choices=("psnr", "mae", "ssim", "lpips"),
+        default="ssim",
+        help="whose scores steer plateau schedules, best checkpoint and end (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--judge-every", type=int, default=0, metavar="STEPS", help="judge so often (default: 8 times in all)"
     )
 
 
@@ -35,10 +58,13 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
     Raises:
         LossariumError: a number is out of its range.
     """
+    from lossarium.models.registry import all_options
+    from lossarium.training import clipping, optimizers, schedules
     from lossarium.training.configuration import Recipe
 
-    for option, most in (("steps", 10**8), ("batch_size", 1024)):
+    for option, most in (("steps", 10**8), ("batch_size", 1024), ("accumulation", 1024)):
         check_range(arguments, option, most)
+    check_range(arguments, "judge_every", 10**8, least=0)
     if not 32 <= arguments.size <= 512 or arguments.size % 16:
         raise LossariumError(f"--size must be a multiple of 16 from 32 to 512, not {arguments.size}")
     if not 0 < arguments.learning_rate < math.inf:
@@ -47,10 +73,27 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         steps=arguments.steps,
         size=arguments.size,
         model=arguments.model,
+        model_options=all_options(arguments.model, dict(map(_option, arguments.model_option))),
         batch_size=arguments.batch_size,
         learning_rate=arguments.learning_rate,
+        optimizer=str(optimizers.parse(arguments.optimizer)),
+        schedule=str(schedules.parse(arguments.schedule)),
+        clipping=str(clipping.parse(arguments.clipping)),
+        accumulation=arguments.accumulation,
         precision=arguments.precision,
+        judge=arguments.judge,
+        judge_every=arguments.judge_every,
     )
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise LossariumError(f"--model-option is given as NAME=VALUE, not {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
 
 
 def check_range(arguments: argparse.Namespace, option: str, most: int, least: int = 1) -> None:

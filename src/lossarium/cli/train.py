@@ -33,13 +33,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
     add_recipe(parser)
     parser.add_argument(
-        "--best-by",
-        choices=("psnr", "mae", "ssim", "lpips"),
-        default="",
-        help="keep the checkpoint that this judge of held-out frames likes best",
+        "--keep-best", action="store_true", help="keep the checkpoint that --judge likes best"
     )
     parser.add_argument(
         "--keep-every", type=int, default=0, metavar="STEPS", help="keep a checkpoint every so many steps"
+    )
+    parser.add_argument(
+        "--until",
+        choices=("steps", "converged"),
+        default="steps",
+        help="converged: stop before the last step when --judge sees no more gain (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="the trial's folder (default: lossarium-train-A-B)")
     parser.set_defaults(run=run)
@@ -52,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.comparison.single import run_trial
     from lossarium.losses.spec import parse
     from lossarium.training.configuration import Trial
+    from lossarium.training.loop import Keeping
     from lossarium.training.stopping import Stopped
 
     check_range(arguments, "seed", 2**31, least=0)
@@ -62,7 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with training_progress(trial) as watcher:
             run_trial(
-                trial, facesets, out, watcher, best_by=arguments.best_by, keep_every=arguments.keep_every
+                trial,
+                facesets,
+                out,
+                watcher,
+                Keeping(best=arguments.keep_best, every=arguments.keep_every),
+                until_converged=arguments.until == "converged",
             )
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)

@@ -15,16 +15,16 @@ from lossarium.comparison.environment import environment
 from lossarium.comparison.outcome import outcome
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.results import ComparisonResult
-from lossarium.comparison.single import data_table, train_judged, trial_table
+from lossarium.comparison.single import data_table, judging_of, trial_table
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.files import write_whole
 from lossarium.judging.held_out import directions
 from lossarium.judging.judges import JUDGES
-from lossarium.models.registry import initial_model
+from lossarium.models.registry import parameter_count
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.loop import Progress, Watcher, batches_of
+from lossarium.training.loop import Progress, Watcher, batches_of, train
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
@@ -79,7 +79,8 @@ def compare(
             folder.mkdir(parents=True, exist_ok=True)
             archive.agree(folder / archive.TRIAL, trial_table(trial, data))
             if not records.is_finished(folder):
-                train_judged(trial, facesets, pair, folder, Watcher(report, tell))
+                looks = judging_of(trial, pair, folder)
+                train(trial, facesets, folder, looks, Watcher(report, tell, looks.previews.write))
         result = outcome(plan, facesets, pair, out, notes)
         write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
     return result
@@ -140,8 +141,8 @@ def _needed_bytes(recipe: Recipe, trials: list[Trial]) -> int:
     While a trial runs it keeps two checkpoints and one to go back to, and a new one is written before an old
     one is removed.
     """
-    model = initial_model(recipe.model, size=recipe.size, identities=2, seed=0)
-    checkpoint = 3 * 4 * sum(parameter.numel() for parameter in model.parameters())
+    parameters = parameter_count(recipe.model, size=recipe.size, identities=2, options=recipe.model_options)
+    checkpoint = 3 * 4 * parameters
     rows = 400 * recipe.steps
     previews = recipe.snapshots * 16 * 3 * recipe.size**2
     return len(trials) * (checkpoint + rows + previews) + 3 * bool(trials) * checkpoint + _REPORT_BYTES

@@ -1,6 +1,6 @@
 """One trial for its own sake: what `lossarium train` runs, with every comparison's loop and judges."""
 
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ def run_trial(
     facesets: tuple[Faceset, Faceset],
     folder: Path,
     watcher: Watcher,
+    keeping: Keeping,
     *,
-    best_by: str = "",
-    keep_every: int = 0,
+    until_converged: bool = False,
 ) -> None:
     """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
 
@@ -35,8 +35,8 @@ def run_trial(
         facesets: The two identities.
         folder: The trial's; made if need be.
         watcher: Who looks on; `keep_pictures` is seen to here.
-        best_by: A judge's name; the checkpoint whose reconstructions it likes best is kept. "" for none.
-        keep_every: Every so many steps a checkpoint is kept for all time; 0 for none.
+        keeping: Which checkpoints stay.
+        until_converged: Whether to stop when the recipe's judge sees no more gain.
 
     Raises:
         LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
@@ -47,41 +47,48 @@ def run_trial(
     if not (folder / control.NAME).exists():
         write_whole(folder / control.NAME, control.TEMPLATE.encode())
     if not records.is_finished(folder):
-        keeping = Keeping(partial(_goodness, judge(best_by)) if best_by else None, keep_every)
-        train_judged(trial, facesets, directions(*facesets), folder, watcher, keeping, by_hand=True)
+        looks = judging_of(trial, directions(*facesets), folder)
+        train(
+            trial,
+            facesets,
+            folder,
+            looks,
+            replace(watcher, keep_pictures=looks.previews.write),
+            keeping=keeping,
+            until_converged=until_converged,
+            by_hand=True,
+        )
 
 
-def train_judged(
-    trial: Trial,
-    facesets: tuple[Faceset, Faceset],
-    pair: tuple[Direction, ...],
-    folder: Path,
-    watcher: Watcher,
-    keeping: Keeping | None = None,
-    *,
-    by_hand: bool = False,
-) -> None:
-    """Train in a folder that is there, with scores and pictures of held-out frames at every snapshot."""
-    previews = Previews(pair, folder)
+@dataclass(frozen=True)
+class HeldOutJudge:
+    """What looks at a trial's held-out frames: scores, pictures, and whether it gets better."""
 
-    def look(model: nn.Module, step: int) -> HeldOutScores:
-        previews.take(model, step)
-        return score(model, pair)
+    pair: tuple[Direction, ...]
+    previews: Previews
+    judge: Judge
 
-    looking_on = Watcher(watcher.progress, watcher.tell, previews.write)
-    train(trial, facesets, folder, look, looking_on, keeping=keeping, by_hand=by_hand)
+    def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
+        self.previews.take(model, step)
+        return score(model, self.pair)
+
+    def goodness(self, scores: HeldOutScores) -> float:
+        """The judge's mean over the held-out frames' reconstructions, the more the better."""
+        values = scores[score_key(RECONSTRUCTION, self.judge)]
+        return (1 if self.judge.higher_is_better else -1) * sum(values) / len(values)
 
 
-def _goodness(judge: Judge, scores: HeldOutScores) -> float:
-    """The judge's mean over the held-out frames' reconstructions, the more the better."""
-    values = scores[score_key(RECONSTRUCTION, judge)]
-    return (1 if judge.higher_is_better else -1) * sum(values) / len(values)
+def judging_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutJudge:
+    """The looks at a trial in a folder of its own."""
+    return HeldOutJudge(pair, Previews(pair, folder), judge(trial.recipe.judge))
 
 
 def trial_table(trial: Trial, data: dict[str, str]) -> dict[str, Any]:
     """For `trial.toml`: the configuration, and hashes of the initial weights and the data."""
     recipe = trial.recipe
-    model = initial_model(recipe.model, size=recipe.size, identities=2, seed=trial.seed)
+    model = initial_model(
+        recipe.model, size=recipe.size, identities=2, seed=trial.seed, options=recipe.model_options
+    )
     return {
         **trial.as_table(),
         "initial_weights": weights_digest(model),

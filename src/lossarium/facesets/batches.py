@@ -8,9 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lossarium.facesets.augmentation import Augmentation, augment, draw
+from lossarium.errors import LossariumError
+from lossarium.facesets.augmentation import Augmentation, augment, augment_frames, augment_weight, draw
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.randomness import Purpose, generator
+
+Weights = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float32]
+"""(N, size, size), what each pixel of each frame of a faceset counts; of 8-bit ones 255 counts 1."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,16 @@ class Batch:
     """(identities, batch, 3, size, size) in [0, 1], warped."""
     target: Tensor
     """The same, unwarped."""
+    weight: Tensor | None = None
+    """(identities, batch, 1, size, size), not negative: what each pixel of the target counts."""
 
 
 class Batches:
     """The batches of one seed: `batches(step)` is a function of (seed, step) and of the facesets.
 
     Every identity's training frames are gone through in an order of their own, reshuffled each time round.
-    Frames stay 8-bit in memory; only a batch is turned to floating point, on the device.
+    Frames stay 8-bit where the faceset has them, in memory or in a memory-mapped cache; only a batch is
+    copied and turned to floating point.
     """
 
     def __init__(
@@ -38,29 +45,68 @@ class Batches:
         seed: int,
         augmentation: Augmentation,
         device: torch.device,
+        weights: Sequence[Weights] | None = None,
+        kernels: bool = False,
     ) -> None:
+        """Look at the facesets; nothing is copied.
+
+        Args:
+            facesets: One an identity, their frames all of one size.
+            batch_size: Pictures of each identity a step.
+            seed: Any number.
+            augmentation: How much each picture is changed.
+            device: Where batches are wanted.
+            weights: One an identity, for all of its frames.
+            kernels: On a CPU, augment by kernels: many times as fast, alike but for rounding.
+
+        Raises:
+            LossariumError: the weights do not fit the frames.
+        """
         self.batch_size = batch_size
         self.seed = seed
         self.augmentation = augmentation
-        self.frames = [
-            torch.from_numpy(faceset.frames[~faceset.held_out]).to(device).permute(0, 3, 1, 2).contiguous()
-            for faceset in facesets
-        ]
+        self.device = device
+        self.frames = [faceset.frames for faceset in facesets]
+        self.training = [np.flatnonzero(~faceset.held_out) for faceset in facesets]
+        """Of each identity, the frames that are not held out."""
+        self.weights = weights
+        self.kernels = kernels and device.type == "cpu"
+        if weights is not None:
+            _check_weights(facesets, weights)
 
     def __call__(self, step: int) -> Batch:
-        frames = torch.cat([self._chosen(identity, step) for identity in range(len(self.frames))])
+        chosen = [self._chosen(identity, step) for identity in range(len(self.frames))]
+        frames = _taken(self.frames, chosen)
         drawn = np.stack(
             [draw(generator(self.seed, Purpose.AUGMENTATION, step, s)) for s in range(len(frames))]
         )
-        input, target = augment(frames, torch.from_numpy(drawn).to(frames), self.augmentation)
-        shape = (len(self.frames), self.batch_size, *frames.shape[1:])
-        return Batch(input.view(shape), target.view(shape))
+        if self.kernels:
+            input, target = augment_frames(frames, drawn, self.augmentation)
+        else:
+            pictures = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).contiguous()
+            pictures = pictures.float().div_(255)
+            input, target = augment(pictures, torch.from_numpy(drawn).to(pictures), self.augmentation)
+        shape = (len(self.frames), self.batch_size, *input.shape[1:])
+        return Batch(input.view(shape), target.view(shape), self._weight(chosen, drawn))
 
-    def _chosen(self, identity: int, step: int) -> Tensor:
-        """An identity's part of the batch, (batch, 3, size, size) in [0, 1]."""
-        frames = self.frames[identity]
-        order = frame_order(self.seed, identity, step * self.batch_size, self.batch_size, len(frames))
-        return frames[torch.from_numpy(order).to(frames.device)].float().div_(255)
+    def _weight(
+        self, chosen: Sequence[npt.NDArray[np.intp]], drawn: npt.NDArray[np.float64]
+    ) -> Tensor | None:
+        if self.weights is None:
+            return None
+        scaled = [
+            taken.astype(np.float32) / 255 if taken.dtype == np.uint8 else taken.astype(np.float32)
+            for taken in (part[indices] for part, indices in zip(self.weights, chosen, strict=True))
+        ]
+        weight = torch.from_numpy(np.concatenate(scaled)).to(self.device).unsqueeze(1)
+        moved = augment_weight(weight, torch.from_numpy(drawn).to(weight), self.augmentation)
+        return moved.view(len(self.frames), self.batch_size, *moved.shape[1:])
+
+    def _chosen(self, identity: int, step: int) -> npt.NDArray[np.intp]:
+        """Which frames are an identity's part of the batch, (batch,)."""
+        training = self.training[identity]
+        order = frame_order(self.seed, identity, step * self.batch_size, self.batch_size, len(training))
+        return training[order]
 
 
 def frame_order(seed: int, identity: int, start: int, count: int, frames: int) -> npt.NDArray[np.intp]:
@@ -75,3 +121,32 @@ def frame_order(seed: int, identity: int, start: int, count: int, frames: int) -
         for epoch in np.unique(epochs).tolist()
     }
     return np.array([shuffled[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)])
+
+
+def _taken(
+    frames: Sequence[npt.NDArray[np.uint8]], chosen: Sequence[npt.NDArray[np.intp]]
+) -> npt.NDArray[np.uint8]:
+    """The chosen frames of all identities, one after the other, (identities * batch, size, size, 3)."""
+    count = sum(len(indices) for indices in chosen)
+    taken = np.empty((count, *frames[0].shape[1:]), np.uint8)
+    start = 0
+    for part, indices in zip(frames, chosen, strict=True):
+        # A memory-mapped file is read frame by frame, and nothing but these frames.
+        for place, index in enumerate(indices, start):
+            taken[place] = part[index]
+        start += len(indices)
+    return taken
+
+
+def _check_weights(facesets: Sequence[Faceset], weights: Sequence[Weights]) -> None:
+    if len(weights) != len(facesets):
+        raise LossariumError(
+            f"There are weights for {len(weights)} identities and frames of {len(facesets)}; "
+            "give weights for each or for none."
+        )
+    for faceset, part in zip(facesets, weights, strict=True):
+        if part.shape != faceset.frames.shape[:3] or part.dtype not in (np.uint8, np.float16, np.float32):
+            raise LossariumError(
+                f"The weights of {faceset.identity} are {part.shape} of {part.dtype}; "
+                f"give {faceset.frames.shape[:3]} of uint8, float16 or float32."
+            )

@@ -29,6 +29,8 @@ class Faceset:
     """(N, size, size), 255 where the face is, where masks are known."""
     states: tuple[str, ...] | None = None
     """N of `state_digest`; two facesets' frames with equal digests are an exact swap pair."""
+    landmarks: npt.NDArray[np.float32] | None = None
+    """(N, 68, 2) x, y in frame pixels, iBUG order, pixel centres at halves, where landmarks are known."""
 
     @property
     def size(self) -> int:
@@ -63,7 +65,8 @@ def exact_swaps(a: Faceset, b: Faceset) -> npt.NDArray[np.intp]:
 
 
 def data_digest(faceset: Faceset) -> str:
-    """SHA-256, in hex, of all that can change a trial: size, frames, names, split, masks and states."""
+    """SHA-256, in hex, of all that can change a trial: size, frames, names, split, masks, states and
+    landmarks."""
     digest = hashlib.sha256()
     described = {
         "size": faceset.size,
@@ -72,11 +75,16 @@ def data_digest(faceset: Faceset) -> str:
         "face_masks": faceset.face_masks is not None,
         "states": faceset.states,
     }
+    if faceset.landmarks is not None:
+        # Named only where there are any, so that other facesets keep the digest of versions without them.
+        described["landmarks"] = True
     digest.update(_canonical_json(described))
     # The description fixes how many bytes follow, so nothing can be read as something else.
     digest.update(np.ascontiguousarray(faceset.frames).data)
     if faceset.face_masks is not None:
         digest.update(np.ascontiguousarray(faceset.face_masks).data)
+    if faceset.landmarks is not None:
+        digest.update(np.ascontiguousarray(faceset.landmarks).data)
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
+from lossarium.facesets.faceset_pak import PAK_NAME, pak_listing
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing, names_in, plain_listing
 from lossarium.facesets.manifest import MANIFEST_NAME
@@ -36,12 +37,16 @@ class LoadedFaceset:
 def load(
     folder: Path, size: int, *, skip_bad: bool = False, progress: Progress | None = None
 ) -> LoadedFaceset:
-    """Read a folder of pictures, or one of Lossarium's facesets, at `size` x `size`.
+    """Read a folder of pictures, with what faceswap or DeepFaceLab stored in them, or one of Lossarium's
+    facesets, at `size` x `size`.
 
     A plain folder is searched with its subfolders for `PICTURE_ENDINGS`, in natural order (frame_2 before
     frame_10); names that begin with a dot, `__MACOSX`, and linked folders are passed over. Its split is
-    `held_out_blocks`. A folder with a `faceset.toml` brings its own split, masks and states. Training frames
-    that equal a held-out frame pixel by pixel are left out, for they would flatter.
+    `held_out_blocks`. Where every picture carries landmarks, or a mask, in the way of faceswap's extracted
+    PNGs or DeepFaceLab's aligned JPEGs, the faceset has them; a `faceset.pak` is read in place of loose
+    pictures. A folder with a `faceset.toml` brings its own split, masks, landmarks and states.
+
+    Training frames that equal a held-out frame pixel by pixel are left out, for they would flatter.
 
     Args:
         folder: The folder.
@@ -56,8 +61,7 @@ def load(
     """
     if size < 1:
         raise LossariumError(f"Frames of {size} pixels are too small; give a size of at least 1.")
-    own = MANIFEST_NAME in names_in(folder)
-    listing = own_listing(folder) if own else plain_listing(folder)
+    listing = _listing(folder)
     readings = read_frames(listing, size, progress)
     if readings.failures and not skip_bad:
         _refuse_unreadable(listing, readings)
@@ -65,6 +69,13 @@ def load(
     _check_enough(folder, faceset, copies)
     notes = _notes(listing, readings, size, copies)
     return LoadedFaceset(faceset, tuple(f"{listing.identity}: {note}." for note in notes))
+
+
+def _listing(folder: Path) -> Listing:
+    names = names_in(folder)
+    if MANIFEST_NAME in names:
+        return own_listing(folder)
+    return pak_listing(folder) if PAK_NAME in names else plain_listing(folder)
 
 
 def _faceset(listing: Listing, readings: Readings) -> Faceset:
@@ -81,6 +92,7 @@ def _faceset(listing: Listing, readings: Readings) -> Faceset:
         held_out=held_out,
         face_masks=readings.face_masks,
         states=None if states is None else tuple(states[index] for index in readings.kept),
+        landmarks=readings.landmarks,
     )
 
 
@@ -111,6 +123,10 @@ def _check_enough(folder: Path, faceset: Faceset, copies: int) -> None:
 def _notes(listing: Listing, readings: Readings, size: int, copies: int) -> Iterator[str]:
     """What is said about a faceset that is accepted."""
     yield from listing.notes
+    for what, number in (("landmarks", readings.without_landmarks), ("mask", readings.without_mask)):
+        if number:
+            lack = "lacks" if number == 1 else "lack"
+            yield f"{counted(number, 'picture')} {lack} the {what} that others carry, so none is used"
     for remark, count in readings.remarks.items():
         if count:
             of_one, of_many = remark.value

@@ -5,19 +5,34 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.decoding import jpeg, png
+from lossarium.facesets.dfl_format import dfl_face
+from lossarium.facesets.faceswap_format import faceswap_face
 from lossarium.facesets.links import why_outside
 from lossarium.facesets.listing import FrameFile, Listing
 from lossarium.facesets.manifest import MANIFEST_NAME
-from lossarium.facesets.reading import Picture, Remark, UnreadablePicture, read_face_mask, read_picture
+from lossarium.facesets.reading import (
+    Picture,
+    Remark,
+    UnreadablePicture,
+    picture_from,
+    read_bytes,
+    read_face_mask,
+    refusals_named,
+)
+from lossarium.facesets.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
 from lossarium.facesets.wording import counted
 
 # Each decodes one picture; with transparency and the most pixels that are read that takes over a gigabyte.
 _MOST_THREADS = 8
+
+_Number = TypeVar("_Number", np.uint8, np.float32)
 
 Progress = Callable[[int, int], None]
 """Called with how many pictures have been read and how many there are."""
@@ -30,25 +45,40 @@ class Readings:
     frames: npt.NDArray[np.uint8]
     """(N, size, size, 3), sRGB."""
     face_masks: npt.NDArray[np.uint8] | None
-    """(N, size, size), where the listing has masks."""
+    """(N, size, size), where the listing or every picture has a mask."""
     kept: Sequence[int]
     """N indices into the listing's frames."""
     remarks: Mapping[Remark, int]
     """How many pictures each applies to."""
     failures: Sequence[UnreadablePicture]
+    landmarks: npt.NDArray[np.float32] | None = None
+    """(N, 68, 2) in frame pixels, centres at halves, where the listing or every picture has them."""
+    without_mask: int = 0
+    """How many lack a mask, where others carry one."""
+    without_landmarks: int = 0
+    """How many lack landmarks, where others carry them."""
+
+
+@dataclass(frozen=True)
+class _ReadFrame:
+    """One frame, and what is known of the face in it."""
+
+    picture: Picture
+    mask: npt.NDArray[np.uint8] | None
+    landmarks: npt.NDArray[np.float32] | None
 
 
 def read_frames(listing: Listing, size: int, progress: Progress | None = None) -> Readings:
-    """Read every frame, and its mask where it has one, at `size` x `size`; what fails is listed, not raised.
+    """Read every frame at `size` x `size`, with its mask and landmarks where they are known.
+
+    What fails is listed, not raised.
 
     Raises:
         LossariumError: the frames need more memory than there is.
     """
     count = len(listing.frames)
-    has_masks = any(frame.mask is not None for frame in listing.frames)
     try:
         frames = np.empty((count, size, size, 3), np.uint8)
-        face_masks = np.empty((count, size, size), np.uint8) if has_masks else None
     except MemoryError as error:
         raise LossariumError(
             f"{counted(count, 'picture')} of {size} x {size} pixels need more memory than there is; "
@@ -58,8 +88,10 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
     kept: list[int] = []
     failures: list[UnreadablePicture] = []
     remarks = dict.fromkeys(Remark, 0)
+    masks: list[npt.NDArray[np.uint8] | None] = []
+    landmarks: list[npt.NDArray[np.float32] | None] = []
 
-    def read(frame: FrameFile) -> tuple[Picture, npt.NDArray[np.uint8] | None] | UnreadablePicture:
+    def read(frame: FrameFile) -> _ReadFrame | UnreadablePicture:
         try:
             return _read_frame(frame, real_folder, size, listing.source_size)
         except UnreadablePicture as failure:
@@ -72,11 +104,10 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
                 if isinstance(outcome, UnreadablePicture):
                     failures.append(outcome)
                 else:
-                    picture, mask = outcome
-                    frames[len(kept)] = picture.pixels
-                    if face_masks is not None and mask is not None:
-                        face_masks[len(kept)] = mask
-                    for remark in picture.remarks:
+                    frames[len(kept)] = outcome.picture.pixels
+                    masks.append(outcome.mask)
+                    landmarks.append(outcome.landmarks)
+                    for remark in outcome.picture.remarks:
                         remarks[remark] += 1
                     kept.append(index)
                 if progress is not None:
@@ -85,17 +116,29 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
             # Ctrl-C must not wait for thousands of pictures.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    face_masks = None if face_masks is None else face_masks[: len(kept)]
-    return Readings(frames[: len(kept)], face_masks, kept, remarks, failures)
+    known_masks, without_mask = _all_or_none(masks)
+    known_landmarks, without_landmarks = _all_or_none(landmarks)
+    return Readings(
+        frames=frames[: len(kept)],
+        face_masks=known_masks,
+        kept=kept,
+        remarks=remarks,
+        failures=failures,
+        landmarks=known_landmarks,
+        without_mask=without_mask,
+        without_landmarks=without_landmarks,
+    )
 
 
-def _read_frame(
-    frame: FrameFile, real_folder: Path, size: int, source_size: int | None
-) -> tuple[Picture, npt.NDArray[np.uint8] | None]:
-    for path in (frame.path, frame.mask):
+def _read_frame(frame: FrameFile, real_folder: Path, size: int, source_size: int | None) -> _ReadFrame:
+    for path in (frame.packed.archive if frame.packed else frame.path, frame.mask):
         if path is not None and (reason := why_outside(path, real_folder)) is not None:
             raise UnreadablePicture(path, reason)
-    picture = read_picture(frame.path, size)
+    with refusals_named(frame.path):
+        data = _bytes_of(frame)
+        picture = picture_from(data, frame.path.suffix, size)
+        # A faceset that says what its frames are says all there is to know about them.
+        face = None if source_size is not None else _stored_face(data, picture.source_size)
     width, height = picture.source_size
     if source_size is not None and (width, height) != (source_size, source_size):
         raise UnreadablePicture(
@@ -103,4 +146,35 @@ def _read_frame(
             f"is {width} x {height} pixels, but {MANIFEST_NAME} says {source_size} x {source_size}",
         )
     mask = None if frame.mask is None else read_face_mask(frame.mask, size, source_size=width)
-    return picture, mask
+    points = frame.landmarks
+    if face is not None:
+        mask = None if face.mask is None else mask_in_frame(face.mask, picture.source_size, size)
+        points = face.landmarks
+    landmarks = None if points is None else landmarks_in_frame(points, picture.source_size, size)
+    return _ReadFrame(picture, mask, landmarks)
+
+
+def _bytes_of(frame: FrameFile) -> bytes:
+    if frame.packed is None:
+        return read_bytes(frame.path)
+    return read_bytes(frame.packed.archive, frame.packed.offset, frame.packed.length)
+
+
+def _stored_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | None:
+    """What other programs stored in a picture about its face."""
+    if png.is_png(data):
+        return faceswap_face(data, picture_size)
+    return dfl_face(data, picture_size) if jpeg.is_jpeg(data) else None
+
+
+def _all_or_none(arrays: list[npt.NDArray[_Number] | None]) -> tuple[npt.NDArray[_Number] | None, int]:
+    """The arrays as one where none is missing, else None and how many are missing where some are not."""
+    known: list[npt.NDArray[_Number]] = [array for array in arrays if array is not None]
+    if not known or len(known) < len(arrays):
+        return None, len(arrays) - len(known) if known else 0
+    joined = np.empty((len(known), *known[0].shape), known[0].dtype)
+    arrays.clear()
+    for place in reversed(range(len(known))):
+        # Given back one by one, so that masks are never in memory twice.
+        joined[place] = known.pop()
+    return joined, 0

@@ -3,9 +3,12 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
 
 from lossarium.errors import LossariumError
 from lossarium.facesets.manifest import MANIFEST_NAME
@@ -18,12 +21,26 @@ _FRAMES, _MASKS = "frames", "masks"
 
 
 @dataclass(frozen=True)
+class Packed:
+    """Where in another file a frame's own file is."""
+
+    archive: Path
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
 class FrameFile:
     """One frame on disk."""
 
     name: str
     path: Path
+    """Of a packed frame, what it is called in messages."""
     mask: Path | None = None
+    packed: Packed | None = None
+    landmarks: npt.NDArray[np.float64] | None = field(default=None, compare=False)
+    """(68, 2) in the stored frame's pixels, centres at halves, where the folder says them; elsewhere they are
+    looked for inside the picture."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ def plain_listing(folder: Path) -> Listing:
     Raises:
         LossariumError: it holds no pictures, or whole facesets, or it or a subfolder cannot be read.
     """
-    paths = sorted(_pictures_below(folder), key=lambda path: _natural_order(path.relative_to(folder)))
+    paths = sorted(_pictures_below(folder), key=lambda path: natural_order(path.relative_to(folder)))
     if not paths:
         raise LossariumError(
             f"The folder {printable_name(folder)} holds no pictures; names that end in "
@@ -123,7 +140,7 @@ def _passed_over(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _natural_order(relative: Path) -> tuple[object, ...]:
+def natural_order(relative: Path) -> tuple[object, ...]:
     """Sorts the numbers in each part of a path by value; where these agree, the names decide."""
     # Every other piece is a number, so that numbers meet numbers and words meet words.
     split_parts = (re.split(r"([0-9]+)", part) for part in relative.parts)

@@ -13,15 +13,16 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import state_digest
 from lossarium.facesets.listing import FrameFile, Listing, names_in
 from lossarium.facesets.manifest import MANIFEST_NAME, read_manifest
+from lossarium.facesets.stored_face import LANDMARKS
 from lossarium.facesets.tables import json_table, refuse_damaged
 from lossarium.facesets.wording import listed, printable_name
-
-LANDMARKS = 68
-"""Points a face."""
 
 
 def own_listing(folder: Path) -> Listing:
@@ -40,11 +41,14 @@ def own_listing(folder: Path) -> Listing:
         complaint = f"names what frames/ does not hold: {listed(missing)}"
         refuse_damaged(folder / MANIFEST_NAME, "held_out", complaint)
     masks = _masks(folder, frames)
-    _check_landmarks(folder / "landmarks.json", frames)
+    landmarks = _landmarks(folder / "landmarks.json", frames)
     return Listing(
         folder=folder,
         identity=manifest.identity,
-        frames=[FrameFile(name, path, masks.get(name)) for name, path in frames.items()],
+        frames=[
+            FrameFile(name, path, masks.get(name), landmarks=landmarks.get(name))
+            for name, path in frames.items()
+        ],
         source_size=manifest.size,
         held_out=frozenset(manifest.held_out),
         states=_states(folder / "states.json", frames, manifest.renderer),
@@ -76,13 +80,14 @@ def _masks(folder: Path, frames: Iterable[str]) -> Mapping[str, Path]:
     return masks
 
 
-def _check_landmarks(path: Path, frames: Iterable[str]) -> None:
+def _landmarks(path: Path, frames: Iterable[str]) -> Mapping[str, npt.NDArray[np.float64]]:
     if not os.path.lexists(path):
-        return
+        return {}
     table = json_table(path)
     for name in frames:
         if not _is_matrix(table.get(name), LANDMARKS, 2):
             refuse_damaged(path, name, f"has to be {LANDMARKS} points of two numbers")
+    return {name: np.array(table[name], np.float64) for name in frames}
 
 
 def _states(path: Path, frames: Iterable[str], renderer: str) -> list[str] | None:

@@ -103,22 +103,36 @@ def read_picture(path: Path, size: int) -> Picture:
             `MAX_PIXELS` or `MAX_FILE_BYTES`.
     """
     with refusals_named(path):
-        decoded = decode(read_bytes(path), path.suffix, smallest_side=_REDUCING_GAP * size)
-        remarks: set[Remark] = set()
-        image, converted = to_srgb(decoded.image, decoded.profile)
-        if converted:
-            remarks.add(Remark.PROFILE)
-        if decoded.animated:
-            remarks.add(Remark.ANIMATION)
-        if decoded.alpha is not None and decoded.alpha.getextrema() != (255, 255):
-            remarks.add(Remark.ALPHA)
-            image = on_mid_grey(image, decoded.alpha)
-        image = upright(image, decoded.orientation)
-        if decoded.source_size[0] != decoded.source_size[1]:
-            remarks.add(Remark.NOT_SQUARE)
-        if min(decoded.source_size) < size:
-            remarks.add(Remark.ENLARGED)
-        return Picture(_centre_square(image, size), frozenset(remarks), decoded.source_size)
+        return picture_from(read_bytes(path), path.suffix, size)
+
+
+def picture_from(data: bytes, name_ending: str, size: int) -> Picture:
+    """As `read_picture`, of a file's bytes.
+
+    Args:
+        data: The whole file.
+        name_ending: Of its name, such as ".png"; said where it holds no picture.
+        size: Side of the outcome.
+
+    Raises:
+        RefusedError: it is no such picture, is damaged or too large.
+    """
+    decoded = decode(data, name_ending, smallest_side=_REDUCING_GAP * size)
+    remarks: set[Remark] = set()
+    image, converted = to_srgb(decoded.image, decoded.profile)
+    if converted:
+        remarks.add(Remark.PROFILE)
+    if decoded.animated:
+        remarks.add(Remark.ANIMATION)
+    if decoded.alpha is not None and decoded.alpha.getextrema() != (255, 255):
+        remarks.add(Remark.ALPHA)
+        image = on_mid_grey(image, decoded.alpha)
+    image = upright(image, decoded.orientation)
+    if decoded.source_size[0] != decoded.source_size[1]:
+        remarks.add(Remark.NOT_SQUARE)
+    if min(decoded.source_size) < size:
+        remarks.add(Remark.ENLARGED)
+    return Picture(_centre_square(image, size), frozenset(remarks), decoded.source_size)
 
 
 def read_face_mask(path: Path, size: int, *, source_size: int) -> npt.NDArray[np.uint8]:
@@ -165,18 +179,25 @@ def refusals_named(path: Path) -> Iterator[None]:
         raise UnreadablePicture(path, "needs more memory than there is") from error
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, offset: int = 0, length: int | None = None) -> bytes:
+    """A regular file's bytes, or those of a part of it.
+
+    Raises:
+        RefusedError: it cannot be opened, is empty, or what is asked for is larger than `MAX_FILE_BYTES`.
+    """
     try:
         status = path.stat()
         # A pipe or a device would block or never end.
         if not stat.S_ISREG(status.st_mode):
             raise RefusedError("is not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            megabytes = -(-status.st_size // 2**20)
+        wanted = status.st_size if length is None else length
+        if wanted > MAX_FILE_BYTES:
+            megabytes = -(-wanted // 2**20)
             raise RefusedError(f"takes {megabytes} MiB; at most {MAX_FILE_BYTES // 2**20} MiB are read")
         with path.open("rb") as file:
+            file.seek(offset)
             # No more than was announced, even if the file grows meanwhile.
-            data = file.read(MAX_FILE_BYTES)
+            data = file.read(MAX_FILE_BYTES if length is None else length)
     except FileNotFoundError as error:
         raise RefusedError("does not exist") from error
     except (OSError, ValueError) as error:

@@ -45,5 +45,6 @@ def without_leaks(faceset: Faceset) -> tuple[Faceset, int]:
         held_out=faceset.held_out[keep],
         face_masks=None if faceset.face_masks is None else faceset.face_masks[keep],
         states=None if faceset.states is None else tuple(faceset.states[index] for index in keep),
+        landmarks=None if faceset.landmarks is None else faceset.landmarks[keep],
     )
     return reduced, copies

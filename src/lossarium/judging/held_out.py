@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lossarium.facesets.faceset import Faceset, exact_swaps
 from lossarium.judging.judges import JUDGES, Judge
+from lossarium.models.prediction import predict
 
 RECONSTRUCTION, SWAP = "reconstruction", "swap"
 
@@ -75,7 +76,12 @@ def as_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
 @torch.inference_mode()
 def decode(model: nn.Module, frames: Tensor, identity: int) -> Tensor:
     """Frames (N, 3, size, size) through the shared encoder and one identity's decoder."""
-    return torch.cat([model(chunk[None], (identity,))[0].float() for chunk in torch.split(frames, _CHUNK)])
+    return torch.cat(
+        [
+            predict(model, chunk[None], (identity,)).pictures[0].float()
+            for chunk in torch.split(frames, _CHUNK)
+        ]
+    )
 
 
 def score(model: nn.Module, pair: tuple[Direction, ...]) -> dict[str, list[float]]:

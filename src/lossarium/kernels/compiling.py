@@ -42,8 +42,12 @@ def compiled(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Let kernels call a small function, which becomes part of each that does."""
-    return register_jitable(error_model="numpy", fastmath=_REORDERING)(function)
+    """Let kernels call a small function, which becomes part of each that does.
+
+    By force: a function that were only called could be linked to a copy of its own, compiled by itself, in
+    the process that compiles, and to the kernel's in all later ones, and so differ in its last bits.
+    """
+    return register_jitable(forceinline=True, error_model="numpy", fastmath=_REORDERING)(function)
 
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

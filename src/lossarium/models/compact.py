@@ -1,6 +1,7 @@
 """A small autoencoder for face swapping that a CPU trains in minutes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,17 @@ _DECODER_CHANNELS = (96, 64, 32, 16)
 _SLOPE = 0.1
 
 
+@dataclass(frozen=True)
+class CompactOptions:
+    """The options of `compact`."""
+
+    icnr: bool = True
+    """Begin without a checkerboard."""
+
+
+_DEFAULTS = CompactOptions()
+
+
 class Compact(nn.Module):
     """A shared encoder and one decoder an identity.
 
@@ -24,20 +36,22 @@ class Compact(nn.Module):
     Args:
         size: Side of the pictures, a multiple of 16.
         identities: How many decoders.
+        options: How it begins.
 
     Raises:
         LossariumError: the size is not a positive multiple of 16.
     """
 
-    def __init__(self, size: int, identities: int = 2) -> None:
+    def __init__(self, size: int, identities: int = 2, options: CompactOptions = _DEFAULTS) -> None:
         super().__init__()
         if size <= 0 or size % 16:
             raise LossariumError(f"the compact model takes sizes that are multiples of 16, not {size}")
         self.encoder = _encoder(size)
         self.decoders = nn.ModuleList(_decoder() for _ in range(identities))
         self.apply(_initialise)
-        for part in (self.encoder, *self.decoders):
-            _initialise_upscaling(part)
+        if options.icnr:
+            for part in (self.encoder, *self.decoders):
+                _initialise_upscaling(part)
 
     def forward(self, pictures: Tensor, identities: Sequence[int]) -> Tensor:
         """Encode every slice of the batch and decode it as an identity.

@@ -26,7 +26,9 @@ from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
+from lossarium.training.optimizers import restore_state, state_numbers, state_tensors
 
+_OPTIMIZER = "optimizer."
 _FOLDER, _SNAPSHOTS, _BEST, _GOOD = "checkpoints", "snapshots", "best.safetensors", "good.safetensors"
 KEPT = 2
 """How many of the last checkpoints are kept while a trial runs: one, and one should that be damaged."""
@@ -116,32 +118,38 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     damaged: list[str] = []
     for path in _newest_first(folder):
         try:
-            position, state, tensors = read_checkpoint(path)
-            _restore(tensors, model, optimizer)
+            table, tensors = read_checkpoint(path)
+            _restore(table, tensors, model, optimizer)
+            position = position_of(table)
         except _DAMAGE as error:
             damaged.append(f"the checkpoint {path} is damaged ({error})")
             continue
-        return Loaded(position, state, tuple(damaged))
+        return Loaded(position, table["state"], tuple(damaged))
     if damaged:
         raise LossariumError(f"{damaged[0]}, and there is none before it; remove {folder} to train it again")
     return Loaded(Position(), {}, ())
 
 
-def load_good(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+def load_good(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
     """Restore the checkpoint to go back to, or leave all as it is where there is none that is whole."""
     try:
-        position, _, tensors = read_checkpoint(folder / _FOLDER / _GOOD)
-        _restore(tensors, model, optimizer)
+        table, tensors = read_checkpoint(folder / _FOLDER / _GOOD)
+        _restore(table, tensors, model, optimizer)
+        return Loaded(position_of(table), table["state"], ())
     except _DAMAGE:
-        return Position()
-    return position
+        return Loaded(Position(), {}, ())
 
 
-_DAMAGE = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError)
+_DAMAGE = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError, LossariumError)
 
 
-def read_checkpoint(path: Path) -> tuple[Position, dict[str, Any], dict[str, Tensor]]:
-    """Position, state and tensors of one file.
+def position_of(table: Mapping[str, Any]) -> Position:
+    """Where a trial stood."""
+    return Position(**table["position"])
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What JSON says and the tensors of one file.
 
     Raises:
         ValueError, SafetensorError, ...: it is damaged; anything of `_DAMAGE`.
@@ -152,8 +160,7 @@ def read_checkpoint(path: Path) -> tuple[Position, dict[str, Any], dict[str, Ten
     described = metadata["trial"]
     if metadata["sha256"] != _digest(described, tensors):
         raise ValueError("its content is not what was written")
-    table = json.loads(described)
-    return Position(**table["position"]), table["state"], tensors
+    return json.loads(described), tensors
 
 
 def newest_checkpoints(folder: Path) -> Iterator[Path]:
@@ -173,11 +180,11 @@ def _content(
     position: Position, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
 ) -> bytes:
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, parameter in enumerate(_parameters(optimizer)):
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"optimizer.{index}.{key}"] = value
+    tensors |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in state_tensors(optimizer).items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    described = json.dumps({"position": asdict(position), "state": state})
+    described = json.dumps(
+        {"position": asdict(position), "optimizer": state_numbers(optimizer), "state": state}
+    )
     return save(tensors, metadata={"trial": described, "sha256": _digest(described, tensors)})
 
 
@@ -204,22 +211,14 @@ def _kept_as(written: Path, name: Path) -> None:
         raise
 
 
-def _restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _restore(
+    table: dict[str, Any],
+    tensors: dict[str, Tensor],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    numbers = table["optimizer"]
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     model.load_state_dict(weights)
-    for index, parameter in enumerate(_parameters(optimizer)):
-        prefix = f"optimizer.{index}."
-        optimizer.state[parameter] = {
-            name.removeprefix(prefix): _laid_out_like(parameter, tensor)
-            for name, tensor in tensors.items()
-            if name.startswith(prefix)
-        }
-
-
-def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """Fused optimisers walk a parameter and its state in memory order, so both must be laid out alike."""
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {name.removeprefix(_OPTIMIZER): t for name, t in tensors.items() if name.startswith(_OPTIMIZER)}
+    restore_state(optimizer, state, numbers)

@@ -22,6 +22,7 @@ from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 from lossarium.losses.spec import parse
+from lossarium.training import schedules
 
 NAME, _HISTORY = "control.toml", "control.jsonl"
 _LARGEST = 1 << 16
@@ -30,6 +31,7 @@ TEMPLATE = """\
 # Edited while the trial runs, this takes effect at the next step. `lossarium set` writes it, too.
 # learning_rate = 1e-5
 # loss = "ssim + 0.1*lpips"
+# schedule = "cosine(warmup=500)"
 """
 
 
@@ -41,6 +43,8 @@ class Settings:
     """The schedule's base."""
     loss: str
     """The spec."""
+    schedule: str
+    """As `schedules` writes it."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,10 @@ def _checked(name: str, value: object) -> object:
             raise LossariumError(f'loss must be a text such as "ssim + mae", not {value!r}')
         losses.get(value)
         return str(parse(value))
+    if name == "schedule":
+        if not isinstance(value, str):
+            raise LossariumError(f'schedule must be a text such as "cosine(warmup=100)", not {value!r}')
+        return str(schedules.parse(value))
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise LossariumError(f"{name} must be a positive number, not {value!r}")
     return float(value)

@@ -7,16 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.facesets.batches import Batch, Batches
 from lossarium.facesets.faceset import Faceset
 from lossarium.losses.module import Loss
+from lossarium.models.prediction import predict
 from lossarium.models.registry import initial_model, weights_digest
+from lossarium.training import clipping as clippings
+from lossarium.training import optimizers, schedules
 from lossarium.training.checkpoints import (
     Position,
     keep_the_last_alone,
@@ -25,10 +30,13 @@ from lossarium.training.checkpoints import (
     save_checkpoint,
 )
 from lossarium.training.claims import claimed
+from lossarium.training.clipping import Clipping, NormHistory
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.control import Control, Settings
+from lossarium.training.convergence import Convergence, has_converged
 from lossarium.training.guards import Guards, Watched, exploded, remembered, watch_step, went_back
 from lossarium.training.records import Records, Row
+from lossarium.training.schedules import Plateau, PlateauState, Schedule
 from lossarium.training.stopping import Stopped, listening
 
 # A killed trial loses at most this much work; and so often a full disk is tried again.
@@ -50,8 +58,16 @@ class Progress:
 
 
 HeldOutScores = dict[str, list[float]]
-Judge = Callable[[nn.Module, int], HeldOutScores]
-"""Given the model and the step, scores it on held-out frames and takes its pictures."""
+
+
+class Judge(Protocol):
+    """Who looks at held-out frames."""
+
+    def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
+        """Score the model and take its pictures."""
+
+    def goodness(self, scores: HeldOutScores) -> float:
+        """One number, the more the better."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +86,8 @@ class Watcher:
 class Keeping:
     """Which checkpoints stay beside the last ones; the numbers do not depend on it."""
 
-    goodness: Callable[[HeldOutScores], float] | None = None
-    """Held-out scores -> the more the better; the best checkpoint of all snapshots is kept."""
+    best: bool = False
+    """The best of all snapshots is kept."""
     every: int = 0
     """Every so many steps one is kept for all time; 0 for none."""
 
@@ -85,6 +101,8 @@ class _Run:
     folder: Path
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    initial_optimizer: Mapping[str, Any]
+    """Its state before the first step."""
     guards: Guards
     keeping: Keeping
     watcher: Watcher
@@ -97,11 +115,14 @@ class _Standing:
     position: Position
     settings: Settings
     loss: Loss
+    schedule: Schedule
     watched: Watched
+    norms: NormHistory
+    plateau: PlateauState
+    looks: list[tuple[int, float]]
+    """Step and goodness of every snapshot."""
     saved: int
     """Step of the last checkpoint."""
-    best: float = -math.inf
-    """Goodness of the best snapshot so far."""
     tried_to_save_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -120,7 +141,7 @@ class _Outcome:
     """Whether loss and gradient were, and so whether the weights were changed."""
 
 
-def train(
+def train(  # noqa: C901 - one loop, read from top to bottom
     trial: Trial,
     facesets: Sequence[Faceset],
     folder: Path,
@@ -129,6 +150,7 @@ def train(
     *,
     guards: Guards | None = None,
     keeping: Keeping | None = None,
+    until_converged: bool = False,
     by_hand: bool = False,
 ) -> None:
     """Run a trial to its end, from its last checkpoint if it has one.
@@ -144,6 +166,7 @@ def train(
         watcher: Who looks on.
         guards: When the trial goes back to a checkpoint; the defaults where none are given.
         keeping: Which checkpoints stay; the last alone where nothing is said.
+        until_converged: Whether to stop once the judge sees no more gain.
         by_hand: Whether `control.toml` is looked at before every step.
 
     Raises:
@@ -154,34 +177,44 @@ def train(
     recipe = trial.recipe
     device = torch.device("cpu")
     model = _initial(trial, len(facesets)).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
+    optimizer = optimizers.make(optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate)
     run = _Run(
-        trial, len(facesets), folder, model, optimizer, guards or Guards(), keeping or Keeping(), watcher
+        trial,
+        len(facesets),
+        folder,
+        model,
+        optimizer,
+        optimizers.state_numbers(optimizer),
+        guards or Guards(),
+        keeping or Keeping(),
+        watcher,
     )
     batches = batches_of(trial.seed, recipe, facesets, device)
-    snapshot_steps = recipe.snapshot_steps()
+    clipping = clippings.parse(recipe.clipping)
+    snapshot_steps = frozenset(recipe.snapshot_steps())
 
     with claimed(folder), listening() as request:
         control = Control(folder, watcher.tell) if by_hand else None
         standing = _loaded(run)
         done, spent = 0, 0.0
         with closing(Records(folder, standing.position.record_bytes)) as records:
-            while standing.step < recipe.steps:
+            converged = None
+            while standing.step < recipe.steps and converged is None:
                 if control is not None:
                     _steer(run, standing, control, records)
-                learning_rate = (
-                    standing.settings.learning_rate * run.guards.slower**standing.watched.rollbacks
-                )
+                step = standing.step + 1
+                learning_rate = _learning_rate(run, standing, step)
 
                 started = time.perf_counter()
-                step = standing.step + 1
-                batch = batches(step)
-                outcome = _step(model, optimizer, standing.loss, batch, learning_rate, recipe.precision)
+                first = (step - 1) * recipe.accumulation + 1
+                parts = [batches(number) for number in range(first, first + recipe.accumulation)]
+                outcome = _step(run, standing, parts, clipping, learning_rate)
                 passed = time.perf_counter() - started
 
-                standing.position = Position(
-                    step, standing.position.seconds + passed, chained(standing.position.batches, batch)
-                )
+                chain = standing.position.batches
+                for batch in parts:
+                    chain = chained(chain, batch)
+                standing.position = Position(step, standing.position.seconds + passed, chain)
                 records.write(_row(standing.position, outcome, learning_rate))
                 standing.watched = watch_step(
                     standing.watched, run.guards, outcome.loss, outcome.terms, finite=outcome.finite
@@ -190,34 +223,45 @@ def train(
                     _go_back(run, standing, records, outcome)
                     continue
 
-                at_snapshot = step in snapshot_steps
-                scores = judge(model, step) if at_snapshot else None
-                if scores is not None:
+                if step in snapshot_steps:
+                    scores = judge(model, step)
                     row = {"step": step, "seconds": standing.position.seconds, "held_out": scores}
                     records.write(row)
-                if at_snapshot or _is_due(run, standing):
-                    _save(run, standing, records, scores)
+                    best = _look(standing, judge.goodness(scores))
+                    _save(run, standing, records, best=best)
+                    converged = _convergence(standing) if until_converged else None
+                elif _is_due(run, standing):
+                    _save(run, standing, records)
                 done, spent = done + 1, spent + passed
                 watcher.progress(
                     Progress(step, recipe.steps, outcome.loss, outcome.terms, learning_rate, done / spent)
                 )
                 if request.number is not None:
                     if standing.saved < step:
-                        _save(run, standing, records, None)
+                        _save(run, standing, records)
                     raise Stopped(standing.saved, request.number)
 
-            if standing.saved < recipe.steps:
-                _save(run, standing, records, None, last=True)
+            if standing.saved < standing.step:
+                _save(run, standing, records, last=True)
             keep_the_last_alone(folder)
             # After the last checkpoint: a trial that says it is finished has its final weights on disk.
-            end = {"finished": True, "weights": weights_digest(model)}
-            records.write({"step": recipe.steps, "seconds": standing.position.seconds, **end})
+            end: Row = {"finished": True, "weights": weights_digest(model)}
+            if converged is not None:
+                watcher.tell(f"converged: {converged.why}")
+                end["converged"] = converged.why
+            records.write({"step": standing.step, "seconds": standing.position.seconds, **end})
             records.flush()
 
 
 def _initial(trial: Trial, identities: int) -> nn.Module:
     recipe = trial.recipe
-    return initial_model(recipe.model, size=recipe.size, identities=identities, seed=trial.seed)
+    return initial_model(
+        recipe.model,
+        size=recipe.size,
+        identities=identities,
+        seed=trial.seed,
+        options=recipe.model_options,
+    )
 
 
 def _loaded(run: _Run) -> _Standing:
@@ -225,19 +269,54 @@ def _loaded(run: _Run) -> _Standing:
     loaded = load_checkpoint(run.folder, run.model, run.optimizer)
     for sentence in loaded.damaged:
         run.watcher.tell(f"{sentence}; going on from step {loaded.position.step} instead")
-    recipe = run.trial.recipe
-    begun = {"learning_rate": recipe.learning_rate, "loss": run.trial.loss}
-    settings = Settings(**loaded.state.get("settings", begun))
-    watched = remembered(loaded.state.get("guards", {}))
-    best = loaded.state.get("best")
+    recipe, state = run.trial.recipe, loaded.state
+    begun = {"learning_rate": recipe.learning_rate, "loss": run.trial.loss, "schedule": recipe.schedule}
+    settings = Settings(**state.get("settings", begun))
     return _Standing(
         position=loaded.position,
         settings=settings,
         loss=losses.get(settings.loss),
-        watched=watched,
+        schedule=schedules.parse(settings.schedule),
+        watched=remembered(state.get("guards", {})),
+        norms=clippings.norm_history(state.get("norms", ())),
+        plateau=PlateauState(**state.get("plateau", {})),
+        looks=[(int(step), float(goodness)) for step, goodness in state.get("looks", ())],
         saved=loaded.position.step,
-        best=-math.inf if best is None else best,
     )
+
+
+def _state(standing: _Standing) -> dict[str, Any]:
+    """What `_loaded` needs beside weights, optimiser and position."""
+    return {
+        "settings": asdict(standing.settings),
+        "guards": standing.watched.as_table(),
+        "norms": list(standing.norms),
+        "plateau": asdict(standing.plateau),
+        "looks": standing.looks,
+    }
+
+
+def _learning_rate(run: _Run, standing: _Standing, step: int) -> float:
+    """By the schedule, and lower by every return to a checkpoint."""
+    base, steps = standing.settings.learning_rate, run.trial.recipe.steps
+    scheduled = schedules.learning_rate(standing.schedule, base, step, steps, standing.plateau)
+    return scheduled * run.guards.slower**standing.watched.rollbacks
+
+
+def _look(standing: _Standing, goodness: float) -> bool:
+    """Take a snapshot's goodness down; whether it is the best so far."""
+    best = all(goodness > before for _, before in standing.looks)
+    standing.looks.append((standing.step, goodness))
+    if isinstance(standing.schedule, Plateau):
+        standing.plateau = schedules.advance(
+            standing.schedule, standing.plateau, goodness, higher_is_better=True
+        )
+    return best
+
+
+def _convergence(standing: _Standing) -> Convergence | None:
+    steps, goodness = zip(*standing.looks, strict=True)
+    return has_converged(steps, goodness, higher_is_better=True)
 
 
 def _steer(run: _Run, standing: _Standing, control: Control, records: Records) -> None:
@@ -250,6 +329,7 @@ def _steer(run: _Run, standing: _Standing, control: Control, records: Records) -
         standing.loss = losses.get(standing.settings.loss)
         # Another loss has another height.
         standing.watched = Watched(rollbacks=standing.watched.rollbacks)
+    standing.schedule = schedules.parse(standing.settings.schedule)
     changed = asdict(standing.settings)
     records.write({"step": step, "seconds": standing.position.seconds, "control": changed})
     run.watcher.tell(
@@ -258,34 +338,41 @@ def _steer(run: _Run, standing: _Standing, control: Control, records: Records) -
 
 
 def _step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    batch: Batch,
-    learning_rate: float,
-    precision: str,
+    run: _Run, standing: _Standing, parts: Sequence[Batch], clipping: Clipping, learning_rate: float
 ) -> _Outcome:
-    """Forward, backward, update; no update where a number is none."""
-    with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        prediction = model(batch.input, range(len(batch.input)))
-    terms = loss.terms(prediction.flatten(0, 1), batch.target.flatten(0, 1))
-    total = terms.sum()
-    optimizer.zero_grad()
-    torch.autograd.backward(total)
-    norm, value = _gradient_norm(model), total.item()
-    finite = math.isfinite(value) and math.isfinite(norm)
+    """Forward and backward of every part, one update; no update where a number is none."""
+    run.optimizer.zero_grad()
+    shares = [_backward(run, standing.loss, batch, 1 / len(parts)) for batch in parts]
+    gradient = clippings.clip(run.model.parameters(), clipping, standing.norms)
+    terms = torch.stack(shares).sum(dim=0)
+    value = terms.sum().item()
+    finite = math.isfinite(value) and gradient.finite
     if finite:
-        for group in optimizer.param_groups:
+        for group in run.optimizer.param_groups:
             group["lr"] = learning_rate
-        optimizer.step()
-    by_term = dict(zip(map(str, loss.spec.terms), terms.tolist(), strict=True))
-    return _Outcome(value, by_term, norm, finite)
+        run.optimizer.step()
+    by_term = dict(zip(map(str, standing.loss.spec.terms), terms.tolist(), strict=True))
+    return _Outcome(value, by_term, gradient.norm, finite)
 
 
-def _gradient_norm(model: nn.Module) -> float:
-    """L2 norm of the gradient by all weights together."""
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients).item()
+def _backward(run: _Run, loss: Loss, batch: Batch, share: float) -> Tensor:
+    """A part's share of each term, its gradient added to the weights'."""
+    bf16 = run.trial.recipe.precision == "bf16"
+    with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=bf16):
+        prediction = predict(run.model, batch.input, range(run.identities))
+    target = batch.target.flatten(0, 1)
+    scales = [pictures.flatten(0, 1) for pictures in (prediction.pictures, *prediction.coarser)]
+    # Each scale counts alike; their mean keeps the loss as high as that of a single one.
+    terms = share * torch.stack(
+        [loss.terms(pictures, _reduced(target, pictures.shape[-1])) for pictures in scales]
+    ).mean(dim=0)
+    torch.autograd.backward(terms.sum())
+    return terms.detach()
+
+
+def _reduced(target: Tensor, side: int) -> Tensor:
+    """By area, to a coarser output's size."""
+    return target if target.shape[-1] == side else F.interpolate(target, size=side, mode="area")
 
 
 def _row(position: Position, outcome: _Outcome, learning_rate: float) -> Row:
@@ -311,10 +398,14 @@ def _go_back(run: _Run, standing: _Standing, records: Records, outcome: _Outcome
             f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
         )
     run.model.load_state_dict(_initial(run.trial, run.identities).state_dict())
-    run.optimizer.state.clear()
-    position = load_good(run.folder, run.model, run.optimizer)
+    optimizers.restore_state(run.optimizer, {}, dict(run.initial_optimizer))
+    good = load_good(run.folder, run.model, run.optimizer)
+    position, state = good.position, good.state
     records.go_back(position.record_bytes)
     standing.position, standing.watched = position, went_back(watched)
+    standing.norms = clippings.norm_history(state.get("norms", ()))
+    standing.plateau = PlateauState(**state.get("plateau", {}))
+    standing.looks = [look for look in standing.looks if look[0] <= position.step]
     factor = run.guards.slower**standing.watched.rollbacks
     event = {"from": step, "term": watched.first, "learning_rate_factor": factor}
     records.write({"step": position.step, "seconds": position.seconds, "went_back": event})
@@ -323,7 +414,7 @@ def _go_back(run: _Run, standing: _Standing, records: Records, outcome: _Outcome
         f"and on with {factor:g} of the learning rate"
     )
     # At once: a trial that is killed now must not begin again at the old rate.
-    _save(run, standing, records, None)
+    _save(run, standing, records)
 
 
 def _is_due(run: _Run, standing: _Standing) -> bool:
@@ -339,15 +430,11 @@ def _stays(run: _Run, standing: _Standing) -> bool:
 
 
 def _save(
-    run: _Run, standing: _Standing, records: Records, scores: HeldOutScores | None, *, last: bool = False
+    run: _Run, standing: _Standing, records: Records, *, best: bool = False, last: bool = False
 ) -> None:
     """Write a checkpoint, or tell the watcher why there is none; the last one has to be written."""
     standing.tried_to_save_at = time.monotonic()
     step = standing.step
-    goodness = -math.inf
-    if scores is not None and run.keeping.goodness is not None:
-        goodness = run.keeping.goodness(scores)
-    best = max(goodness, standing.best)
     at_good_step = step in run.trial.recipe.snapshot_steps() or step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
     try:
         run.watcher.keep_pictures()
@@ -357,12 +444,8 @@ def _save(
             position,
             run.model,
             run.optimizer,
-            {
-                "settings": asdict(standing.settings),
-                "guards": standing.watched.as_table(),
-                "best": best if math.isfinite(best) else None,
-            },
-            best=goodness > standing.best,
+            _state(standing),
+            best=best and run.keeping.best,
             snapshot=_stays(run, standing),
             # At steps that do not depend on how fast this machine is: a return is to the same one everywhere.
             good=at_good_step and standing.watched.suspicious == 0,
@@ -375,7 +458,7 @@ def _save(
             f"training goes on, and the one of step {standing.saved} is safe"
         )
         return
-    standing.position, standing.saved, standing.best = position, step, best
+    standing.position, standing.saved = position, step
 
 
 def batches_of(seed: int, recipe: Recipe, facesets: Sequence[Faceset], device: torch.device) -> Batches:

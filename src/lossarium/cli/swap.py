@@ -1,0 +1,142 @@
+"""`lossarium swap TRIAL IN OUT --from A --to B`: a trained model applied to aligned frames."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lossarium.errors import LossariumError
+
+_ENDINGS = {"png": ".png", "jpeg": ".jpg"}
+
+_DESCRIPTION = """\
+Swap the faces of aligned frames of one identity to another, with the newest checkpoint of a trial. IN is a
+picture or a folder (JPEG, PNG, WebP), cropped as the trial's training pictures were; OUT is a folder, or a
+file for one picture.
+
+Every picture that is written is marked as made by a trained model: an XMP packet holds IPTC's
+DigitalSourceType trainedAlgorithmicMedia and the SHA-256 of the trial."""
+
+_EXAMPLES = """\
+examples:
+  lossarium swap lossarium-demo/trials/ssim-seed0 faces/ada swapped --from ada --to ben
+  lossarium swap TRIAL 0007.png swapped.png --from ada --to ben --full-size --colour-transfer lab
+  lossarium swap TRIAL faces/ada swapped --from ada --to ben --mask blend --feather 8
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "swap",
+        help="apply a trained model to frames",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trial", metavar="TRIAL", type=Path, help="a trial's folder, OUT/trials/NAME")
+    parser.add_argument("input", metavar="IN", type=Path, help="a picture or a folder of them")
+    parser.add_argument("output", metavar="OUT", type=Path, help="a folder, or a file for one picture")
+    parser.add_argument("--from", dest="source", metavar="A", required=True, help="whose frames IN holds")
+    parser.add_argument("--to", dest="target", metavar="B", required=True, help="whose face they get")
+    parser.add_argument(
+        "--full-size",
+        action="store_true",
+        help="paste the face back into the input's own size (default: write at the model's size)",
+    )
+    parser.add_argument(
+        "--mask",
+        choices=("none", "blend"),
+        default="none",
+        help="blend: show the input outside the face, by the faceset's masks, by grey pictures of the same "
+        "names in a folder masks beside a folder frames, or by what faceswap or DeepFaceLab stored in the "
+        "pictures: masks or landmarks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--feather",
+        type=float,
+        default=5.0,
+        metavar="PERCENT",
+        help="of the side over which a blended face fades in (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--colour-transfer",
+        choices=("none", "lab"),
+        default="none",
+        help="lab: give the face the input's mean and spread of colours in CIE L*a*b*, inside the mask where "
+        "there is one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--format", choices=tuple(_ENDINGS), help="of the pictures (default: by the ending of OUT, else png)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+    parser.add_argument(
+        "--own-model",
+        metavar="MODULE:FACTORY",
+        help="allow a trial to run this code of yours, which its model was made with",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Swap and say what was written."""
+    if not (0 <= arguments.feather <= 50 and math.isfinite(arguments.feather)):
+        raise LossariumError(f"--feather must be from 0 to 50 percent, not {arguments.feather}")
+
+    # Late: torch takes a second to import, and --help should not wait for it.
+    from lossarium.facesets.wording import counted, printable_name
+    from lossarium.swapping.apply import Finish, swap_pictures
+    from lossarium.swapping.jobs import find_jobs
+    from lossarium.swapping.trained import identity_index, load_trained
+
+    trained = load_trained(arguments.trial, own_model=arguments.own_model)
+    identity_index(trained, arguments.source)
+    target = identity_index(trained, arguments.target)
+    jobs = find_jobs(
+        arguments.input,
+        arguments.output,
+        ending=_ENDINGS.get(arguments.format),
+        force=arguments.force,
+    )
+    finish = Finish(
+        blend=arguments.mask == "blend",
+        feather=arguments.feather,
+        colour_transfer=arguments.colour_transfer,
+        full_size=arguments.full_size,
+    )
+    try:
+        with _swapping_progress() as watch:
+            swapped = swap_pictures(trained, target, jobs, finish, skip_bad=arguments.skip_bad, watch=watch)
+    except KeyboardInterrupt:
+        print("\nThe pictures written so far are whole; --force writes all of them anew.", file=sys.stderr)
+        raise
+    for note in (*trained.notes, *swapped.notes):
+        print(f"note: {note}")
+    where = printable_name(jobs[0].output if len(jobs) == 1 else arguments.output)
+    print(f"{counted(swapped.written, 'picture')} marked as made by a trained model: {where}")
+    return 0
+
+
+@contextmanager
+def _swapping_progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many pictures are done; nothing off a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(
+        TextColumn("swapping"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,337 @@
+"""A cache of decoded frames on disk, for facesets larger than memory and for a faster second start.
+
+Of each listing and size it keeps, under names that begin with a digest of both:
+
+DIGEST-frames.npy  (N, size, size, 3), 8-bit sRGB
+DIGEST-masks.npy   (N, size, size), where every frame has a mask
+DIGEST-points.npy  (N, 68, 2), float32, where every frame has landmarks
+DIGEST.json        what else reading brought to light; written last: if it is there, the others
+                   are whole
+"""
+
+import hashlib
+import io
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lossarium import __version__
+from lossarium.errors import LossariumError
+from lossarium.facesets.frames import Progress, Readings, read_frames
+from lossarium.facesets.listing import FrameFile, Listing
+from lossarium.facesets.reading import Remark, UnreadablePicture
+from lossarium.facesets.stored_face import LANDMARKS
+from lossarium.facesets.tables import json_table
+from lossarium.facesets.wording import printable_name, reason_of
+from lossarium.files import write_whole
+
+_FORMAT = "lossarium cache 1"
+# Decoded frames that are in memory at once while the cache is built.
+_PIECE_BYTES = 64 * 2**20
+
+_Number = TypeVar("_Number", np.uint8, np.float32)
+
+
+def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress | None = None) -> Readings:
+    """What `read_frames` gives, but its arrays are memory-mapped files in `folder`, for reading alone.
+
+    They are made when there are none for just these files (by names, sizes and times of change) at this size,
+    or when they are damaged. Making them takes little memory and 3 bytes a pixel of disk.
+
+    Args:
+        listing: The frames.
+        size: Side of the frames, in pixels.
+        folder: Where the cache lies; made if it is not there. Its files may be removed at any time.
+        progress: Called after each picture, unless the cache is whole already.
+
+    Raises:
+        LossariumError: `folder` cannot be written or has no room, or a picture changed while it was read.
+    """
+    digest = listing_digest(listing, size)
+    readings = _opened(listing, size, folder, digest)
+    if readings is not None:
+        return readings
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _build(listing, size, folder, digest, progress)
+    except OSError as error:
+        _refuse_folder(folder, reason_of(error))
+    if listing_digest(listing, size) != digest:
+        raise LossariumError(
+            f"Pictures in {printable_name(listing.folder)} changed while they were read; start again."
+        )
+    readings = _opened(listing, size, folder, digest)
+    if readings is None:
+        _refuse_folder(folder, "what was written there is not there any more")
+    return readings
+
+
+def listing_digest(listing: Listing, size: int) -> str:
+    """SHA-256, in hex, of all that decides what reading a listing gives, apart from the files' contents.
+
+    These are the folder, the size, landmarks that the listing has, and of each file its name, length and time
+    of change.
+    """
+    digest = hashlib.sha256()
+
+    def add(*values: object) -> None:
+        digest.update(json.dumps(values).encode() + b"\n")
+
+    def add_file(path: Path) -> None:
+        try:
+            status = path.stat()
+        except OSError:
+            add(path.as_posix(), "cannot be read")
+        else:
+            add(path.as_posix(), status.st_size, status.st_mtime_ns)
+
+    add(_FORMAT, __version__, listing.folder.resolve().as_posix(), size, listing.source_size)
+    for frame in listing.frames:
+        packed = frame.packed
+        add(
+            packed and [packed.offset, packed.length],
+            None if frame.landmarks is None else hashlib.sha256(frame.landmarks.tobytes()).hexdigest(),
+        )
+        add_file(packed.archive if packed else frame.path)
+        if frame.mask is not None:
+            add_file(frame.mask)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where a cache lies."""
+
+    frames: Path
+    masks: Path
+    landmarks: Path
+    about: Path
+
+
+def _files(folder: Path, digest: str) -> _Files:
+    # 32 digits tell any two listings apart and keep names within what every file system takes.
+    name = digest[:32]
+    frames, masks, landmarks = (folder / f"{name}-{array}.npy" for array in ("frames", "masks", "points"))
+    return _Files(frames, masks, landmarks, folder / f"{name}.json")
+
+
+def _opened(listing: Listing, size: int, folder: Path, digest: str) -> Readings | None:
+    """The cache, or None where it is missing, stale or damaged."""
+    files = _files(folder, digest)
+    try:
+        about = json_table(files.about)
+        if about.get("digest") != digest:
+            return None
+        kept = _indices(about["kept"], len(listing.frames))
+        shape = (len(kept), size, size)
+        return Readings(
+            frames=_mapped(files.frames, np.uint8, (*shape, 3)),
+            face_masks=_mapped(files.masks, np.uint8, shape) if about["masks"] is True else None,
+            kept=kept,
+            remarks={remark: _count(about["remarks"][remark.name]) for remark in Remark},
+            failures=[_failure(listing, entry) for entry in about["failures"]],
+            landmarks=_mapped(files.landmarks, np.float32, (len(kept), LANDMARKS, 2))
+            if about["landmarks"] is True
+            else None,
+            without_mask=_count(about["without_mask"]),
+            without_landmarks=_count(about["without_landmarks"]),
+        )
+    except (LossariumError, OSError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _mapped(path: Path, dtype: type[_Number], shape: tuple[int, ...]) -> npt.NDArray[_Number]:
+    """Map a file of just this kind and shape.
+
+    Raises:
+        ValueError: it is another's, too short or too long.
+    """
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("another version")
+        found, fortran_order, kind = np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
+    if found != shape or fortran_order or kind != dtype:
+        raise ValueError("another array")
+    if path.stat().st_size != start + int(np.prod(shape, dtype=object)) * kind.itemsize:
+        raise ValueError("not whole")
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", offset=start, shape=shape)
+
+
+def _indices(value: Any, count: int) -> list[int]:
+    indices = [_count(index) for index in value]
+    if any(index >= count for index in indices) or sorted(set(indices)) != indices:
+        raise ValueError("not indices of frames")
+    return indices
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("not a count")
+    return value
+
+
+def _failure(listing: Listing, entry: Any) -> UnreadablePicture:
+    path = _sources(listing.frames[_count(entry["frame"])])[_count(entry["file"])]
+    if path is None:
+        raise ValueError("a file that is not there")
+    return UnreadablePicture(path, str(entry["reason"]))
+
+
+def _sources(frame: FrameFile) -> tuple[Path | None, ...]:
+    """All files that a frame's failure may name."""
+    return frame.path, frame.mask, frame.packed.archive if frame.packed else None
+
+
+def _build(listing: Listing, size: int, folder: Path, digest: str, progress: Progress | None) -> None:
+    files = _files(folder, digest)
+    count = len(listing.frames)
+    found = _Found()
+    with (
+        closing(_ArrayFile(files.frames, (count, size, size, 3))) as frames,
+        closing(_ArrayFile(files.masks, (count, size, size))) as masks,
+    ):
+        for start, readings in _pieces(listing, size, progress):
+            found.add(start, readings)
+            frames.add(readings.frames)
+            if readings.face_masks is not None and not found.lack_mask:
+                masks.add(readings.face_masks)
+        frames.finish()
+        if found.all_masks:
+            masks.finish()
+    if found.all_landmarks:
+        write_whole(files.landmarks, found.landmarks_file())
+    about = {"format": _FORMAT, "digest": digest, **found.described(listing)}
+    write_whole(files.about, json.dumps(about).encode())
+
+
+class _Found:
+    """What the pieces of a listing bring to light, apart from pixels."""
+
+    def __init__(self) -> None:
+        self.kept: list[int] = []
+        self.failures: list[UnreadablePicture] = []
+        self.remarks = dict.fromkeys(Remark, 0)
+        self.landmarks: list[npt.NDArray[np.float32]] = []
+        self.lack_mask = 0
+        self.lack_landmarks = 0
+
+    def add(self, start: int, readings: Readings) -> None:
+        """Take what was found in the piece whose first frame is `start`."""
+        self.kept.extend(start + index for index in readings.kept)
+        self.failures.extend(readings.failures)
+        for remark, number in readings.remarks.items():
+            self.remarks[remark] += number
+        # In a piece without any, none is counted as lacking.
+        if readings.face_masks is None:
+            self.lack_mask += readings.without_mask or len(readings.kept)
+        if readings.landmarks is None:
+            self.lack_landmarks += readings.without_landmarks or len(readings.kept)
+        else:
+            self.landmarks.append(readings.landmarks)
+
+    @property
+    def all_masks(self) -> bool:
+        return bool(self.kept) and not self.lack_mask
+
+    @property
+    def all_landmarks(self) -> bool:
+        return bool(self.kept) and not self.lack_landmarks
+
+    def landmarks_file(self) -> bytes:
+        """As numpy stores them."""
+        file = io.BytesIO()
+        np.save(file, np.concatenate(self.landmarks), allow_pickle=False)
+        return file.getvalue()
+
+    def described(self, listing: Listing) -> dict[str, object]:
+        """For JSON."""
+        sources = {
+            path: {"frame": place, "file": file}
+            for place, frame in enumerate(listing.frames)
+            for file, path in enumerate(_sources(frame))
+        }
+        return {
+            "kept": self.kept,
+            "remarks": {remark.name: number for remark, number in self.remarks.items()},
+            "failures": [{**sources[failure.path], "reason": failure.reason} for failure in self.failures],
+            "masks": self.all_masks,
+            "landmarks": self.all_landmarks,
+            "without_mask": self.lack_mask % max(len(self.kept), 1),
+            "without_landmarks": self.lack_landmarks % max(len(self.kept), 1),
+        }
+
+
+def _pieces(listing: Listing, size: int, progress: Progress | None) -> Iterator[tuple[int, Readings]]:
+    """The listing read piece by piece, each with the place of its first frame."""
+    count = len(listing.frames)
+    together = max(_PIECE_BYTES // (3 * size**2), 1)
+    for start in range(0, count, together):
+        piece = replace(listing, frames=listing.frames[start : start + together])
+        yield start, read_frames(piece, size, _shifted(progress, start, count))
+
+
+def _shifted(progress: Progress | None, start: int, count: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, _: progress(start + done, count)
+
+
+class _ArrayFile:
+    """An array written row by row, of which nothing is to be seen until it is finished."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        """Begin one of at most this shape."""
+        self.path = path
+        self.shape = shape
+        self.rows = 0
+        # Not for its process alone: threads may build side by side, too.
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+        self.file = self.temporary.open("wb")
+        self.start = self._write_header(shape)
+
+    def add(self, rows: npt.NDArray[np.uint8]) -> None:
+        """Write the next rows."""
+        self.file.write(np.ascontiguousarray(rows).data)
+        self.rows += len(rows)
+
+    def finish(self) -> None:
+        """Put the array, with as many rows as were added, in the place of what was there."""
+        self.file.seek(0)
+        # numpy leaves room in the header for the number of rows to change.
+        if self._write_header((self.rows, *self.shape[1:])) != self.start:
+            raise OSError("its header changed its length")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self.temporary.replace(self.path)
+
+    def close(self) -> None:
+        """Clear away what was not finished."""
+        try:
+            # On a full disk there may be bytes left that cannot be written.
+            self.file.close()
+        finally:
+            self.temporary.unlink(missing_ok=True)
+
+    def _write_header(self, shape: tuple[int, ...]) -> int:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self.file, header)
+        return self.file.tell()
+
+
+def _refuse_folder(folder: Path, reason: str) -> NoReturn:
+    raise LossariumError(
+        f"The cache of frames in {printable_name(folder)} cannot be written: {reason}; "
+        "make room, or give another folder for it."
+    )

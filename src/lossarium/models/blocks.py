@@ -1,0 +1,231 @@
+"""What the larger face-swap models are made of, and how their weights begin.
+
+The layers are those of faceswap (lib/model/nn_blocks.py) and DeepFaceLab. Convolutions pad evenly on all
+sides; Keras gives a stride-2 convolution its odd row of padding below and on the right.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.randomness import Purpose, generator
+from lossarium.models.prediction import Prediction, stacked
+
+_SLOPE = 0.1
+_RESIDUAL_SLOPE = 0.2
+_HE_SCALE = 2.0
+_RESIDUAL_SCALE = 0.2
+_STEPS_PER_SIDE = 16
+_SHUFFLED = 4
+
+
+class Downscale(nn.Sequential):
+    """(N, channels, H, W) to (N, to, H / 2, W / 2): a 5x5 convolution with stride 2."""
+
+    def __init__(self, channels: int, to: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, to, kernel_size=5, stride=2, padding=2), nn.LeakyReLU(_SLOPE, inplace=True)
+        )
+
+
+class Upscale(nn.Sequential):
+    """(N, channels, H, W) to (N, to, 2 H, 2 W): a 3x3 convolution and a pixel shuffle."""
+
+    def __init__(self, channels: int, to: int, slope: float = _SLOPE) -> None:
+        convolution = nn.Conv2d(channels, _SHUFFLED * to, kernel_size=3, padding=1)
+        super().__init__(convolution, nn.LeakyReLU(slope, inplace=True), nn.PixelShuffle(2))
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside an identity, (N, channels, H, W) to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.second = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.activation = nn.LeakyReLU(_RESIDUAL_SLOPE, inplace=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Add what the convolutions find."""
+        found: Tensor = self.second(self.activation(self.first(features)))
+        changed: Tensor = self.activation(found + features)
+        return changed
+
+
+def downscales(channels: Sequence[int]) -> nn.Sequential:
+    """From pictures: one `Downscale` to each number of channels."""
+    return nn.Sequential(*(Downscale(*pair) for pair in pairwise((3, *channels))))
+
+
+def bottleneck(size: int, channels: int, halvings: int, features: int, code_channels: int) -> nn.Sequential:
+    """Two dense layers without an activation between.
+
+    Args:
+        size: Side of the pictures.
+        channels: Of what comes in, (N, channels, size / 2^halvings, size / 2^halvings).
+        halvings: How many `Downscale` came before.
+        features: Width of the narrow place.
+        code_channels: Of what goes out, (N, code_channels, size / 16, size / 16).
+    """
+    side = size // _STEPS_PER_SIDE
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(channels * (size // 2**halvings) ** 2, features),
+        nn.Linear(features, code_channels * side**2),
+        nn.Unflatten(1, (code_channels, side, side)),
+    )
+
+
+class Decoder(nn.Module):
+    """From a code to pictures eight times as wide.
+
+    Args:
+        channels: Of the code.
+        stages: Channels after each doubling.
+        slope: Of the leaky ReLU in each doubling.
+        residuals: How many `Residual` follow each doubling.
+        multiscale: Whether every stage gives pictures, not the last alone.
+        mask_stages: Channels after each doubling of a branch that gives masks; none, if empty.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        stages: Sequence[int],
+        *,
+        slope: float = _SLOPE,
+        residuals: int = 0,
+        multiscale: bool = False,
+        mask_stages: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(Upscale(before, after, slope), *(Residual(after) for _ in range(residuals)))
+            for before, after in pairwise((channels, *stages))
+        )
+        self.outputs = nn.ModuleList(_output(after, 3) for after in (stages if multiscale else stages[-1:]))
+        self.mask: nn.Sequential | None = None
+        if mask_stages:
+            upscales = (Upscale(*pair) for pair in pairwise((channels, *mask_stages)))
+            self.mask = nn.Sequential(*upscales, _output(mask_stages[-1], 1))
+
+    def forward(self, code: Tensor) -> Prediction:
+        """Decode (N, channels, H, W) to pictures (N, 3, 8 H, 8 W): a `Prediction` without slices."""
+        features = [code]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        ends = features[-len(self.outputs) :]
+        *coarser, pictures = (_unit(output(end)) for output, end in zip(self.outputs, ends, strict=True))
+        return Prediction(pictures, tuple(coarser), None if self.mask is None else _unit(self.mask(code)))
+
+
+class Autoencoder(nn.Module):
+    """A shared encoder and one decoder an identity.
+
+    Args:
+        encoder: (N, 3, size, size) in [0, 1] to codes.
+        decoders: Codes to a `Prediction` without slices.
+    """
+
+    def __init__(self, encoder: nn.Module, decoders: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoders = nn.ModuleList(decoders)
+
+    def forward(self, pictures: Tensor, identities: Sequence[int]) -> Tensor | Prediction:
+        """Encode every slice of the batch at once and decode each as an identity.
+
+        Args:
+            pictures: (slices, batch, 3, size, size) in [0, 1].
+            identities: For each slice whose decoder it goes through: (0, 1) reconstructs, (1, 0) swaps.
+
+        Returns:
+            Pictures of the same shape in [0, 1], in a `Prediction` if there are coarser ones or masks.
+
+        Raises:
+            ValueError: there are not as many identities as slices.
+        """
+        codes = self.encoder(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+        decoded = [self.decoders[i](code) for i, code in zip(identities, codes, strict=True)]
+        return stacked(decoded).simplest()
+
+
+def check_size(model: str, size: int, identities: int) -> None:
+    """Refuse what no model can be built for.
+
+    Raises:
+        LossariumError: the size is not a positive multiple of 16, or there are no identities.
+    """
+    if size <= 0 or size % _STEPS_PER_SIDE:
+        raise LossariumError(f"the model {model} takes sizes that are multiples of 16, not {size}")
+    if identities < 1:
+        raise LossariumError(f"the model {model} needs at least one identity, not {identities}")
+
+
+def check_at_least(model: str, minimum: int, **options: int) -> None:
+    """Refuse options that would leave a layer without channels.
+
+    Raises:
+        LossariumError: an option is below the minimum.
+    """
+    for option, value in options.items():
+        if value < minimum:
+            raise LossariumError(
+                f"the option {option} of the model {model} is at least {minimum}, not {value}"
+            )
+
+
+def initialise(model: nn.Module, seed: int, *, icnr: bool) -> None:
+    """Draw the initial weights, every one a function of the seed, its own name and shape alone.
+
+    So a decoder begins the same with and without a mask beside it, and an encoder for two identities as for
+    three. All are uniform and have faceswap's variances. Convolutions: He's 2 / fan in, a tenth of it for the
+    second of a residual block. Dense layers: Glorot's 2 / (fan in + fan out); 1 / fan in, which keeps the
+    signal's size, was worse in two of three short trials of small `original` and `dfl_sae`. Biases: 0.
+
+    Args:
+        model: Made of `nn.Conv2d` and `nn.Linear`.
+        seed: Of the trial.
+        icnr: Begin the four pixels that one is shuffled into as equals, so that no checkerboard has to be
+            unlearned (Aitken et al., Checkerboard artifact free sub-pixel convolution, 2017).
+    """
+    shuffled = {id(block[0]) for block in model.modules() if isinstance(block, Upscale)}
+    residual = {id(block.second) for block in model.modules() if isinstance(block, Residual)}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            scale = _RESIDUAL_SCALE if id(layer) in residual else _HE_SCALE
+            variance = scale / layer.weight[0].numel()
+            copies = _SHUFFLED if icnr and id(layer) in shuffled else 1
+        elif isinstance(layer, nn.Linear):
+            variance, copies = 2 / (layer.in_features + layer.out_features), 1
+        else:
+            continue
+        _draw(layer.weight, f"{name}.weight", seed, variance, copies)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def _draw(weight: Tensor, name: str, seed: int, variance: float, copies: int) -> None:
+    """Uniform around 0; every drawn filter `copies` times one after the other."""
+    sample = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+    stream = generator(seed, Purpose.INITIAL_WEIGHTS, sample=sample)
+    bound = math.sqrt(3 * variance)
+    drawn = stream.random((weight.shape[0] // copies, *weight.shape[1:]), dtype=np.float32)
+    with torch.no_grad():
+        values = torch.from_numpy(drawn).mul_(2 * bound).sub_(bound)
+        weight.copy_(values.repeat_interleave(copies, dim=0) if copies > 1 else values)
+
+
+def _output(channels: int, to: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, to, kernel_size=5, padding=2)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """To (0, 1), in float32 or wider: bf16 has too few values near 1 for a picture."""
+    return features.to(torch.promote_types(features.dtype, torch.float32)).sigmoid()

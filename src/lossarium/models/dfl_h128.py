@@ -1,0 +1,65 @@
+"""DeepFaceLab's H128.
+
+Source: iperov/DeepFaceLab, as it stands in deepfakes/faceswap, plugins/train/model/dfl_h128.py.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from lossarium.models.blocks import (
+    Autoencoder,
+    Decoder,
+    Upscale,
+    bottleneck,
+    check_at_least,
+    check_size,
+    downscales,
+)
+
+
+@dataclass(frozen=True)
+class DflH128Options:
+    """The options of `dfl_h128`."""
+
+    channels: int = 128
+    """Of the first convolution; those of the other three are 2, 4 and 8 times as many."""
+    encoder_dims: int = 512
+    """Width of the dense bottleneck and channels of the code; 256 is the original's low-memory mode."""
+    learn_mask: bool = False
+    """Whether each decoder has a branch of its own for masks."""
+    icnr: bool = True
+    """Begin without a checkerboard."""
+
+    def __post_init__(self) -> None:
+        check_at_least("dfl_h128", 1, channels=self.channels)
+        check_at_least("dfl_h128", 4, encoder_dims=self.encoder_dims)
+
+
+_DEFAULTS = DflH128Options()
+
+
+def dfl_h128(size: int = 128, identities: int = 2, options: DflH128Options = _DEFAULTS) -> Autoencoder:
+    """Four stride-2 convolutions, a dense bottleneck, one upscaling; three more in each decoder.
+
+    107,716,102 parameters for two identities at 128 px. The weights are torch's own:
+    `lossarium.models.registry.initial_model` begins them properly.
+
+    Args:
+        size: Side of the pictures, a multiple of 16.
+        identities: How many decoders.
+        options: The sizes of the layers.
+
+    Raises:
+        LossariumError: the size is not a positive multiple of 16, or there are no identities.
+    """
+    check_size("dfl_h128", size, identities)
+    width, dims = options.channels, options.encoder_dims
+    encoder = nn.Sequential(
+        downscales((width, 2 * width, 4 * width, 8 * width)),
+        bottleneck(size, 8 * width, 4, dims, dims),
+        Upscale(dims, dims),
+    )
+    stages = (dims, dims // 2, dims // 4)
+    masks = stages if options.learn_mask else ()
+    return Autoencoder(encoder, [Decoder(dims, stages, mask_stages=masks) for _ in range(identities)])

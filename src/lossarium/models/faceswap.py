@@ -1,0 +1,112 @@
+"""faceswap's models for 64 px: `lightweight` and `original`.
+
+Source: deepfakes/faceswap, plugins/train/model/lightweight.py and original.py. Any size that is a multiple of
+16 is taken: the narrowest code has a sixteenth of the side, 4 x 4 at 64 px.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from lossarium.models.blocks import (
+    Autoencoder,
+    Decoder,
+    Upscale,
+    bottleneck,
+    check_at_least,
+    check_size,
+    downscales,
+)
+
+
+@dataclass(frozen=True)
+class LightweightOptions:
+    """The options of `lightweight`."""
+
+    channels: int = 128
+    """Of the first convolution; those of the others are multiples of it."""
+    encoder_dims: int = 512
+    """Width of the dense bottleneck."""
+    learn_mask: bool = False
+    """Whether each decoder has a branch of its own for masks."""
+    icnr: bool = True
+    """Begin without a checkerboard."""
+
+    def __post_init__(self) -> None:
+        check_at_least("lightweight", 1, channels=self.channels, encoder_dims=self.encoder_dims)
+
+
+@dataclass(frozen=True)
+class OriginalOptions:
+    """The options of `original`."""
+
+    channels: int = 128
+    """Of the first convolution; those of the others are multiples of it or its half."""
+    encoder_dims: int = 1024
+    """Width of the dense bottleneck."""
+    learn_mask: bool = False
+    """Whether each decoder has a branch of its own for masks."""
+    icnr: bool = True
+    """Begin without a checkerboard."""
+
+    def __post_init__(self) -> None:
+        check_at_least("original", 2, channels=self.channels)
+        check_at_least("original", 1, encoder_dims=self.encoder_dims)
+
+
+_LIGHTWEIGHT = LightweightOptions()
+_ORIGINAL = OriginalOptions()
+
+
+def lightweight(
+    size: int = 64, identities: int = 2, options: LightweightOptions = _LIGHTWEIGHT
+) -> Autoencoder:
+    """Three stride-2 convolutions, a dense bottleneck, one upscaling; three more in each decoder.
+
+    51,066,374 parameters for two identities at 64 px, as in faceswap. The weights are torch's own:
+    `lossarium.models.registry.initial_model` begins them properly.
+
+    Args:
+        size: Side of the pictures, a multiple of 16.
+        identities: How many decoders.
+        options: The sizes of the layers.
+
+    Raises:
+        LossariumError: the size is not a positive multiple of 16, or there are no identities.
+    """
+    check_size("lightweight", size, identities)
+    width = options.channels
+    encoder = nn.Sequential(
+        downscales((width, 2 * width, 4 * width)),
+        bottleneck(size, 4 * width, 3, options.encoder_dims, 4 * width),
+        Upscale(4 * width, 2 * width),
+    )
+    stages = (4 * width, 2 * width, width)
+    masks = stages if options.learn_mask else ()
+    return Autoencoder(encoder, [Decoder(2 * width, stages, mask_stages=masks) for _ in range(identities)])
+
+
+def original(size: int = 64, identities: int = 2, options: OriginalOptions = _ORIGINAL) -> Autoencoder:
+    """Four stride-2 convolutions, a dense bottleneck, one upscaling; three more in each decoder.
+
+    82,062,470 parameters for two identities at 64 px, as in faceswap. The weights are torch's own:
+    `lossarium.models.registry.initial_model` begins them properly.
+
+    Args:
+        size: Side of the pictures, a multiple of 16.
+        identities: How many decoders.
+        options: The sizes of the layers.
+
+    Raises:
+        LossariumError: the size is not a positive multiple of 16, or there are no identities.
+    """
+    check_size("original", size, identities)
+    width = options.channels
+    encoder = nn.Sequential(
+        downscales((width, 2 * width, 4 * width, 8 * width)),
+        bottleneck(size, 8 * width, 4, options.encoder_dims, 8 * width),
+        Upscale(8 * width, 4 * width),
+    )
+    stages = (2 * width, width, width // 2)
+    masks = stages if options.learn_mask else ()
+    return Autoencoder(encoder, [Decoder(4 * width, stages, mask_stages=masks) for _ in range(identities)])

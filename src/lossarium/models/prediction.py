@@ -1,0 +1,65 @@
+"""What a model predicts: pictures and, where it has them, coarser pictures and masks."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lossarium.errors import LossariumError
+
+
+class Prediction(NamedTuple):
+    """The outputs of one forward call."""
+
+    pictures: Tensor
+    """(slices, batch, 3, S, S) in [0, 1]."""
+    coarser: tuple[Tensor, ...] = ()
+    """A multiscale decoder's smaller outputs from the coarsest, each (slices, batch, 3, s, s) in [0, 1]."""
+    masks: Tensor | None = None
+    """(slices, batch, 1, S, S) in [0, 1], 1 on the face, if the model learns masks."""
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Prediction":
+        """The same function of every tensor."""
+        masks = None if self.masks is None else change(self.masks)
+        return Prediction(change(self.pictures), tuple(map(change, self.coarser)), masks)
+
+    def simplest(self) -> "Tensor | Prediction":
+        """The pictures alone if there is nothing else."""
+        return self if self.coarser or self.masks is not None else self.pictures
+
+
+def stacked(predictions: Sequence[Prediction]) -> Prediction:
+    """Predictions of one slice each, without the first dimension, as one.
+
+    >>> stacked([Prediction(torch.zeros(8, 3, 64, 64)), Prediction(torch.ones(8, 3, 64, 64))]).pictures.shape
+    torch.Size([2, 8, 3, 64, 64])
+    """
+    pictures, coarser, masks = zip(*predictions, strict=True)
+    return Prediction(
+        torch.stack(pictures),
+        tuple(torch.stack(scale) for scale in zip(*coarser, strict=True)),
+        None if masks[0] is None else torch.stack(masks),
+    )
+
+
+def predict(model: nn.Module, pictures: Tensor, identities: Sequence[int]) -> Prediction:
+    """Call a model, whether it gives pictures alone or a `Prediction`.
+
+    Args:
+        model: Called once with both arguments, for all identities.
+        pictures: (slices, batch, 3, S, S) in [0, 1].
+        identities: For each slice whose decoder it goes through: (0, 1) reconstructs, (1, 0) swaps.
+
+    Raises:
+        LossariumError: the model gives neither a tensor nor a Prediction.
+    """
+    output = model(pictures, identities)
+    if isinstance(output, Prediction):
+        return output
+    if isinstance(output, Tensor):
+        return Prediction(output)
+    raise LossariumError(
+        f"the model {type(model).__name__} gives back a {type(output).__name__}; its forward has to return a "
+        "Tensor of pictures or a lossarium.models.prediction.Prediction"
+    )

@@ -1,0 +1,189 @@
+"""Pictures through a trained model, one marked file each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.reading import Picture, Remark, UnreadablePicture, read_picture
+from lossarium.facesets.whole_pictures import read_whole_picture
+from lossarium.facesets.wording import counted, listed, printable_name
+from lossarium.files import write_whole
+from lossarium.judging.held_out import as_bytes, as_tensor
+from lossarium.models.prediction import predict
+from lossarium.swapping.blending import Pixels, blend, centre_square, feathered, resized_face
+from lossarium.swapping.colour_transfer import transfer_colour
+from lossarium.swapping.jobs import Job
+from lossarium.swapping.masks import face_mask_of
+from lossarium.swapping.provenance import encoded, xmp_packet
+from lossarium.swapping.trained import Trained
+
+# Pictures a forward pass; bounds the memory, and the work that Ctrl-C throws away.
+_CHUNK = 16
+_NO_MASK = (
+    "has no mask to blend by: there is none beside it (a faceset's, or a grey picture of the same name in a "
+    "folder masks beside a folder frames), and faceswap or DeepFaceLab stored no mask or landmarks in it"
+)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done to a swapped face before it is written."""
+
+    blend: bool = False
+    """Show the input outside the face; every picture needs a mask, see `lossarium.swapping.masks`."""
+    feather: float = 5.0
+    """Percent of the side over which a blended face fades in."""
+    colour_transfer: Literal["none", "lab"] = "none"
+    """lab gives the face the input's colours: mean and deviation, inside the mask where there is one."""
+    full_size: bool = False
+    """Paste the face back into the input in its own size, instead of writing it at the model's."""
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What became of the pictures."""
+
+    written: int
+    notes: tuple[str, ...]
+    """Sentences for the user."""
+
+
+Watch = Callable[[int, int], None]
+"""Called with how many pictures are done and how many there are."""
+
+
+def swap_pictures(
+    trained: Trained,
+    identity: int,
+    jobs: Sequence[Job],
+    finish: Finish,
+    *,
+    skip_bad: bool = False,
+    watch: Watch | None = None,
+) -> Swapped:
+    """Swap every picture to an identity and write it, marked as a trained model's work.
+
+    A file is whole or not there, whenever this is interrupted.
+
+    Args:
+        trained: The model.
+        identity: Whose decoder, of `identity_index`.
+        jobs: Of `find_jobs`.
+        finish: What is done to the faces.
+        skip_bad: Go on after pictures and masks that cannot be read, with a note.
+        watch: Told after each picture.
+
+    Raises:
+        LossariumError: a picture cannot be read or has no mask to blend by, and `skip_bad` is not given or
+            there is no other picture.
+    """
+    packet = xmp_packet(trained.digest)
+    failures: list[UnreadablePicture] = []
+    remarks = dict.fromkeys(Remark, 0)
+    done = 0
+    for start in range(0, len(jobs), _CHUNK):
+        chunk = jobs[start : start + _CHUNK]
+        for outcome in _chunk_swapped(trained, identity, chunk, finish, packet):
+            if isinstance(outcome, UnreadablePicture):
+                if not skip_bad:
+                    raise LossariumError(
+                        f"{str(outcome).removesuffix('.')}; mend or remove it, or skip it with --skip-bad"
+                    ) from outcome
+                failures.append(outcome)
+            else:
+                for remark in outcome:
+                    remarks[remark] += 1
+            done += 1
+            if watch is not None:
+                watch(done, len(jobs))
+    if len(failures) == len(jobs):
+        raise LossariumError(f"no picture can be swapped: {_named(failures)}")
+    return Swapped(done - len(failures), tuple(_notes(remarks, failures, trained.size)))
+
+
+def _chunk_swapped(
+    trained: Trained, identity: int, jobs: Sequence[Job], finish: Finish, packet: str
+) -> Iterator[frozenset[Remark] | UnreadablePicture]:
+    """What has to be said about each picture, or why it is not swapped."""
+    readings = [_read(job, trained.size) for job in jobs]
+    frames = [reading.pixels for reading in readings if isinstance(reading, Picture)]
+    faces = iter(_swap(trained, identity, np.stack(frames)) if frames else ())
+    for job, reading in zip(jobs, readings, strict=True):
+        if not isinstance(reading, Picture):
+            yield reading
+            continue
+        try:
+            pixels = _finished(job, reading, next(faces), finish)
+        except UnreadablePicture as failure:
+            yield _untraced(failure)
+            continue
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(job.output, encoded(pixels, job.output.suffix, packet))
+        yield reading.remarks
+
+
+def _read(job: Job, size: int) -> Picture | UnreadablePicture:
+    try:
+        return read_picture(job.path, size)
+    except UnreadablePicture as failure:
+        return _untraced(failure)
+
+
+def _untraced(failure: UnreadablePicture) -> UnreadablePicture:
+    """A traceback would keep the whole file in memory."""
+    return UnreadablePicture(failure.path, failure.reason)
+
+
+@torch.inference_mode()
+def _swap(trained: Trained, identity: int, frames: Pixels) -> Pixels:
+    """(N, size, size, 3) through the encoder and the identity's decoder."""
+    prediction = predict(trained.model, as_tensor(frames)[None], (identity,))
+    return as_bytes(prediction.pictures[0].float())
+
+
+def _finished(job: Job, reading: Picture, face: Pixels, finish: Finish) -> Pixels:
+    """The picture as it is written.
+
+    Raises:
+        UnreadablePicture: there is no mask to blend by, or it or the picture cannot be read.
+    """
+    frame = reading.pixels
+    needs_mask = finish.blend or finish.colour_transfer != "none"
+    mask = face_mask_of(job, reading.source_size) if needs_mask else None
+    if finish.blend and mask is None:
+        raise UnreadablePicture(job.path, _NO_MASK)
+    if finish.colour_transfer == "lab":
+        weight = None if mask is None else _as_real(mask(frame.shape[0]))
+        moved = transfer_colour(_as_real(face), _as_real(frame), weight)
+        face = np.asarray((moved * 255).round(), np.uint8)
+    canvas = read_whole_picture(job.path).pixels if finish.full_size else frame
+    square = centre_square(canvas)
+    side = square.shape[0]
+    face = resized_face(face, side)
+    if finish.blend and mask is not None:
+        face = blend(face, square, feathered(mask(side), finish.feather))
+    square[:] = face
+    return canvas
+
+
+def _as_real(pixels: Pixels) -> npt.NDArray[np.float32]:
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def _notes(remarks: dict[Remark, int], failures: Sequence[UnreadablePicture], size: int) -> Iterator[str]:
+    for remark, count in remarks.items():
+        if count:
+            of_one, of_many = remark.value
+            yield f"{counted(count, 'picture')} {of_one if count == 1 else of_many}.".format(size=size)
+    if failures:
+        are = "is" if len(failures) == 1 else "are"
+        yield f"{counted(len(failures), 'picture')} {are} skipped: {_named(failures)}."
+
+
+def _named(failures: Sequence[UnreadablePicture]) -> str:
+    return listed([f"{printable_name(failure.path)} ({failure.reason})" for failure in failures])

@@ -1,0 +1,237 @@
+"""A trained trial from its folder: its newest undamaged weights, and whose faces it makes.
+
+The folder may come from anyone: nothing in it is run, and nothing outside it is read.
+"""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.links import why_outside
+from lossarium.facesets.wording import listed, printable_name, reason_of
+from lossarium.models.registry import Option, initial_model, weights_digest
+
+_TRIAL, _CHECKPOINTS, _OF_COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
+_MAX_TRIAL_BYTES = 1 << 20
+# Of the pictures. A model's memory grows with its square, and trial.toml may ask for anything.
+_LARGEST_SIZE = 1024
+_LONGEST_NAME = 1000
+_CHECKPOINT_NAME = re.compile(r"step_([0-9]{1,18})\.safetensors")
+_OF_MODEL = "model."
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model ready to be applied."""
+
+    model: nn.Module
+    """In evaluation mode, without gradients."""
+    size: int
+    """Side of its pictures in pixels."""
+    identities: tuple[str, ...]
+    """Names, in the order of the decoders."""
+    digest: str
+    """SHA-256, in hex, over trial.toml, a zero byte and `weights_digest` in hex; this is in the last line
+    of a finished trial's metrics.jsonl."""
+    notes: tuple[str, ...] = ()
+    """Sentences on checkpoints that were passed over."""
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What trial.toml says of the model."""
+
+    model: str
+    options: Mapping[str, Option]
+    size: int
+    identities: tuple[str, ...]
+
+
+class _UnusableError(Exception):
+    """Why a checkpoint is passed over."""
+
+
+def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
+    """Read a trial's folder: trial.toml and the newest checkpoint that is whole.
+
+    Args:
+        folder: The trial's.
+        own_model: A model named package.module:factory is code, which is run only if it is named here too.
+
+    Raises:
+        LossariumError: it is no trial's folder, trial.toml is damaged, the model is not allowed, or there is
+            no checkpoint that can be used.
+    """
+    path = folder / _TRIAL
+    content = _trial_bytes(folder)
+    described = _described(path, content)
+    if ":" in described.model and described.model != own_model:
+        raise LossariumError(
+            f"the trial {printable_name(folder)} was trained with a model of one's own, "
+            f"{printable_name(described.model)}; if you trust that code, name it with --own-model"
+        )
+    checkpoints = _newest_first(folder)
+    untrained = _untrained(path, described) if checkpoints else nn.Module()
+    passed_over: list[str] = []
+    for checkpoint in checkpoints:
+        try:
+            model = _with_weights(untrained, checkpoint, folder.resolve())
+        except _UnusableError as error:
+            passed_over.append(f"{checkpoint.name} {error}")
+            continue
+        digest = hashlib.sha256(content + b"\0" + weights_digest(model).encode()).hexdigest()
+        notes = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
+        return Trained(model, described.size, described.identities, digest, notes)
+    where = printable_name(folder / _CHECKPOINTS)
+    if passed_over:
+        raise LossariumError(
+            f"{where} holds no usable checkpoint: {listed(passed_over)}; train the trial again"
+        )
+    raise LossariumError(f"{where} holds no checkpoint (step_NUMBER.safetensors); train the trial first")
+
+
+def identity_index(trained: Trained, name: str) -> int:
+    """The place of an identity among the decoders.
+
+    Raises:
+        LossariumError: the trial knows no such identity; those that it knows are listed.
+    """
+    if name not in trained.identities:
+        raise LossariumError(
+            f'the trial knows no identity "{printable_name(name)}"; it knows {listed(trained.identities)}'
+        )
+    return trained.identities.index(name)
+
+
+def _trial_bytes(folder: Path) -> bytes:
+    path, shown = folder / _TRIAL, printable_name(folder)
+    if not folder.is_dir():
+        raise LossariumError(f"the trial {shown} is not a folder; give one that holds {_TRIAL}")
+    if not path.is_file():
+        if (folder / _OF_COMPARISON).is_file():
+            raise LossariumError(
+                f"{shown} is a comparison's folder; give one of its trials: {_trials_of(folder)}"
+            )
+        raise LossariumError(
+            f"{shown} holds no {_TRIAL}; give a trial's folder, such as OUT/trials/mse-seed0"
+        )
+    if (reason := why_outside(path, folder.resolve())) is not None:
+        _refuse(path, reason)
+    with path.open("rb") as file:
+        content = file.read(_MAX_TRIAL_BYTES + 1)
+    if len(content) > _MAX_TRIAL_BYTES:
+        _refuse(path, "takes more than a megabyte")
+    return content
+
+
+def _trials_of(comparison: Path) -> str:
+    trials = sorted(path.parent.as_posix() for path in (comparison / "trials").glob(f"*/{_TRIAL}"))
+    return listed(trials) or "there are none yet"
+
+
+def _described(path: Path, content: bytes) -> _Described:
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"is not TOML ({printable_name(str(error))})")
+    recipe, data = _table(path, table, "recipe"), _table(path, table, "data")
+    size = recipe.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST_SIZE:
+        _refuse(path, f"has a recipe.size that is no whole number from 1 to {_LARGEST_SIZE}")
+    identities = _text(path, data, "data", "first"), _text(path, data, "data", "second")
+    if identities[0] == identities[1]:
+        _refuse(path, "gives both identities the same name")
+    return _Described(_text(path, recipe, "recipe", "model"), _options(path, recipe), size, identities)
+
+
+def _options(path: Path, recipe: Mapping[str, Any]) -> Mapping[str, Option]:
+    """The model's; which of them there are is for the model to say."""
+    options = _table(path, recipe, "model_options") if "model_options" in recipe else {}
+    if not all(isinstance(value, bool | int | float | str) for value in options.values()):
+        _refuse(path, "has model_options that are neither numbers nor words")
+    return options
+
+
+def _table(path: Path, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key)
+    if not isinstance(value, dict):
+        _refuse(path, f"has no table {key}")
+    return value
+
+
+def _text(path: Path, table: Mapping[str, Any], name: str, key: str) -> str:
+    value = table.get(key)
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or not value.isprintable()
+        or len(value) > _LONGEST_NAME
+    ):
+        _refuse(path, f"has a {name}.{key} that is no name")
+    return value
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise LossariumError(f"{printable_name(path)} {reason}; copy the trial's folder again or train it again")
+
+
+def _newest_first(folder: Path) -> Sequence[Path]:
+    """Checkpoints by their step, the last first."""
+    found = [
+        (int(match[1]), path)
+        for path in (folder / _CHECKPOINTS).glob("step_*.safetensors")
+        if (match := _CHECKPOINT_NAME.fullmatch(path.name)) is not None
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _untrained(path: Path, described: _Described) -> nn.Module:
+    try:
+        return initial_model(
+            described.model,
+            size=described.size,
+            identities=len(described.identities),
+            seed=0,
+            options=described.options,
+        )
+    except MemoryError:
+        _refuse(path, "names a model that needs more memory than there is")
+
+
+def _with_weights(model: nn.Module, checkpoint: Path, real_folder: Path) -> nn.Module:
+    """The model with the weights of a checkpoint.
+
+    Raises:
+        _UnusableError: the checkpoint is damaged or of another model.
+    """
+    if (reason := why_outside(checkpoint, real_folder)) is not None:
+        raise _UnusableError(reason)
+    if not checkpoint.is_file():
+        raise _UnusableError("is not a regular file")
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    try:
+        weights = _weights(checkpoint, expected)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise _UnusableError(f"is damaged ({printable_name(reason_of(error))[:200]})") from error
+    if not all(bool(weight.isfinite().all()) for weight in weights.values()):
+        raise _UnusableError("holds weights that are not finite")
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False)
+
+
+def _weights(checkpoint: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """A checkpoint's weights of the model, read only where all have the expected shapes."""
+    with safe_open(checkpoint, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(_OF_MODEL)]  # noqa: SIM118 - not a mapping
+        shapes = {name.removeprefix(_OF_MODEL): tuple(file.get_slice(name).get_shape()) for name in names}
+        if shapes != expected:
+            raise _UnusableError("holds the weights of another model than trial.toml names")
+        return {name.removeprefix(_OF_MODEL): file.get_tensor(name) for name in names}

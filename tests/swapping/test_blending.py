@@ -1,0 +1,62 @@
+"""Crops, masks and blends."""
+
+import numpy as np
+import pytest
+
+from lossarium.swapping.blending import blend, centre_square, feathered, resized_face, resized_mask
+
+
+def disc(side=100, radius=30):
+    rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
+    return ((rows**2 + columns**2 < radius**2) * 255).astype(np.uint8)
+
+
+def test_the_centre_square_is_a_view_of_what_is_trained_on():
+    wide = np.arange(4 * 9 * 3, dtype=np.uint8).reshape(4, 9, 3)
+    assert np.array_equal(centre_square(wide), wide[:, 2:6])
+    assert np.array_equal(centre_square(wide.swapaxes(0, 1)), wide[:, 2:6].swapaxes(0, 1))
+    centre_square(wide)[:] = 0
+    assert not wide[:, 2:6].any()
+    assert wide[:, :2].any()
+
+
+def test_a_mask_without_feather_is_itself():
+    assert np.array_equal(feathered(disc(), 0), disc() / np.float32(255))
+
+
+@pytest.mark.parametrize("feather", [2.0, 5.0, 10.0])
+def test_the_swap_fades_in_inside_the_mask_and_never_spills(feather):
+    mask = disc()
+    share = feathered(mask, feather)
+    assert share[mask == 0].max() == 0
+    assert share[50, 50] > 0.97
+    along = share[50, 50:85]
+    assert np.all(np.diff(along) <= 1e-6)
+    # The last pixel inside the edge, and one as deep as the feather (of a straight edge 95%, here curved).
+    assert along[29] < 0.45
+    assert along[round(29 - feather)] > 0.85
+
+
+def test_a_mask_that_goes_to_the_border_counts_there_in_full():
+    assert feathered(np.full((20, 20), 255, np.uint8), 10).min() == 1
+
+
+def test_a_larger_feather_shows_less_of_the_swap():
+    shares = [feathered(disc(), feather).sum() for feather in (0, 2, 5, 10)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[-1]
+
+
+def test_a_blend_shows_each_where_it_should():
+    face, frame = np.full((2, 2, 3), 200, np.uint8), np.full((2, 2, 3), 100, np.uint8)
+    share = np.array([[0, 1], [0.5, 0.25]], np.float32)
+    assert blend(face, frame, share)[..., 1].tolist() == [[100, 200], [150, 125]]
+
+
+@pytest.mark.parametrize("side", [8, 16, 40])
+def test_sizes_of_faces_and_masks(side):
+    face = np.full((16, 16, 3), 77, np.uint8)
+    assert np.array_equal(resized_face(face, side), np.full((side, side, 3), 77, np.uint8))
+    mask = resized_mask(np.full((16, 24), 255, np.uint8), side)
+    assert mask.shape == (side, side)
+    assert mask.min() == 255

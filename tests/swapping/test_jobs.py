@@ -1,0 +1,109 @@
+"""Which pictures become which files."""
+
+import numpy as np
+import pytest
+
+from lossarium.errors import LossariumError
+from lossarium.swapping.jobs import find_jobs
+from tests.facesets.handmade_folders import noise, save, write_faceset
+
+
+def refused(*arguments, **options):
+    with pytest.raises(LossariumError) as caught:
+        find_jobs(*arguments, **options)
+    return str(caught.value)
+
+
+def picture(path):
+    save(path, noise(0))
+    return path
+
+
+def test_a_folder_keeps_its_paths(tmp_path):
+    for name in ("10.png", "9.jpg", "sub/a.b.webp"):
+        picture(tmp_path / "in" / name)
+    jobs = find_jobs(tmp_path / "in", tmp_path / "out")
+    assert [job.output.relative_to(tmp_path).as_posix() for job in jobs] == [
+        "out/9.png",
+        "out/10.png",
+        "out/sub/a.b.png",
+    ]
+    assert {job.mask for job in jobs} == {None}
+    assert find_jobs(tmp_path / "in", tmp_path / "out", ending=".jpg")[0].output.name == "9.jpg"
+
+
+@pytest.mark.parametrize(
+    ("out", "ending", "expected"),
+    [
+        ("out", None, "out/face.png"),
+        ("out", ".jpg", "out/face.jpg"),
+        ("out.PNG", None, "out.PNG"),
+        ("out.jpeg", None, "out.jpeg"),
+        ("new/out.jpg", ".jpg", "new/out.jpg"),
+    ],
+)
+def test_a_picture_becomes_a_file_or_a_file_in_a_folder(tmp_path, out, ending, expected):
+    (job,) = find_jobs(picture(tmp_path / "face.webp"), tmp_path / out, ending=ending)
+    assert job.output == tmp_path / expected
+
+
+def test_masks_of_a_faceset_wherever_one_stands_in_it(tmp_path):
+    write_faceset(tmp_path / "ada")
+    out = tmp_path / "out"
+    for source in (tmp_path / "ada", tmp_path / "ada" / "frames", tmp_path / "ada" / "frames" / "0003.webp"):
+        job = next(job for job in find_jobs(source, out) if job.path.name == "0003.webp")
+        assert job.output == out / "0003.png"
+        assert job.mask.path == tmp_path / "ada" / "masks" / "0003.png"
+        assert job.mask.faceset_side == 8
+        assert job.mask.read().shape == (8, 8)
+
+
+def test_grey_masks_beside_the_frames(tmp_path):
+    picture(tmp_path / "frames" / "sub" / "7.png")
+    picture(tmp_path / "frames" / "8.png")
+    save(tmp_path / "masks" / "sub" / "7.png", np.full((8, 8), 255, np.uint8))
+    jobs = {job.path.name: job for job in find_jobs(tmp_path, tmp_path.parent / "out")}
+    assert jobs["7.png"].mask.faceset_side is None
+    assert jobs["7.png"].mask.read().min() == 255
+    assert jobs["8.png"].mask is None
+
+
+def test_a_mask_that_leads_out_of_the_folder_is_none(tmp_path):
+    picture(tmp_path / "in" / "frames" / "7.png")
+    save(tmp_path / "secret.png", np.full((8, 8), 255, np.uint8))
+    (tmp_path / "in" / "masks").mkdir()
+    (tmp_path / "in" / "masks" / "7.png").symlink_to(tmp_path / "secret.png")
+    assert find_jobs(tmp_path / "in", tmp_path / "out")[0].mask is None
+
+
+def test_a_frame_that_leads_out_of_the_folder_is_refused(tmp_path):
+    picture(tmp_path / "secret.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "7.png").symlink_to(tmp_path / "secret.png")
+    assert "leads out of the folder" in refused(tmp_path / "in", tmp_path / "out")
+
+
+def test_what_exists_is_replaced_only_by_force(tmp_path):
+    source = picture(tmp_path / "in" / "7.png").parent
+    written = picture(tmp_path / "out" / "7.png")
+    assert "7.png" in refused(source, tmp_path / "out")
+    assert "--force" in refused(source / "7.png", written)
+    assert [job.output for job in find_jobs(source, tmp_path / "out", force=True)] == [written]
+
+
+def test_outputs_that_cannot_be(tmp_path):
+    source = picture(tmp_path / "in" / "7.png").parent
+    out = tmp_path / "out"
+    assert "does not exist" in refused(tmp_path / "missing", out)
+    assert "the input itself" in refused(source / "7.png", source / "7.png", force=True)
+    assert "the input itself" in refused(source / "7.png", source, force=True)
+    for inside in (source, source / "swapped"):
+        assert "lies in the input" in refused(source, inside, force=True)
+    assert "give a folder" in refused(source, picture(tmp_path / "a.png"))
+    assert "written as PNG or JPEG" in refused(source / "7.png", tmp_path / "out.webp")
+    assert "--format" in refused(source / "7.png", tmp_path / "out.png", ending=".jpg")
+    picture(source / "7.jpg")
+    assert "would both become" in refused(source, out)
+    (source / "7.jpg").unlink()
+    (out / "7.png").mkdir(parents=True)
+    assert "is a folder" in refused(source, out, force=True)

@@ -1,0 +1,38 @@
+"""Trials on disk, written by hand: what `lossarium.swapping` reads of them and no more."""
+
+from pathlib import Path
+
+import tomli_w
+from safetensors.torch import save_file
+
+from lossarium.models.registry import initial_model
+
+SIZE = 32
+
+
+def table(**recipe: object) -> dict[str, object]:
+    """What trial.toml says."""
+    return {
+        "loss": "mse",
+        "seed": 0,
+        "recipe": {"size": SIZE, "model": "compact", "steps": 5, **recipe},
+        "data": {"first": "ada", "second": "ben"},
+    }
+
+
+def write_checkpoint(folder: Path, *, step: int = 5, seed: int = 0, size: int = SIZE) -> Path:
+    """Initial weights stand for trained ones; what an optimiser keeps lies beside them."""
+    model = initial_model("compact", size=size, identities=2, seed=seed)
+    tensors = {f"model.{name}": weight.contiguous() for name, weight in model.state_dict().items()}
+    tensors["optimizer.0.exp_avg"] = next(model.parameters()).detach().clone().contiguous()
+    path = folder / "checkpoints" / f"step_{step:08}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path)
+    return path
+
+
+def write_trial(folder: Path, *, step: int = 5, seed: int = 0) -> Path:
+    """A trial's folder."""
+    write_checkpoint(folder, step=step, seed=seed)
+    (folder / "trial.toml").write_text(tomli_w.dumps(table()))
+    return folder

@@ -1,0 +1,151 @@
+"""Convergence: that the slope's interval holds what it promises, and what counts as converged."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+
+from lossarium.training import convergence
+from lossarium.training.convergence import FEWEST, has_converged, slope
+
+STEPS = range(100, 3100, 100)
+
+
+def noise(source, count, correlation):
+    """AR(1), in its stationary state."""
+    shocks = source.standard_normal(count)
+    errors = [shocks[0]]
+    for shock in shocks[1:]:
+        errors.append(correlation * errors[-1] + math.sqrt(1 - correlation**2) * shock)
+    return np.asarray(errors)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "t"), [(1, 12.7062), (2, 4.30265), (5, 2.570582), (10, 2.228139), (30, 2.042272)]
+)
+def test_students_t_is_that_of_the_tables(freedom, t):
+    # Abramowitz & Stegun 1964, table 26.10, two-sided 95%.
+    assert convergence._student_t(freedom, 0.95) == pytest.approx(t, rel=2e-6)
+
+
+def test_students_t_lies_between_for_real_degrees_of_freedom_and_ends_as_the_normal():
+    assert (
+        convergence._student_t(3, 0.95) < convergence._student_t(2.5, 0.95) < convergence._student_t(2, 0.95)
+    )
+    assert convergence._student_t(1e4, 0.95) == pytest.approx(1.9602, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [12, 20, 40])
+@pytest.mark.parametrize(("correlation", "least"), [(0.0, 0.94), (0.4, 0.93), (0.7, 0.90)])
+def test_intervals_hold_the_true_slope(count, correlation, least):
+    source = np.random.default_rng([count, int(10 * correlation)])
+    steps = np.arange(1, count + 1) * 50
+    held = 0
+    trials = 400
+    for _ in range(trials):
+        scores = 20 + 0.003 * steps + noise(source, count, correlation)
+        found = slope(steps.tolist(), scores.tolist())
+        held += found.low <= 3.0 <= found.high
+    # Three standard deviations of a count of this size.
+    assert held / trials > least - 3 * math.sqrt(0.05 * 0.95 / trials)
+
+
+def test_intervals_are_not_needlessly_wide_on_independent_errors():
+    source = np.random.default_rng(0)
+    exact = 1 / math.sqrt(sum((step - 1550) ** 2 for step in STEPS)) * 1000
+    widths = []
+    for _ in range(200):
+        found = slope(STEPS, noise(source, len(STEPS), 0.0).tolist())
+        widths.append((found.high - found.low) / (2 * 2.05 * exact))
+    assert 0.9 < float(np.median(widths)) < 1.5
+
+
+def test_the_slope_does_not_change_with_the_offset_and_scales_with_the_scores():
+    scores = np.random.default_rng(1).standard_normal(len(STEPS))
+    found = slope(STEPS, scores.tolist())
+    moved = slope([step + 7000 for step in STEPS], (5 - 3 * scores).tolist())
+    assert moved.per_thousand_steps == pytest.approx(-3 * found.per_thousand_steps)
+    assert (moved.low, moved.high) == pytest.approx((-3 * found.high, -3 * found.low))
+
+
+def test_a_line_without_errors_is_certain_and_a_random_walk_is_not():
+    assert slope(STEPS, [0.5 + 0.002 * step for step in STEPS]).high == pytest.approx(2.0)
+    flat = slope(STEPS, [7.0] * len(STEPS))
+    assert (flat.low, flat.high) == pytest.approx((0.0, 0.0), abs=1e-12)
+    walk = np.cumsum(np.random.default_rng(3).standard_normal(len(STEPS)))
+    assert slope(STEPS, walk.tolist()).high - slope(STEPS, walk.tolist()).low > 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "scores"),
+    [
+        (range(FEWEST - 1), range(FEWEST - 1)),
+        (range(10), range(9)),
+        ([5] * 10, range(10)),
+        (range(10), [1.0] * 9 + [math.nan]),
+    ],
+)
+def test_refuses_what_has_no_slope(steps, scores):
+    with pytest.raises(ValueError, match="a slope needs"):
+        slope(list(steps), list(scores))
+
+
+def curve(noisy=0.0, rate=400.0, count=60, seed=0):
+    """A learning curve that nears 30 from 10."""
+    steps = [100 * look for look in range(1, count + 1)]
+    errors = noise(np.random.default_rng(seed), count, 0.3)
+    return steps, [
+        30 - 20 * math.exp(-step / rate) + noisy * e for step, e in zip(steps, errors, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_tells_a_curve_that_has_flattened_from_one_that_rises(higher_is_better):
+    sign = 1 if higher_is_better else -1
+    steps, scores = curve(noisy=0.05)
+    scores = [sign * score for score in scores]
+    assert has_converged(steps[:25], scores[:25], higher_is_better=higher_is_better) is None
+    found = has_converged(steps, scores, higher_is_better=higher_is_better)
+    assert found is not None
+    assert found.step == 6000
+    assert "steps 4100 to 6000" in found.why
+    assert "gained since step 100" in found.why
+    assert "\n" not in found.why
+
+
+def test_noise_that_hides_the_slope_is_no_convergence():
+    steps, scores = curve(noisy=4.0)
+    assert has_converged(steps, scores, higher_is_better=True) is None
+
+
+def test_a_slow_rise_is_rarely_taken_for_convergence():
+    wrong = 0
+    for seed in range(100):
+        steps, scores = curve(noisy=0.1, count=30, seed=seed)
+        # Another 19 looks of this slope would gain 5% of the 20, more than the 2% asked.
+        rising = [score + 1.0 * step / 1900 for step, score in zip(steps, scores, strict=True)]
+        wrong += has_converged(steps, rising, higher_is_better=True) is not None
+    assert wrong <= 7
+
+
+def test_a_trial_that_gets_worse_has_converged():
+    steps = list(range(100, 3100, 100))
+    scores = [20 - step / 1000 + 0.01 * (-1) ** i for i, step in enumerate(steps)]
+    found = has_converged(steps, scores, higher_is_better=True)
+    assert found is not None
+    assert "getting worse" in found.why
+    assert has_converged(steps, scores, higher_is_better=False) is None
+
+
+def test_too_few_looks_or_scores_that_are_no_numbers_say_nothing():
+    steps, scores = curve()
+    assert has_converged(steps[:19], scores[:19], higher_is_better=True) is None
+    assert has_converged(steps, [*scores[:-1], math.nan], higher_is_better=True) is None
+    with pytest.raises(ValueError, match="window"):
+        has_converged(steps, scores, higher_is_better=True, window=5)
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(convergence).attempted > 0
+    assert doctest.testmod(convergence).failed == 0
