@@ -50,6 +50,7 @@ def test_leaves_a_report_a_verdict_and_a_folder_a_trial(finished):
     assert set(trials(out)) == {(loss, seed) for loss in LOSSES for seed in (0, 1)}
     for folder, _ in trials(out).values():
         assert sorted(path.name for path in folder.iterdir()) == [
+            ".lock",
             "checkpoints",
             "metrics.jsonl",
             "previews",
