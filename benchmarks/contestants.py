@@ -279,7 +279,7 @@ def _forward(peers: dict[str, Any]) -> tuple[Contest, ...]:
         Contest("ssim forward alone", (measured(f"{OURS} ssim", losses.ssim), *_only(
             (peers["fast_ssim"], _fast_ssim),
         ))),
-        Contest("ssim of luminance, forward alone", (
+        Contest("ssim of luminance forward alone", (
             measured(f"{OURS} ssim(color=gray)", partial(losses.ssim, color="gray")),
             *_only((peers["blazediff_ssim"], _blazediff)),
         )),

@@ -39,7 +39,7 @@ def _demands() -> list[Judge]:
         *(_faster(f"lpips(net={net})", 1.6, ours="bfloat16") for net in ("alex", "vgg")),
         _per_pixel("ssim", 1.3),
         _within("ssim forward alone", "fast-ssim", 3),
-        _within("ssim of luminance, forward alone", "blazediff", 1),
+        _within("ssim of luminance forward alone", "blazediff", 1),
         _memory(2),
     ]
 
