@@ -4,9 +4,8 @@ The folder may come from anyone: nothing in it is run, and nothing outside it is
 """
 
 import hashlib
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,13 +17,13 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.links import why_outside
 from lossarium.facesets.wording import listed, printable_name, reason_of
 from lossarium.models.registry import Option, initial_model, weights_digest
+from lossarium.training.checkpoints import newest_checkpoints
 
 _TRIAL, _CHECKPOINTS, _OF_COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
 _MAX_TRIAL_BYTES = 1 << 20
 # Of the pictures. A model's memory grows with its square, and trial.toml may ask for anything.
 _LARGEST_SIZE = 1024
 _LONGEST_NAME = 1000
-_CHECKPOINT_NAME = re.compile(r"step_([0-9]{1,18})\.safetensors")
 _OF_MODEL = "model."
 
 
@@ -78,7 +77,7 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
             f"the trial {printable_name(folder)} was trained with a model of one's own, "
             f"{printable_name(described.model)}; if you trust that code, name it with --own-model"
         )
-    checkpoints = _newest_first(folder)
+    checkpoints = newest_checkpoints(folder)
     untrained = _untrained(path, described) if checkpoints else nn.Module()
     passed_over: list[str] = []
     for checkpoint in checkpoints:
@@ -181,16 +180,6 @@ def _text(path: Path, table: Mapping[str, Any], name: str, key: str) -> str:
 
 def _refuse(path: Path, reason: str) -> NoReturn:
     raise LossariumError(f"{printable_name(path)} {reason}; copy the trial's folder again or train it again")
-
-
-def _newest_first(folder: Path) -> Sequence[Path]:
-    """Checkpoints by their step, the last first."""
-    found = [
-        (int(match[1]), path)
-        for path in (folder / _CHECKPOINTS).glob("step_*.safetensors")
-        if (match := _CHECKPOINT_NAME.fullmatch(path.name)) is not None
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _untrained(path: Path, described: _Described) -> nn.Module:

@@ -12,10 +12,11 @@ damaged on disk is not taken for what it was.
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 from lossarium.training.optimizers import restore_state, state_numbers, state_tensors
 
-_OPTIMIZER = "optimizer."
 _FOLDER, _SNAPSHOTS, _BEST, _GOOD = "checkpoints", "snapshots", "best.safetensors", "good.safetensors"
+_CHECKPOINT_NAME = re.compile(r"step_([0-9]{1,18})\.safetensors")
+_MODEL, _OPTIMIZER = "model.", "optimizer."
 KEPT = 2
 """How many of the last checkpoints are kept while a trial runs: one, and one should that be damaged."""
 
@@ -55,7 +57,7 @@ class Loaded:
     position: Position
     state: Mapping[str, Any]
     """Whatever was given to be kept, as JSON has it."""
-    damaged: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
     """Newer checkpoints that could not be read, a sentence each."""
 
 
@@ -66,12 +68,11 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any] | None = None,
     *,
-    keep: int = KEPT,
     best: bool = False,
     good: bool = False,
     snapshot: bool = False,
 ) -> None:
-    """Write a checkpoint, then remove all but the last `keep`, and what is later: the trial went back.
+    """Write a checkpoint, then remove all but the last `KEPT`, and what is later: the trial went back.
 
     Args:
         folder: The trial's.
@@ -79,7 +80,6 @@ def save_checkpoint(
         model: Whose weights are kept.
         optimizer: Whose state is kept.
         state: Anything else that JSON can hold.
-        keep: How many of the last checkpoints stay.
         best: Whether this is the best so far; it then stays, too, until there is a better one.
         good: Whether this is one to go back to; it stays until the next such.
         snapshot: Whether this is one that stays for all time.
@@ -98,14 +98,15 @@ def save_checkpoint(
     if snapshot:
         (folder / _SNAPSHOTS).mkdir(exist_ok=True)
         _kept_as(written, folder / _SNAPSHOTS / written.name)
-    later = [path for path in _newest_first(folder) if path.name > written.name]
-    for path in (*later, *_newest_first(folder)[len(later) + max(keep, 1) :]):
+    there = newest_checkpoints(folder)
+    here = there.index(written)
+    for path in (*there[:here], *there[here + KEPT :]):
         path.unlink()
 
 
 def keep_the_last_alone(folder: Path) -> None:
     """Remove the checkpoints that only a running trial needs."""
-    for path in (*_newest_first(folder)[1:], folder / _FOLDER / _GOOD):
+    for path in (*newest_checkpoints(folder)[1:], folder / _FOLDER / _GOOD):
         path.unlink(missing_ok=True)
 
 
@@ -116,28 +117,22 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         LossariumError: no checkpoint is whole, or they are of another model.
     """
     damaged: list[str] = []
-    for path in _newest_first(folder):
+    for path in newest_checkpoints(folder):
         try:
-            table, tensors = read_checkpoint(path)
-            _restore(table, tensors, model, optimizer)
-            position = position_of(table)
+            return replace(_restored(path, model, optimizer), damaged=tuple(damaged))
         except _DAMAGE as error:
             damaged.append(f"the checkpoint {path} is damaged ({error})")
-            continue
-        return Loaded(position, table["state"], tuple(damaged))
     if damaged:
         raise LossariumError(f"{damaged[0]}, and there is none before it; remove {folder} to train it again")
-    return Loaded(Position(), {}, ())
+    return Loaded(Position(), {})
 
 
 def load_good(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
     """Restore the checkpoint to go back to, or leave all as it is where there is none that is whole."""
     try:
-        table, tensors = read_checkpoint(folder / _FOLDER / _GOOD)
-        _restore(table, tensors, model, optimizer)
-        return Loaded(position_of(table), table["state"], ())
+        return _restored(folder / _FOLDER / _GOOD, model, optimizer)
     except _DAMAGE:
-        return Loaded(Position(), {}, ())
+        return Loaded(Position(), {})
 
 
 _DAMAGE = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError, LossariumError)
@@ -163,13 +158,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return json.loads(described), tensors
 
 
-def newest_checkpoints(folder: Path) -> Iterator[Path]:
-    """The last checkpoints of a trial's folder, the newest first."""
-    yield from _newest_first(folder)
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted((folder / _FOLDER).glob("step_*.safetensors"), reverse=True)
+def newest_checkpoints(folder: Path) -> list[Path]:
+    """A trial's checkpoints by their step, the newest first; the best and the good one are not among them."""
+    found = [
+        (int(match[1]), path)
+        for path in (folder / _FOLDER).glob("step_*.safetensors")
+        if (match := _CHECKPOINT_NAME.fullmatch(path.name)) is not None
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _name(step: int) -> str:
@@ -179,7 +175,7 @@ def _name(step: int) -> str:
 def _content(
     position: Position, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
 ) -> bytes:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"{_MODEL}{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in state_tensors(optimizer).items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     described = json.dumps(
@@ -211,14 +207,13 @@ def _kept_as(written: Path, name: Path) -> None:
         raise
 
 
-def _restore(
-    table: dict[str, Any],
-    tensors: dict[str, Tensor],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    numbers = table["optimizer"]
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    model.load_state_dict(weights)
-    state = {name.removeprefix(_OPTIMIZER): t for name, t in tensors.items() if name.startswith(_OPTIMIZER)}
-    restore_state(optimizer, state, numbers)
+def _restored(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
+    """Read one checkpoint and restore it; anything of `_DAMAGE` where that cannot be."""
+    table, tensors = read_checkpoint(path)
+    model.load_state_dict(_part(tensors, _MODEL))
+    restore_state(optimizer, _part(tensors, _OPTIMIZER), table["optimizer"])
+    return Loaded(position_of(table), table["state"])
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

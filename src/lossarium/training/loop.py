@@ -106,6 +106,7 @@ class _Run:
     guards: Guards
     keeping: Keeping
     watcher: Watcher
+    snapshot_steps: frozenset[int]
 
 
 @dataclass
@@ -188,10 +189,10 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         guards or Guards(),
         keeping or Keeping(),
         watcher,
+        frozenset(recipe.snapshot_steps()),
     )
     batches = batches_of(trial.seed, recipe, facesets, device)
     clipping = clippings.parse(recipe.clipping)
-    snapshot_steps = frozenset(recipe.snapshot_steps())
 
     with claimed(folder), listening() as request:
         control = Control(folder, watcher.tell) if by_hand else None
@@ -223,7 +224,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                     _go_back(run, standing, records, outcome)
                     continue
 
-                if step in snapshot_steps:
+                if step in run.snapshot_steps:
                     scores = judge(model, step)
                     row = {"step": step, "seconds": standing.position.seconds, "held_out": scores}
                     records.write(row)
@@ -435,7 +436,7 @@ def _save(
     """Write a checkpoint, or tell the watcher why there is none; the last one has to be written."""
     standing.tried_to_save_at = time.monotonic()
     step = standing.step
-    at_good_step = step in run.trial.recipe.snapshot_steps() or step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
+    at_good_step = step in run.snapshot_steps or step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
     try:
         run.watcher.keep_pictures()
         position = replace(standing.position, record_bytes=records.flush())
