@@ -6,11 +6,11 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lossarium.cli.counting import counting
 from lossarium.errors import LossariumError
 from lossarium.facesets.wording import printable_name
 
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     chosen = columns(arguments.losses)
     found = find_pairs(arguments.reference, arguments.test, arguments.mask)
-    with _measuring_progress() as watch:
+    with counting("measuring") as watch:
         measured = measure(found.pairs, chosen, watch)
     notes = (*measured.notes, *found.notes)
     kind = arguments.format or _format_of(output)
@@ -102,28 +102,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _format_of(output: Path | None) -> str:
     ending = "" if output is None else output.suffix.lower().removeprefix(".")
     return ending if ending in _FORMATS else "table"
-
-
-@contextmanager
-def _measuring_progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Show how many pairs have been measured; nothing off a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    with Progress(
-        TextColumn("measuring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _table_text(measured: "Measured", of_folders: bool, notes: Sequence[str]) -> str:

@@ -26,11 +26,11 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
 
 def load_pair(arguments: argparse.Namespace) -> tuple[tuple["Faceset", "Faceset"], tuple[str, ...]]:
     """Read both facesets at `--size`; prints what their user ought to know, and gives that, too."""
-    from lossarium.cli.progress import reading_progress
+    from lossarium.cli.counting import counting
     from lossarium.facesets.folder import load
 
     folders = _folders(arguments)
-    with reading_progress() as watch:
+    with counting("reading pictures", time_left=False) as watch:
         loaded = [
             load(folder, arguments.size, skip_bad=arguments.skip_bad, progress=watch) for folder in folders
         ]

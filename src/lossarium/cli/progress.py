@@ -22,20 +22,6 @@ _WIDTH_OF_THE_REST = 80
 
 
 @contextmanager
-def reading_progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Show how many pictures have been read; nothing off a terminal, for reading is short."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    with Progress(
-        TextColumn("reading pictures"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
 def comparison_progress(
     plan: Plan,
 ) -> Iterator[tuple[Callable[[TrialProgress], None], Callable[[str], None]]]:

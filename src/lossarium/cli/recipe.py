@@ -2,9 +2,9 @@
 
 import argparse
 import math
-import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lossarium.cli.assignment import assigned
 from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
@@ -69,11 +69,12 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         raise LossariumError(f"--size must be a multiple of 16 from 32 to 512, not {arguments.size}")
     if not 0 < arguments.learning_rate < math.inf:
         raise LossariumError(f"--learning-rate must be positive, not {arguments.learning_rate}")
+    given = [assigned(text, "--model-option is") for text in arguments.model_option]
     return Recipe(
         steps=arguments.steps,
         size=arguments.size,
         model=arguments.model,
-        model_options=all_options(arguments.model, dict(map(_option, arguments.model_option))),
+        model_options=all_options(arguments.model, dict(given)),
         batch_size=arguments.batch_size,
         learning_rate=arguments.learning_rate,
         optimizer=str(optimizers.parse(arguments.optimizer)),
@@ -84,16 +85,6 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         judge=arguments.judge,
         judge_every=arguments.judge_every,
     )
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise LossariumError(f"--model-option is given as NAME=VALUE, not {text!r}")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()
 
 
 def check_range(arguments: argparse.Namespace, option: str, most: int, least: int = 1) -> None:

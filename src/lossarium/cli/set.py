@@ -1,10 +1,9 @@
 """`lossarium set TRIAL learning_rate=1e-5`: steer a trial that runs."""
 
 import argparse
-import tomllib
 from pathlib import Path
-from typing import Any
 
+from lossarium.cli.assignment import assigned
 from lossarium.errors import LossariumError
 
 _EXAMPLES = """\
@@ -34,19 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not (arguments.trial / "trial.toml").is_file():
         raise LossariumError(f"{arguments.trial} is no trial's folder, which `lossarium train` makes")
-    changes = dict(_setting(text) for text in arguments.settings)
+    changes = dict(assigned(text, "settings are") for text in arguments.settings)
     write_control(arguments.trial, changes)
     said = ", ".join(f"{name} = {value}" for name, value in changes.items())
     print(f"Written to {arguments.trial / NAME}: {said}")
     return 0
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise LossariumError(f"settings are given as NAME=VALUE, not {text!r}")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        # A spec needs no quotes here.
-        return name.strip(), value.strip()

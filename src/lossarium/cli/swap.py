@@ -3,10 +3,9 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from lossarium.cli.counting import counting
 from lossarium.errors import LossariumError
 
 _ENDINGS = {"png": ".png", "jpeg": ".jpg"}
@@ -108,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         full_size=arguments.full_size,
     )
     try:
-        with _swapping_progress() as watch:
+        with counting("swapping") as watch:
             swapped = swap_pictures(trained, target, jobs, finish, skip_bad=arguments.skip_bad, watch=watch)
     except KeyboardInterrupt:
         print("\nThe pictures written so far are whole; --force writes all of them anew.", file=sys.stderr)
@@ -118,25 +117,3 @@ def run(arguments: argparse.Namespace) -> int:
     where = printable_name(jobs[0].output if len(jobs) == 1 else arguments.output)
     print(f"{counted(swapped.written, 'picture')} marked as made by a trained model: {where}")
     return 0
-
-
-@contextmanager
-def _swapping_progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Show how many pictures are done; nothing off a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    with Progress(
-        TextColumn("swapping"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

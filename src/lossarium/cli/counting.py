@@ -1,0 +1,30 @@
+"""How many of many are done: a bar on a terminal, nothing elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def counting(what: str, *, time_left: bool = True) -> Iterator[Callable[[int, int], None] | None]:
+    """Show progress under a word for what is done; gives (done, total) -> None, or None off a terminal."""
+    # Late: --help needs none of it.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns: list[ProgressColumn] = [TextColumn(what), BarColumn(), MofNCompleteColumn()]
+    if time_left:
+        columns.append(TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
