@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from filelock import FileLock, Timeout
 
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
+from lossarium.training.claims import locked
 from lossarium.training.configuration import Trial
 
 SETTINGS = "comparison.toml"
@@ -49,22 +49,12 @@ def claimed(out: Path, needed_bytes: int) -> Iterator[None]:
         LossariumError: the folder cannot be made or written, has no room, or another process works in it.
     """
     _check_room(out, needed_bytes)
-    lock = FileLock(out / ".lock")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise LossariumError(
-            f"another process is working in {out}; wait for it or choose another --out"
-        ) from None
-    except OSError as error:
-        raise LossariumError(
-            f"cannot write to the output folder {out}: {error.strerror}; choose another one with --out"
-        ) from None
-    try:
+    with locked(
+        out,
+        busy=f"another process is working in {out}; wait for it or choose another --out",
+        unwritable=f"cannot write to the output folder {out}: {{reason}}; choose another one with --out",
+    ):
         yield
-    finally:
-        lock.release()
 
 
 def _check_room(out: Path, needed_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""A trial's folder belongs to one process at a time."""
+"""A folder belongs to one process at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +16,34 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         LossariumError: another process trains in it, or it cannot be written.
     """
+    with locked(
+        folder,
+        busy=f"another process is training in {folder}; wait for it, or stop it",
+        unwritable=f"cannot write to the trial's folder {folder}: {{reason}}",
+    ):
+        yield
+
+
+@contextmanager
+def locked(folder: Path, *, busy: str, unwritable: str) -> Iterator[None]:
+    """Make a folder if need be, and hold it.
+
+    Args:
+        folder: Which.
+        busy: What is said where another process holds it.
+        unwritable: What is said where it cannot be made or written; `{reason}` stands for why.
+
+    Raises:
+        LossariumError: one of these.
+    """
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise LossariumError(f"another process is training in {folder}; wait for it, or stop it") from None
+        raise LossariumError(busy) from None
     except OSError as error:
-        raise LossariumError(f"cannot write to the trial's folder {folder}: {error.strerror}") from None
+        raise LossariumError(unwritable.replace("{reason}", str(error.strerror))) from None
     try:
         yield
     finally:
