@@ -11,7 +11,8 @@ import torch
 
 from lossarium.errors import LossariumError
 from lossarium.training import clipping
-from lossarium.training.clipping import Clipping, call_text, clip, norm_history, parse, read_call
+from lossarium.training.calls import call_text, read_call
+from lossarium.training.clipping import Clipping, clip, norm_history, parse
 
 
 def parameters(scale=1.0, seed=0):

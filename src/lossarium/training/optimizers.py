@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.registry import nearest
-from lossarium.training.clipping import Value, call_text, read_call
+from lossarium.training.calls import Value, call_text, read_call
 
 _TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,

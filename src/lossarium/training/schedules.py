@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from lossarium.errors import LossariumError
 from lossarium.losses.registry import nearest
-from lossarium.training.clipping import call_text, read_call
+from lossarium.training.calls import call_text, read_call
 
 
 @dataclass(frozen=True, kw_only=True)
