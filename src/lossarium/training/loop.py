@@ -118,10 +118,7 @@ class _Standing:
     loss: Loss
     schedule: Schedule
     watched: Watched
-    norms: NormHistory
-    plateau: PlateauState
-    looks: list[tuple[int, float]]
-    """Step and goodness of every snapshot."""
+    history: "_History"
     saved: int
     """Step of the last checkpoint."""
     tried_to_save_at: float = field(default_factory=time.monotonic)
@@ -129,6 +126,16 @@ class _Standing:
     @property
     def step(self) -> int:
         return self.position.step
+
+
+@dataclass
+class _History:
+    """What the steps and looks so far leave behind, beside weights and optimiser."""
+
+    norms: NormHistory
+    plateau: PlateauState
+    looks: list[tuple[int, float]]
+    """Step and goodness of every snapshot."""
 
 
 @dataclass(frozen=True)
@@ -279,10 +286,17 @@ def _loaded(run: _Run) -> _Standing:
         loss=losses.get(settings.loss),
         schedule=schedules.parse(settings.schedule),
         watched=remembered(state.get("guards", {})),
+        history=_history(state),
+        saved=loaded.position.step,
+    )
+
+
+def _history(state: Mapping[str, Any]) -> _History:
+    """As a checkpoint has it."""
+    return _History(
         norms=clippings.norm_history(state.get("norms", ())),
         plateau=PlateauState(**state.get("plateau", {})),
         looks=[(int(step), float(goodness)) for step, goodness in state.get("looks", ())],
-        saved=loaded.position.step,
     )
 
 
@@ -291,32 +305,32 @@ def _state(standing: _Standing) -> dict[str, Any]:
     return {
         "settings": asdict(standing.settings),
         "guards": standing.watched.as_table(),
-        "norms": list(standing.norms),
-        "plateau": asdict(standing.plateau),
-        "looks": standing.looks,
+        "norms": list(standing.history.norms),
+        "plateau": asdict(standing.history.plateau),
+        "looks": standing.history.looks,
     }
 
 
 def _learning_rate(run: _Run, standing: _Standing, step: int) -> float:
     """By the schedule, and lower by every return to a checkpoint."""
     base, steps = standing.settings.learning_rate, run.trial.recipe.steps
-    scheduled = schedules.learning_rate(standing.schedule, base, step, steps, standing.plateau)
+    scheduled = schedules.learning_rate(standing.schedule, base, step, steps, standing.history.plateau)
     return scheduled * run.guards.slower**standing.watched.rollbacks
 
 
 def _look(standing: _Standing, goodness: float) -> bool:
     """Take a snapshot's goodness down; whether it is the best so far."""
-    best = all(goodness > before for _, before in standing.looks)
-    standing.looks.append((standing.step, goodness))
+    best = all(goodness > before for _, before in standing.history.looks)
+    standing.history.looks.append((standing.step, goodness))
     if isinstance(standing.schedule, Plateau):
-        standing.plateau = schedules.advance(
-            standing.schedule, standing.plateau, goodness, higher_is_better=True
+        standing.history.plateau = schedules.advance(
+            standing.schedule, standing.history.plateau, goodness, higher_is_better=True
         )
     return best
 
 
 def _convergence(standing: _Standing) -> Convergence | None:
-    steps, goodness = zip(*standing.looks, strict=True)
+    steps, goodness = zip(*standing.history.looks, strict=True)
     return has_converged(steps, goodness, higher_is_better=True)
 
 
@@ -344,7 +358,7 @@ def _step(
     """Forward and backward of every part, one update; no update where a number is none."""
     run.optimizer.zero_grad()
     shares = [_backward(run, standing.loss, batch, 1 / len(parts)) for batch in parts]
-    gradient = clippings.clip(run.model.parameters(), clipping, standing.norms)
+    gradient = clippings.clip(run.model.parameters(), clipping, standing.history.norms)
     terms = torch.stack(shares).sum(dim=0)
     value = terms.sum().item()
     finite = math.isfinite(value) and gradient.finite
@@ -401,12 +415,10 @@ def _go_back(run: _Run, standing: _Standing, records: Records, outcome: _Outcome
     run.model.load_state_dict(_initial(run.trial, run.identities).state_dict())
     optimizers.restore_state(run.optimizer, {}, dict(run.initial_optimizer))
     good = load_good(run.folder, run.model, run.optimizer)
-    position, state = good.position, good.state
+    position = good.position
     records.go_back(position.record_bytes)
     standing.position, standing.watched = position, went_back(watched)
-    standing.norms = clippings.norm_history(state.get("norms", ()))
-    standing.plateau = PlateauState(**state.get("plateau", {}))
-    standing.looks = [look for look in standing.looks if look[0] <= position.step]
+    standing.history = _history(good.state)
     factor = run.guards.slower**standing.watched.rollbacks
     event = {"from": step, "term": watched.first, "learning_rate_factor": factor}
     records.write({"step": position.step, "seconds": position.seconds, "went_back": event})
