@@ -156,6 +156,38 @@ class Autoencoder(nn.Module):
         return stacked(decoded).simplest()
 
 
+def dense_autoencoder(
+    size: int,
+    identities: int,
+    *,
+    encoder: Sequence[int],
+    dense: int,
+    code: int,
+    upscaled: int,
+    decoder: Sequence[int],
+    learn_mask: bool,
+) -> Autoencoder:
+    """Stride-2 convolutions, a dense bottleneck and one upscaling for all; a `Decoder` for each.
+
+    Args:
+        size: Side of the pictures.
+        identities: How many decoders.
+        encoder: Channels after each halving.
+        dense: Width of the bottleneck.
+        code: Channels after it.
+        upscaled: Channels after the upscaling.
+        decoder: Channels after each doubling in a decoder.
+        learn_mask: Whether each decoder has a branch of the same channels for masks.
+    """
+    shared = nn.Sequential(
+        downscales(encoder),
+        bottleneck(size, encoder[-1], len(encoder), dense, code),
+        Upscale(code, upscaled),
+    )
+    masks = decoder if learn_mask else ()
+    return Autoencoder(shared, [Decoder(upscaled, decoder, mask_stages=masks) for _ in range(identities)])
+
+
 def check_size(model: str, size: int, identities: int) -> None:
     """Refuse what no model can be built for.
 

@@ -5,17 +5,7 @@ Source: iperov/DeepFaceLab, as it stands in deepfakes/faceswap, plugins/train/mo
 
 from dataclasses import dataclass
 
-from torch import nn
-
-from lossarium.models.blocks import (
-    Autoencoder,
-    Decoder,
-    Upscale,
-    bottleneck,
-    check_at_least,
-    check_size,
-    downscales,
-)
+from lossarium.models.blocks import Autoencoder, check_at_least, check_size, dense_autoencoder
 
 
 @dataclass(frozen=True)
@@ -55,11 +45,13 @@ def dfl_h128(size: int = 128, identities: int = 2, options: DflH128Options = _DE
     """
     check_size("dfl_h128", size, identities)
     width, dims = options.channels, options.encoder_dims
-    encoder = nn.Sequential(
-        downscales((width, 2 * width, 4 * width, 8 * width)),
-        bottleneck(size, 8 * width, 4, dims, dims),
-        Upscale(dims, dims),
+    return dense_autoencoder(
+        size,
+        identities,
+        encoder=(width, 2 * width, 4 * width, 8 * width),
+        dense=dims,
+        code=dims,
+        upscaled=dims,
+        decoder=(dims, dims // 2, dims // 4),
+        learn_mask=options.learn_mask,
     )
-    stages = (dims, dims // 2, dims // 4)
-    masks = stages if options.learn_mask else ()
-    return Autoencoder(encoder, [Decoder(dims, stages, mask_stages=masks) for _ in range(identities)])

@@ -6,17 +6,7 @@ Source: deepfakes/faceswap, plugins/train/model/lightweight.py and original.py. 
 
 from dataclasses import dataclass
 
-from torch import nn
-
-from lossarium.models.blocks import (
-    Autoencoder,
-    Decoder,
-    Upscale,
-    bottleneck,
-    check_at_least,
-    check_size,
-    downscales,
-)
+from lossarium.models.blocks import Autoencoder, check_at_least, check_size, dense_autoencoder
 
 
 @dataclass(frozen=True)
@@ -76,14 +66,16 @@ def lightweight(
     """
     check_size("lightweight", size, identities)
     width = options.channels
-    encoder = nn.Sequential(
-        downscales((width, 2 * width, 4 * width)),
-        bottleneck(size, 4 * width, 3, options.encoder_dims, 4 * width),
-        Upscale(4 * width, 2 * width),
+    return dense_autoencoder(
+        size,
+        identities,
+        encoder=(width, 2 * width, 4 * width),
+        dense=options.encoder_dims,
+        code=4 * width,
+        upscaled=2 * width,
+        decoder=(4 * width, 2 * width, width),
+        learn_mask=options.learn_mask,
     )
-    stages = (4 * width, 2 * width, width)
-    masks = stages if options.learn_mask else ()
-    return Autoencoder(encoder, [Decoder(2 * width, stages, mask_stages=masks) for _ in range(identities)])
 
 
 def original(size: int = 64, identities: int = 2, options: OriginalOptions = _ORIGINAL) -> Autoencoder:
@@ -102,11 +94,13 @@ def original(size: int = 64, identities: int = 2, options: OriginalOptions = _OR
     """
     check_size("original", size, identities)
     width = options.channels
-    encoder = nn.Sequential(
-        downscales((width, 2 * width, 4 * width, 8 * width)),
-        bottleneck(size, 8 * width, 4, options.encoder_dims, 8 * width),
-        Upscale(8 * width, 4 * width),
+    return dense_autoencoder(
+        size,
+        identities,
+        encoder=(width, 2 * width, 4 * width, 8 * width),
+        dense=options.encoder_dims,
+        code=8 * width,
+        upscaled=4 * width,
+        decoder=(2 * width, width, width // 2),
+        learn_mask=options.learn_mask,
     )
-    stages = (2 * width, width, width // 2)
-    masks = stages if options.learn_mask else ()
-    return Autoencoder(encoder, [Decoder(4 * width, stages, mask_stages=masks) for _ in range(identities)])
