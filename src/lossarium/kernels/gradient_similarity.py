@@ -29,10 +29,11 @@ from lossarium.kernels.gradient_sweeps import (
     descend,
     halve_counts,
 )
+from lossarium.kernels.halving import halved_sides
+from lossarium.kernels.weighting import luminance_shares
 
 Measured = tuple[Tensor, Tensor | None]
 
-_LUMA = (0.299, 0.587, 0.114)
 # Pixels of small planes that make a tile together, and how many such tiles are worth another thread.
 _TILE = 1 << 15
 _LEAST_TILES = 2
@@ -205,7 +206,7 @@ def _of_small_planes(
     assert shares is not None
     sides = [(height, width)]
     for _ in scale_weights[1:]:
-        sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
+        sides.append(halved_sides(*sides[-1]))
     starts = np.cumsum([0, 0, *(height * width for height, width in sides[1:])])
     all_sides: Reals = np.array(sides)
     weights = np.array(scale_weights)
@@ -242,7 +243,7 @@ class _Level:
 
     def empty_coarser(self) -> "_Level":
         planes, _, height, width = self.x.shape
-        shape = (planes, 1, (height + 1) // 2, (width + 1) // 2)
+        shape = (planes, 1, *halved_sides(height, width))
         return _Level(np.empty(shape), np.empty(shape, np.float32), None)
 
     def tiles(self) -> list[Tile]:
@@ -259,9 +260,7 @@ class _Level:
 def _finest(input: Tensor, target: Tensor, color: str) -> _Level:
     """The pictures as a level: a plane for each, or for each of their channels."""
     n, channels, height, width = input.shape
-    shares = _LUMA if channels == 3 else (1 / channels,) * channels
-    if color == "rgb":
-        shares = (1.0,)
+    shares = (1.0,) if color == "rgb" else luminance_shares(channels)
     shape = (n * channels // len(shares), len(shares), height, width)
     x, y = (picture.view(shape).numpy() for picture in (input, target))
     return _Level(x, y, np.array(shares))
@@ -270,7 +269,7 @@ def _finest(input: Tensor, target: Tensor, color: str) -> _Level:
 def _halved_counts(counts: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the pixels of the coarser level count: the mean of those that they average."""
     n, height, width = counts.shape
-    halved = np.empty((n, (height + 1) // 2, (width + 1) // 2), np.float32)
+    halved = np.empty((n, *halved_sides(height, width)), np.float32)
     if halved.size == 0:
         return halved
     tiles = steps(n * halved.shape[1], max(_TILE // width, 1))

@@ -1,4 +1,4 @@
-"""Region weights, as kernels need them."""
+"""What pixels and channels count, as losses and their kernels need it; needs no compiler."""
 
 import numpy as np
 import torch
@@ -8,6 +8,12 @@ from torch import Tensor
 
 # Below this a picture's weight counts as none, as in the plain way.
 _SMALLEST_WEIGHT = 3e-39
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def luminance_shares(channels: int) -> tuple[float, ...]:
+    """What each channel adds to luminance: that of BT.601, or of other than three channels their mean."""
+    return _LUMA if channels == 3 else (1 / channels,) * channels
 
 
 def totals_of(counts: NDArray[np.float32]) -> NDArray[np.float64]:

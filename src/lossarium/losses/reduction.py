@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.kernels.weighting import luminance_shares
 
 Reduction = Literal["mean", "none"]
 
 # Below this a sum of weights counts as 0. It is the smallest float32 whose reciprocal is finite.
 _SMALLEST_WEIGHT = 3e-39
-_LUMA = (0.299, 0.587, 0.114)
 _COLORS = ("rgb", "gray")
 
 
@@ -58,11 +58,6 @@ def check_color(color: str) -> None:
         raise LossariumError(f'color must be "rgb" or "gray", not {color!r}')
 
 
-def luminance_shares(channels: int) -> tuple[float, ...]:
-    """What each channel adds to luminance: that of BT.601, or of other than three channels their mean."""
-    return _LUMA if channels == 3 else (1 / channels,) * channels
-
-
 def in_color(pictures: Tensor, color: str) -> Tensor:
     """The channels that a measure looks at: all of them, or their luminance, (N, 1, H, W).
 
@@ -77,7 +72,7 @@ def in_color(pictures: Tensor, color: str) -> Tensor:
         return pictures
     if pictures.shape[1] != 3:
         return pictures.mean(dim=1, keepdim=True)
-    return (pictures * pictures.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return (pictures * pictures.new_tensor(luminance_shares(3)).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:

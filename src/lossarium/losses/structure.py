@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.kernels.weighting import luminance_shares
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import kernel, measure
 from lossarium.losses.reduction import (
@@ -15,7 +16,6 @@ from lossarium.losses.reduction import (
     as_pictures,
     check_color,
     in_color,
-    luminance_shares,
     weighted_mean,
 )
 
