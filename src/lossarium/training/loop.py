@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossarium import losses
@@ -18,7 +17,6 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.batches import Batch, Batches
 from lossarium.facesets.faceset import Faceset
 from lossarium.losses.module import Loss
-from lossarium.models.prediction import predict
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import clipping as clippings
 from lossarium.training import optimizers, schedules
@@ -37,6 +35,7 @@ from lossarium.training.convergence import Convergence, has_converged
 from lossarium.training.guards import Guards, Watched, exploded, remembered, watch_step, went_back
 from lossarium.training.records import Records, Row
 from lossarium.training.schedules import Plateau, PlateauState, Schedule
+from lossarium.training.step import loss_terms
 from lossarium.training.stopping import Stopped, listening
 
 # A killed trial loses at most this much work; and so often a full disk is tried again.
@@ -372,22 +371,10 @@ def _step(
 
 def _backward(run: _Run, loss: Loss, batch: Batch, share: float) -> Tensor:
     """A part's share of each term, its gradient added to the weights'."""
-    bf16 = run.trial.recipe.precision == "bf16"
-    with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=bf16):
-        prediction = predict(run.model, batch.input, range(run.identities))
-    target = batch.target.flatten(0, 1)
-    scales = [pictures.flatten(0, 1) for pictures in (prediction.pictures, *prediction.coarser)]
-    # Each scale counts alike; their mean keeps the loss as high as that of a single one.
-    terms = share * torch.stack(
-        [loss.terms(pictures, _reduced(target, pictures.shape[-1])) for pictures in scales]
-    ).mean(dim=0)
+    recipe = run.trial.recipe
+    terms = share * loss_terms(run.model, loss, batch, identities=run.identities, precision=recipe.precision)
     torch.autograd.backward(terms.sum())
     return terms.detach()
-
-
-def _reduced(target: Tensor, side: int) -> Tensor:
-    """By area, to a coarser output's size."""
-    return target if target.shape[-1] == side else F.interpolate(target, size=side, mode="area")
 
 
 def _row(position: Position, outcome: _Outcome, learning_rate: float) -> Row:
