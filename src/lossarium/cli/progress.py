@@ -23,9 +23,12 @@ _WIDTH_OF_THE_REST = 80
 
 @contextmanager
 def comparison_progress(
-    plan: Plan,
+    plan: Plan, *, shown: bool = True
 ) -> Iterator[tuple[Callable[[TrialProgress], None], Callable[[str], None]]]:
     """Show trial, step, loss, steps/s and the time left for the whole comparison; and what is told."""
+    if not shown:
+        yield lambda _: None, lambda _: None
+        return
     console = Console(stderr=True)
     left = _TimeLeft(total_steps=len(plan.trials()) * plan.recipe.steps)
     if not console.is_terminal:

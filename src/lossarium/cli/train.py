@@ -3,9 +3,15 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lossarium.cli.devices import add_devices, computing
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+
+if TYPE_CHECKING:
+    from lossarium.training.configuration import Trial
+    from lossarium.training.processes import Processes
 
 _DESCRIPTION = """\
 Train one autoencoder on two folders of faces. Run the same command again to go on after an interruption.
@@ -32,6 +38,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--loss", default="ssim + mae", help="the spec (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
     add_recipe(parser)
+    add_devices(parser)
     parser.add_argument(
         "--keep-best", action="store_true", help="keep the checkpoint that --judge likes best"
     )
@@ -51,20 +58,27 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the results are."""
     # Late: torch takes a second to import, and --help should not wait for it.
-    from lossarium.cli.progress import training_progress
-    from lossarium.comparison.single import run_trial
     from lossarium.losses.spec import parse
     from lossarium.training.configuration import Trial
-    from lossarium.training.loop import Keeping
-    from lossarium.training.stopping import Stopped
 
     check_range(arguments, "seed", 2**31, least=0)
     check_range(arguments, "keep_every", 10**8, least=0)
     trial = Trial(str(parse(arguments.loss)), arguments.seed, recipe_of(arguments))
+    with computing(arguments) as processes:
+        _train(arguments, trial, processes)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes") -> None:
+    from lossarium.cli.progress import training_progress
+    from lossarium.comparison.single import run_trial
+    from lossarium.training.loop import Keeping
+    from lossarium.training.stopping import Stopped
+
     facesets, _ = load_pair(arguments)
     out = arguments.out or default_out("lossarium-train", arguments, facesets)
     try:
-        with training_progress(trial) as watcher:
+        with training_progress(trial, shown=processes.is_first) as watcher:
             run_trial(
                 trial,
                 facesets,
@@ -72,10 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
                 watcher,
                 Keeping(best=arguments.keep_best, every=arguments.keep_every),
                 until_converged=arguments.until == "converged",
+                processes=processes,
             )
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)
         raise
     where = f"weights in {out / 'checkpoints'}, pictures in {out / 'previews'}"
     print(f"Trained {trial.recipe.steps} steps: {where}")
-    return 0

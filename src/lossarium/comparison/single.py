@@ -1,6 +1,7 @@
 """One trial for its own sake: what `lossarium train` runs, with every comparison's loop and judges."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import control, records
 from lossarium.training.configuration import Trial
 from lossarium.training.loop import HeldOutScores, Keeping, Watcher, check_regions, train
+from lossarium.training.processes import Processes, this_process
 
 
 def run_trial(
@@ -27,6 +29,7 @@ def run_trial(
     keeping: Keeping,
     *,
     until_converged: bool = False,
+    processes: Processes | None = None,
 ) -> None:
     """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
 
@@ -37,17 +40,20 @@ def run_trial(
         watcher: Who looks on; `keep_pictures` is seen to here.
         keeping: Which checkpoints stay.
         until_converged: Whether to stop when the recipe's judge sees no more gain.
+        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
 
     Raises:
         LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
         Stopped: it was asked to stop.
     """
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
-    folder.mkdir(parents=True, exist_ok=True)
-    archive.agree(folder / archive.TRIAL, trial_table(trial, data_table(facesets)))
-    if not (folder / control.NAME).exists():
-        write_whole(folder / control.NAME, control.TEMPLATE.encode())
-    if not records.is_finished(folder):
+    processes = processes or this_process()
+    if processes.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        archive.agree(folder / archive.TRIAL, trial_table(trial, data_table(facesets), processes))
+        if not (folder / control.NAME).exists():
+            write_whole(folder / control.NAME, control.TEMPLATE.encode())
+    if not processes.of_first(partial(records.is_finished, folder)):
         looks = judging_of(trial, directions(*facesets), folder)
         train(
             trial,
@@ -58,6 +64,7 @@ def run_trial(
             keeping=keeping,
             until_converged=until_converged,
             by_hand=True,
+            processes=processes,
         )
 
 
@@ -84,7 +91,7 @@ def judging_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldO
     return HeldOutJudge(pair, Previews(pair, folder), judge(trial.recipe.judge))
 
 
-def trial_table(trial: Trial, data: dict[str, str]) -> dict[str, Any]:
+def trial_table(trial: Trial, data: dict[str, str], processes: Processes) -> dict[str, Any]:
     """For `trial.toml`: the configuration, and hashes of the initial weights and the data."""
     recipe = trial.recipe
     model = initial_model(
@@ -95,7 +102,7 @@ def trial_table(trial: Trial, data: dict[str, str]) -> dict[str, Any]:
         "initial_weights": weights_digest(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "data": data,
-        "environment": environment(),
+        "environment": environment(processes),
     }
 
 

@@ -90,6 +90,23 @@ class Records:
         self._file.close()
 
 
+class Unrecorded:
+    """Where a process writes whose records are another's to keep."""
+
+    def write(self, row: Row) -> None:
+        """Nothing is kept."""
+
+    def flush(self) -> int:
+        """Nothing has a length."""
+        return 0
+
+    def go_back(self, length: int) -> None:
+        """Nothing is there to forget."""
+
+    def close(self) -> None:
+        """Nothing was open."""
+
+
 def read(folder: Path) -> Iterator[Row]:
     """The rows of a trial, without a last line that is only half there.
 
