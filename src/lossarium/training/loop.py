@@ -80,6 +80,10 @@ class Watcher:
     """Called with a sentence when something out of the ordinary happens."""
     keep_pictures: Callable[[], None] = lambda: None
     """Called before a checkpoint, to write what the judge took; its OSError puts the checkpoint off."""
+    record: Callable[[Row], None] = lambda _: None
+    """Called with every row of `metrics.jsonl`."""
+    look: Callable[[nn.Module, int], None] = lambda _model, _step: None
+    """Called after every step with the model, which it has to leave as it was."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         control = Control(folder, watcher.tell) if by_hand else None
         standing = _loaded(run)
         done, spent = 0, 0.0
-        with closing(Records(folder, standing.position.record_bytes)) as records:
+        with closing(Records(folder, standing.position.record_bytes, watcher.record)) as records:
             converged = None
             while standing.step < recipe.steps and converged is None:
                 if control is not None:
@@ -240,6 +244,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                     converged = _convergence(standing) if until_converged else None
                 elif _is_due(run, standing):
                     _save(run, standing, records)
+                watcher.look(model, step)
                 done, spent = done + 1, spent + passed
                 watcher.progress(
                     Progress(step, recipe.steps, outcome.loss, outcome.terms, learning_rate, done / spent)
