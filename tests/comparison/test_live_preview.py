@@ -104,6 +104,13 @@ def test_any_name_fits(name):
     assert np.array_equal(named[-14:], plain[-14:])
 
 
+def test_letters_with_marks_lose_them():
+    block = Block("", (Column("", np.zeros((1, 16, 16, 3), np.uint8)),))
+    assert np.array_equal(
+        draw_sheet("äé", [block], 128, share=0.5), draw_sheet("ae", [block], 128, share=0.5)
+    )
+
+
 def test_large_pictures_are_reduced():
     assert picture_side(512, least=128, most=256) == 256
     pictures = np.full((1, 512, 512, 3), 200, np.uint8)

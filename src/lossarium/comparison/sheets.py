@@ -1,5 +1,6 @@
 """Sheets of pictures with words on them: what a preview and a time-lapse are made of."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,8 +107,10 @@ def _write(
     fill: tuple[int, int, int],
 ) -> None:
     """One line, cut off where there is no more room; names come from folders of others."""
+    # The font that Pillow brings along has no letters with marks: "ä" is shown as "a".
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text[:width]) if not unicodedata.combining(c))
     # No letter is narrower than two pixels, and names may be of any length.
-    shown = printable_name(text[:width])[: width // 2]
+    shown = printable_name(plain)[: width // 2]
     if font.getlength(shown) > width:
         while shown and font.getlength(f"{shown}...") > width:
             shown = shown[:-1]
