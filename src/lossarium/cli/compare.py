@@ -66,9 +66,7 @@ def _compare(arguments: argparse.Namespace, plan: "Plan", processes: "Processes"
     out = arguments.out or default_out("lossarium", arguments, facesets)
     try:
         with comparison_progress(plan, shown=processes.is_first) as (watch, tell):
-            result = compare(
-                plan, facesets, out, watch=watch, tell=tell, notes=notes, processes=processes
-            )
+            result = compare(plan, facesets, out, watch=watch, tell=tell, notes=notes, processes=processes)
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trials so far are in {out}; the same command goes on from there.", file=sys.stderr)
         raise

@@ -1,6 +1,7 @@
 """`lossarium train A B`: one trial for its own sake."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from lossarium.cli.devices import add_devices, computing
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
     from lossarium.training.configuration import Trial
@@ -51,6 +53,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         default="steps",
         help="converged: stop before the last step when --judge sees no more gain (default: %(default)s)",
     )
+    parser.add_argument(
+        "--preview-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="draw preview.png so often, 0 for never (default: 60)",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write event files to the folder tensorboard of the trial"
+    )
     parser.add_argument("--out", type=Path, help="the trial's folder (default: lossarium-train-A-B)")
     parser.set_defaults(run=run)
 
@@ -58,11 +70,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the results are."""
     # Late: torch takes a second to import, and --help should not wait for it.
+    from lossarium.comparison.event_file import require_tensorboard
     from lossarium.losses.spec import parse
     from lossarium.training.configuration import Trial
 
     check_range(arguments, "seed", 2**31, least=0)
     check_range(arguments, "keep_every", 10**8, least=0)
+    if not 0 <= arguments.preview_every < math.inf:
+        raise LossariumError(f"--preview-every must be 0 seconds or more, not {arguments.preview_every:g}")
+    if arguments.tensorboard:
+        require_tensorboard()
     trial = Trial(str(parse(arguments.loss)), arguments.seed, recipe_of(arguments))
     with computing(arguments) as processes:
         _train(arguments, trial, processes)
@@ -72,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes") -> None:
     from lossarium.cli.progress import training_progress
     from lossarium.comparison.single import run_trial
+    from lossarium.comparison.timelapse import NAME as TIMELAPSE
+    from lossarium.comparison.watching import Watching
     from lossarium.training.loop import Keeping
     from lossarium.training.stopping import Stopped
 
@@ -87,9 +106,12 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
                 Keeping(best=arguments.keep_best, every=arguments.keep_every),
                 until_converged=arguments.until == "converged",
                 processes=processes,
+                watching=Watching(arguments.preview_every, arguments.tensorboard),
             )
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)
         raise
     where = f"weights in {out / 'checkpoints'}, pictures in {out / 'previews'}"
+    if (out / TIMELAPSE).exists():
+        where += f", time-lapse in {out / TIMELAPSE}"
     print(f"Trained {trial.recipe.steps} steps: {where}")

@@ -10,6 +10,10 @@ from torch import nn
 from lossarium.comparison import archive
 from lossarium.comparison.environment import environment
 from lossarium.comparison.previews import Previews
+from lossarium.comparison.timelapse import NAME as TIMELAPSE
+from lossarium.comparison.timelapse import sheet_count, write_timelapse
+from lossarium.comparison.watching import Watching, watched
+from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset, data_digest
 from lossarium.files import write_whole
 from lossarium.judging.held_out import RECONSTRUCTION, Direction, directions, score, score_key
@@ -30,6 +34,7 @@ def run_trial(
     *,
     until_converged: bool = False,
     processes: Processes | None = None,
+    watching: Watching | None = None,
 ) -> None:
     """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
 
@@ -41,6 +46,7 @@ def run_trial(
         keeping: Which checkpoints stay.
         until_converged: Whether to stop when the recipe's judge sees no more gain.
         processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
+        watching: What is shown meanwhile.
 
     Raises:
         LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
@@ -55,17 +61,31 @@ def run_trial(
             write_whole(folder / control.NAME, control.TEMPLATE.encode())
     if not processes.of_first(partial(records.is_finished, folder)):
         looks = judging_of(trial, directions(*facesets), folder)
-        train(
-            trial,
-            facesets,
-            folder,
-            looks,
-            replace(watcher, keep_pictures=looks.previews.write),
-            keeping=keeping,
-            until_converged=until_converged,
-            by_hand=True,
-            processes=processes,
-        )
+        watching = watching if processes.is_first else Watching(preview_every=0)
+        identities = facesets[0].identity, facesets[1].identity
+        with watched(trial, looks.pair, identities, folder, watcher, watching or Watching()) as everyone:
+            train(
+                trial,
+                facesets,
+                folder,
+                looks,
+                replace(everyone, keep_pictures=looks.previews.write),
+                keeping=keeping,
+                until_converged=until_converged,
+                by_hand=True,
+                processes=processes,
+            )
+    if processes.is_first and not (folder / TIMELAPSE).exists():
+        _keep_timelapse(folder, watcher)
+
+
+def _keep_timelapse(folder: Path, watcher: Watcher) -> None:
+    """The trial is done, and a picture is no reason to say that it is not."""
+    if sheet_count(folder) > 1:
+        try:
+            write_timelapse(folder, folder / TIMELAPSE)
+        except (OSError, LossariumError) as error:
+            watcher.tell(f"there is no {TIMELAPSE}: {error}")
 
 
 @dataclass(frozen=True)

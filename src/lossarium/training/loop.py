@@ -82,6 +82,10 @@ class Watcher:
     """Called with a sentence when something out of the ordinary happens."""
     keep_pictures: Callable[[], None] = lambda: None
     """Called before a checkpoint, to write what the judge took; its OSError puts the checkpoint off."""
+    record: Callable[[Row], None] = lambda _: None
+    """Called with every row of `metrics.jsonl`."""
+    look: Callable[[nn.Module, int], None] = lambda _model, _step: None
+    """Called after every step with the model, which it has to leave as it was."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +253,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                     converged = _convergence(standing) if until_converged else None
                 elif _is_due(run, standing):
                     _save(run, standing, records)
+                watcher.look(model, step)
                 done, spent = done + 1, spent + passed
                 watcher.progress(
                     Progress(step, recipe.steps, outcome.loss, outcome.terms, learning_rate, done / spent)
@@ -304,7 +309,9 @@ def _loaded(run: _Run) -> _Standing:
 
 
 def _records(run: _Run, standing: _Standing) -> Records | Unrecorded:
-    return Records(run.folder, standing.position.record_bytes) if run.processes.is_first else Unrecorded()
+    if not run.processes.is_first:
+        return Unrecorded()
+    return Records(run.folder, standing.position.record_bytes, run.watcher.record)
 
 
 def _history(state: Mapping[str, Any]) -> _History:
