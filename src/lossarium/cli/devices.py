@@ -2,9 +2,9 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossarium.cli.recipe import check_range
@@ -41,6 +41,5 @@ def computing(arguments: argparse.Namespace) -> Iterator["Processes"]:
     check_range(arguments, "devices", 64)
     with launched(arguments.accelerator, arguments.devices) as processes, ExitStack() as silence:
         if not processes.is_first:
-            silence.enter_context(redirect_stdout(silence.enter_context(open(os.devnull, "w"))))
-        sys.stdout.flush()
+            silence.enter_context(redirect_stdout(silence.enter_context(Path(os.devnull).open("w"))))
         yield processes
