@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.training.stopping import Stopped
 
     plan = _plan(arguments)
-    facesets, notes = load_pair(arguments)
+    facesets, notes = load_pair(arguments, "lossarium")
     out = arguments.out or default_out("lossarium", arguments, facesets)
     try:
         with comparison_progress(plan) as (watch_training, tell):

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_range(arguments, "seed", 2**31, least=0)
     check_range(arguments, "keep_every", 10**8, least=0)
     trial = Trial(str(parse(arguments.loss)), arguments.seed, recipe_of(arguments))
-    facesets, _ = load_pair(arguments)
+    facesets, _ = load_pair(arguments, "lossarium-train")
     out = arguments.out or default_out("lossarium-train", arguments, facesets)
     try:
         with training_progress(trial) as watcher:

@@ -57,6 +57,8 @@ class Readings:
     """How many lack a mask, where others carry one."""
     without_landmarks: int = 0
     """How many lack landmarks, where others carry them."""
+    copies: Sequence[int] = ()
+    """Indices of readable frames that were left out, see `lossarium.facesets.split.without_leaks`."""
 
 
 @dataclass(frozen=True)
