@@ -18,6 +18,7 @@ from lossarium.facesets.faceset_pak import PAK_NAME, pak_listing
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing, names_in, plain_listing
 from lossarium.facesets.manifest import MANIFEST_NAME
+from lossarium.facesets.masks_beside import MASKS
 from lossarium.facesets.own_format import own_listing
 from lossarium.facesets.split import held_out_frames, without_leaks
 from lossarium.facesets.wording import counted, listed, printable_name
@@ -49,8 +50,10 @@ def load(
     A plain folder is searched with its subfolders for `PICTURE_ENDINGS`, in natural order (frame_2 before
     frame_10); names that begin with a dot, `__MACOSX`, and linked folders are passed over. Its split is
     `held_out_blocks`. Where every picture carries landmarks, or a mask, in the way of faceswap's extracted
-    PNGs or DeepFaceLab's aligned JPEGs, the faceset has them; a `faceset.pak` is read in place of loose
-    pictures. A folder with a `faceset.toml` brings its own split, masks, landmarks and states.
+    PNGs or DeepFaceLab's aligned JPEGs, the faceset has them. A mask may be a grey picture, too, in a folder
+    `masks` at the top (`lossarium.facesets.masks_beside`), and goes before one inside the picture. A
+    `faceset.pak` is read in place of loose pictures. A folder with a `faceset.toml` brings its own split,
+    masks, landmarks and states.
 
     Training frames that equal a held-out frame pixel by pixel are left out, for they would flatter.
 
@@ -154,6 +157,10 @@ def _notes(listing: Listing, readings: Readings, size: int) -> Iterator[str]:
         if number:
             lack = "lacks" if number == 1 else "lack"
             yield f"{counted(number, 'picture')} {lack} the {what} that others carry, so none is used"
+    from_files = sum(listing.frames[index].mask is not None for index in readings.kept)
+    if from_files and readings.face_masks is not None and listing.source_size is None:
+        have = "has its face mask" if from_files == 1 else "have their face masks"
+        yield f"{counted(from_files, 'picture')} {have} in the folder {MASKS}"
     for remark, count in readings.remarks.items():
         if count:
             of_one, of_many = remark.value
