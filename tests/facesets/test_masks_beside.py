@@ -10,6 +10,7 @@ from lossarium.facesets import frames
 from lossarium.facesets.faceset import data_digest
 from lossarium.facesets.folder import load
 from lossarium.facesets.masks_beside import masks_of
+from lossarium.facesets.stored_face import StoredFace, StoredMask
 from tests.facesets.handmade_folders import SIZE, complaint, noise, save
 
 
@@ -115,19 +116,13 @@ def test_a_linked_folder_of_masks_is_passed_over(tmp_path):
 def test_a_mask_beside_a_picture_goes_before_the_one_inside(tmp_path, monkeypatch):
     original = frames._stored_face
     stored = np.full((SIZE, SIZE), 9, np.uint8)
-    face = frames.StoredFace(mask=frames_mask(stored))
+    face = StoredFace(mask=StoredMask(stored, np.array([[1.0, 0, 0], [0, 1, 0]])))
     monkeypatch.setattr(frames, "_stored_face", lambda data, size: original(data, size) or face)
     fill(tmp_path, masks=tmp_path / "masks")
     (tmp_path / "masks" / "3.png").unlink()
     masks = load(tmp_path, SIZE).faceset.face_masks
     np.testing.assert_array_equal(masks[2], grey(2))
     np.testing.assert_array_equal(masks[3], stored)
-
-
-def frames_mask(pixels):
-    from lossarium.facesets.stored_face import StoredMask
-
-    return StoredMask(pixels, np.array([[1.0, 0, 0], [0, 1, 0]]))
 
 
 def test_which_mask_is_a_pictures():

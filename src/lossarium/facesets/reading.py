@@ -211,8 +211,8 @@ def read_bytes(path: Path, offset: int = 0, length: int | None = None) -> bytes:
             raise RefusedError(f"takes {megabytes} MiB; at most {MAX_FILE_BYTES // 2**20} MiB are read")
         with path.open("rb") as file:
             file.seek(offset)
-            # No more than was announced, even if the file grows meanwhile.
-            data = file.read(MAX_FILE_BYTES if length is None else length)
+            # No more than was announced, even if the file grows meanwhile; memory for it is taken beforehand.
+            data = file.read(wanted)
     except FileNotFoundError as error:
         raise RefusedError("does not exist") from error
     except (OSError, ValueError) as error:
