@@ -12,6 +12,7 @@ import tomllib
 import pytest
 
 from lossarium.cli.main import main
+from lossarium.facesets import memory
 from lossarium.training.checkpoints import position_of, read_checkpoint
 from tests.cli.folders import QUICK, pair
 
@@ -74,6 +75,26 @@ def test_settings_take_effect(tmp_path, capsys):
     assert main(["set", str(out), "learning_rate=2e-5"]) == 0
     assert tomllib.loads((out / "control.toml").read_text()) == {"learning_rate": 2e-5, "loss": "mae"}
     capsys.readouterr()
+
+
+def test_a_cache_changes_no_number_and_is_found_again(tmp_path, capsys, monkeypatch):
+    out, cached = tmp_path / "out", tmp_path / "cached"
+    assert main(train(tmp_path, out)) == 0
+    assert "note:" not in capsys.readouterr().out
+    # Next to nothing is free, so that the default is a cache.
+    monkeypatch.setattr(memory, "available_memory", lambda: 100_000)
+    assert main(train(tmp_path, cached)) == 0
+    assert "would take 0.1 MB, more than half of the 0.1 MB" in capsys.readouterr().out
+    assert len(list((cached / "cache").glob("*-frames.npy"))) == 2
+    assert timeless(cached) == timeless(out)
+    monkeypatch.undo()
+    assert main(train(tmp_path, cached)) == 0
+    assert f"are taken from {cached / 'cache'}" in capsys.readouterr().out
+    assert (
+        main(train(tmp_path, tmp_path / "third", "--cache", "always", "--cache-folder", str(tmp_path))) == 0
+    )
+    assert f"are kept in {tmp_path}." in capsys.readouterr().out
+    assert timeless(tmp_path / "third") == timeless(out)
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(pictures, tmp_path, monke
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LossariumError, match="cannot be written: no space left"):
         cached_frames(plain_listing(pictures), SIZE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

@@ -311,14 +311,6 @@ def _fill(folder: Path) -> None:
         save(folder / f"{seed}.png", noise(seed))
 
 
-def test_masks_beside_frames_are_no_frames(tmp_path: Path) -> None:
-    _fill(tmp_path / "frames")
-    _fill(tmp_path / "masks")
-    loaded = load(tmp_path, SIZE)
-    assert loaded.faceset.frame_names == tuple(f"frames/{seed}.png" for seed in range(10))
-    assert [note for note in loaded.notes if "masks beside frames" in note]
-
-
 def test_a_folder_called_masks_alone_is_read(tmp_path: Path) -> None:
     _fill(tmp_path / "masks")
     assert len(load(tmp_path, SIZE).faceset.frames) == 10

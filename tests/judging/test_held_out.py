@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lossarium import losses
-from lossarium.judging.held_out import as_bytes, as_tensor, directions, score
+from lossarium.judging import held_out
+from lossarium.judging.held_out import StoredPictures, as_bytes, as_tensor, directions, score
 from lossarium.judging.judges import JUDGES, judge
 from tests.facesets.examples import blobs
 
@@ -96,3 +97,26 @@ def test_losses_of_pixel_values_have_a_home_judge():
     trained = {name for name in pixel if losses.info(name).objective}
     # The largest error alone is no relative of a mean.
     assert trained - {"linf"} <= frozenset().union(*(one.home_of for one in JUDGES))
+
+
+def test_scores_do_not_depend_on_how_many_frames_are_in_memory_together(monkeypatch):
+    expected = score(Perfect(), directions(*pair()))
+    monkeypatch.setattr(held_out, "_CHUNK", 2)
+    scores = score(Perfect(), directions(*pair()))
+    assert list(scores) == list(expected)
+    for key, values in expected.items():
+        assert scores[key] == pytest.approx(values, rel=1e-5, abs=1e-6)
+
+
+def test_stored_pictures_are_tensors_of_what_is_asked_for():
+    frames, places = blobs().frames, np.array([4, 1, 7])
+    pictures = StoredPictures(frames, places)
+    whole = as_tensor(frames[places])
+    assert len(pictures) == 3
+    assert torch.equal(pictures[1], whole[1])
+    assert torch.equal(pictures[np.intp(2)], whole[2])
+    assert torch.equal(pictures[1:], whole[1:])
+    assert torch.equal(pictures[torch.tensor([2, 0])], whole[[2, 0]])
+    assert pictures[:0].shape == (0, 3, 32, 32)
+    masks = StoredPictures(blobs().face_masks, places)
+    assert torch.equal(masks[:], as_tensor(blobs().face_masks[places][..., None]))

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.reading import stored_bytes
 from lossarium.swapping.jobs import find_jobs
+from lossarium.swapping.masks import face_mask_of
+from tests.facesets.handmade_faces import SIDE, dfl_fields, dfl_jpeg, face, faceset_pak
 from tests.facesets.handmade_folders import noise, save, write_faceset
 
 
@@ -107,3 +110,25 @@ def test_outputs_that_cannot_be(tmp_path):
     (source / "7.jpg").unlink()
     (out / "7.png").mkdir(parents=True)
     assert "is a folder" in refused(source, out, force=True)
+
+
+def test_grey_masks_beside_the_pictures(tmp_path):
+    picture(tmp_path / "ada" / "7.jpg")
+    picture(tmp_path / "ada" / "8.png")
+    save(tmp_path / "ada" / "masks" / "7.png", np.full((8, 8), 255, np.uint8))
+    of_folder = find_jobs(tmp_path / "ada", tmp_path / "out")
+    (alone,) = find_jobs(tmp_path / "ada" / "7.jpg", tmp_path / "out")
+    assert [job.path.name for job in of_folder] == ["7.jpg", "8.png"]
+    assert of_folder[0].mask.path == alone.mask.path == tmp_path / "ada" / "masks" / "7.png"
+    assert of_folder[1].mask is None
+
+
+def test_pictures_of_a_packed_faceset(tmp_path):
+    packed = [dfl_jpeg(dfl_fields(face(SIDE)), seed=seed) for seed in range(2)]
+    configurations = [{"filename": f"{seed}.jpg", "source_filename": ""} for seed in range(2)]
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "faceset.pak").write_bytes(faceset_pak(packed, configurations))
+    jobs = find_jobs(tmp_path / "ada", tmp_path / "out")
+    assert [job.output for job in jobs] == [tmp_path / "out" / "0.png", tmp_path / "out" / "1.png"]
+    assert stored_bytes(jobs[1].path, jobs[1].packed) == packed[1]
+    assert face_mask_of(jobs[1], (SIDE, SIDE))(8).any()

@@ -62,7 +62,7 @@ def _compare(arguments: argparse.Namespace, plan: "Plan", processes: "Processes"
     from lossarium.report.html import write
     from lossarium.training.stopping import Stopped
 
-    facesets, notes = load_pair(arguments)
+    facesets, notes = load_pair(arguments, "lossarium")
     out = arguments.out or default_out("lossarium", arguments, facesets)
     try:
         with comparison_progress(plan, shown=processes.is_first) as (watch, tell):

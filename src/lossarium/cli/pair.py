@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
     from lossarium.facesets.faceset import Faceset
+    from lossarium.facesets.listing import Listing
 
 _DEMO = "demo"
 
@@ -22,32 +24,88 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("b", metavar="B", nargs="?", help="folder of the other identity's frames")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+    parser.add_argument(
+        "--cache",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="keep decoded pictures in files instead of in memory, and take them from there the next time; "
+        "auto: if they would take more than half of the available memory, or lie there already "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache-folder", type=Path, metavar="FOLDER", help="where these files lie (default: OUT/cache)"
+    )
 
 
-def load_pair(arguments: argparse.Namespace) -> tuple[tuple["Faceset", "Faceset"], tuple[str, ...]]:
-    """Read both facesets at `--size`; prints what their user ought to know, and gives that, too."""
+def load_pair(
+    arguments: argparse.Namespace, prefix: str | None = None
+) -> tuple[tuple["Faceset", "Faceset"], tuple[str, ...]]:
+    """Read both facesets at `--size`; prints what their user ought to know, and gives that, too.
+
+    Args:
+        arguments: Those of `add_pair`, and `size`.
+        prefix: Of the command's `default_out`, where `--out` is its folder: a cache lies in there.
+    """
     from lossarium.cli.counting import counting
-    from lossarium.facesets.folder import load
+    from lossarium.facesets.folder import list_folder, load_listing
 
-    folders = _folders(arguments)
+    first, second = _folders(arguments)
+    listings = _told_apart(list_folder(first), list_folder(second))
+    cache = _cache_folder(arguments, prefix, listings)
     with counting("reading pictures", time_left=False) as watch:
         loaded = [
-            load(folder, arguments.size, skip_bad=arguments.skip_bad, progress=watch) for folder in folders
+            load_listing(listing, arguments.size, skip_bad=arguments.skip_bad, progress=watch, cache=cache)
+            for listing in listings
         ]
     notes = tuple(note for faceset in loaded for note in faceset.notes)
     if arguments.a == _DEMO:
         notes += ("The bundled faces are synthetic: rendered from made-up identities, nobody's likeness.",)
     for note in notes:
         print(f"note: {note}")
-    return _told_apart(loaded[0].faceset, loaded[1].faceset), notes
+    return (loaded[0].faceset, loaded[1].faceset), notes
 
 
-def default_out(prefix: str, arguments: argparse.Namespace, facesets: tuple["Faceset", "Faceset"]) -> Path:
+def default_out(prefix: str, arguments: argparse.Namespace, facesets: Sequence["Faceset | Listing"]) -> Path:
     """The folder that a command writes to where none is given."""
     if arguments.a == _DEMO:
         return Path(f"{prefix}-{_DEMO}")
     names = "-".join(re.sub(r"[^\w.-]+", "_", faceset.identity) for faceset in facesets)
     return Path(f"{prefix}-{names}")
+
+
+def _cache_folder(
+    arguments: argparse.Namespace, prefix: str | None, listings: Sequence["Listing"]
+) -> Path | None:
+    """Where decoded pictures are to lie, or None where memory is the place for them; says so."""
+    from lossarium.facesets.cache import decoded_bytes, is_cached
+    from lossarium.facesets.memory import available_memory
+
+    if arguments.cache == "never":
+        return None
+    folder: Path = arguments.cache_folder or _out(arguments, prefix, listings) / "cache"
+    needed = sum(decoded_bytes(listing, arguments.size) for listing in listings)
+    if all(is_cached(listing, arguments.size, folder) for listing in listings):
+        print(f"note: The decoded pictures ({_shown(needed)}) are taken from {folder}.")
+    elif arguments.cache == "always":
+        print(f"note: The decoded pictures ({_shown(needed)}) are kept in {folder}.")
+    else:
+        available = available_memory()
+        if available is None or 2 * needed <= available:
+            return None
+        print(
+            f"note: The decoded pictures would take {_shown(needed)}, more than half of the "
+            f"{_shown(available)} of memory that are available; they are kept in {folder} instead."
+        )
+    return folder
+
+
+def _out(arguments: argparse.Namespace, prefix: str | None, listings: Sequence["Listing"]) -> Path:
+    out: Path | None = None if prefix is None else arguments.out
+    return out or default_out(prefix or "lossarium", arguments, listings)
+
+
+def _shown(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
@@ -62,7 +120,7 @@ def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
     return first, second
 
 
-def _told_apart(first: "Faceset", second: "Faceset") -> tuple["Faceset", "Faceset"]:
+def _told_apart(first: "Listing", second: "Listing") -> tuple["Listing", "Listing"]:
     """Folders may share a name (ada/aligned and ben/aligned); a report has to tell them apart."""
     if first.identity != second.identity:
         return first, second

@@ -94,7 +94,7 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
     from lossarium.training.loop import Keeping
     from lossarium.training.stopping import Stopped
 
-    facesets, _ = load_pair(arguments)
+    facesets, _ = load_pair(arguments, "lossarium-train")
     out = arguments.out or default_out("lossarium-train", arguments, facesets)
     try:
         with training_progress(trial, shown=processes.is_first) as watcher:

@@ -12,36 +12,35 @@ DIGEST.json        what else reading brought to light; written last: if it is th
 import hashlib
 import io
 import json
-import os
-import threading
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from lossarium import __version__
 from lossarium.errors import LossariumError
+from lossarium.facesets.array_file import ArrayFile, mapped
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import FrameFile, Listing
 from lossarium.facesets.reading import Remark, UnreadablePicture
+from lossarium.facesets.split import fair_rows, frame_digests, held_out_frames
 from lossarium.facesets.stored_face import LANDMARKS
 from lossarium.facesets.tables import json_table
 from lossarium.facesets.wording import printable_name, reason_of
 from lossarium.files import write_whole
 
-_FORMAT = "lossarium cache 1"
+_FORMAT = "lossarium cache 2"
 # Decoded frames that are in memory at once while the cache is built.
 _PIECE_BYTES = 64 * 2**20
 
-_Number = TypeVar("_Number", np.uint8, np.float32)
-
 
 def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress | None = None) -> Readings:
-    """What `read_frames` gives, but its arrays are memory-mapped files in `folder`, for reading alone.
+    """What `without_leaks` makes of `read_frames`, but in memory-mapped files in `folder`, for reading alone.
 
     They are made when there are none for just these files (by names, sizes and times of change) at this size,
     or when they are damaged. Making them takes little memory and 3 bytes a pixel of disk.
@@ -61,6 +60,7 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
         return readings
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _check_room(folder, decoded_bytes(listing, size))
         _build(listing, size, folder, digest, progress)
     except OSError as error:
         _refuse_folder(folder, reason_of(error))
@@ -72,6 +72,17 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
     if readings is None:
         _refuse_folder(folder, "what was written there is not there any more")
     return readings
+
+
+def is_cached(listing: Listing, size: int, folder: Path) -> bool:
+    """Whether `cached_frames` would give a listing without reading any picture."""
+    return _opened(listing, size, folder, listing_digest(listing, size)) is not None
+
+
+def decoded_bytes(listing: Listing, size: int) -> int:
+    """How many bytes a listing's frames take once they are read, with the masks that are files."""
+    frames = listing.frames
+    return (3 * len(frames) + sum(frame.mask is not None for frame in frames)) * size**2
 
 
 def listing_digest(listing: Listing, size: int) -> str:
@@ -130,42 +141,23 @@ def _opened(listing: Listing, size: int, folder: Path, digest: str) -> Readings 
         about = json_table(files.about)
         if about.get("digest") != digest:
             return None
-        kept = _indices(about["kept"], len(listing.frames))
+        kept, copies = (_indices(about[key], len(listing.frames)) for key in ("kept", "copies"))
         shape = (len(kept), size, size)
         return Readings(
-            frames=_mapped(files.frames, np.uint8, (*shape, 3)),
-            face_masks=_mapped(files.masks, np.uint8, shape) if about["masks"] is True else None,
+            frames=mapped(files.frames, np.uint8, (*shape, 3)),
+            face_masks=mapped(files.masks, np.uint8, shape) if about["masks"] is True else None,
             kept=kept,
             remarks={remark: _count(about["remarks"][remark.name]) for remark in Remark},
             failures=[_failure(listing, entry) for entry in about["failures"]],
-            landmarks=_mapped(files.landmarks, np.float32, (len(kept), LANDMARKS, 2))
+            landmarks=mapped(files.landmarks, np.float32, (len(kept), LANDMARKS, 2))
             if about["landmarks"] is True
             else None,
             without_mask=_count(about["without_mask"]),
             without_landmarks=_count(about["without_landmarks"]),
+            copies=copies,
         )
     except (LossariumError, OSError, LookupError, TypeError, ValueError):
         return None
-
-
-def _mapped(path: Path, dtype: type[_Number], shape: tuple[int, ...]) -> npt.NDArray[_Number]:
-    """Map a file of just this kind and shape.
-
-    Raises:
-        ValueError: it is another's, too short or too long.
-    """
-    with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("another version")
-        found, fortran_order, kind = np.lib.format.read_array_header_1_0(file)
-        start = file.tell()
-    if found != shape or fortran_order or kind != dtype:
-        raise ValueError("another array")
-    if path.stat().st_size != start + int(np.prod(shape, dtype=object)) * kind.itemsize:
-        raise ValueError("not whole")
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset=start, shape=shape)
 
 
 def _indices(value: Any, count: int) -> list[int]:
@@ -198,16 +190,19 @@ def _build(listing: Listing, size: int, folder: Path, digest: str, progress: Pro
     count = len(listing.frames)
     found = _Found()
     with (
-        closing(_ArrayFile(files.frames, (count, size, size, 3))) as frames,
-        closing(_ArrayFile(files.masks, (count, size, size))) as masks,
+        closing(ArrayFile(files.frames, (count, size, size, 3))) as frames,
+        closing(ArrayFile(files.masks, (count, size, size))) as masks,
     ):
         for start, readings in _pieces(listing, size, progress):
             found.add(start, readings)
             frames.add(readings.frames)
             if readings.face_masks is not None and not found.lack_mask:
                 masks.add(readings.face_masks)
+        fair = found.leave_out_copies(listing)
+        frames.keep(fair)
         frames.finish()
         if found.all_masks:
+            masks.keep(fair)
             masks.finish()
     if found.all_landmarks:
         write_whole(files.landmarks, found.landmarks_file())
@@ -220,6 +215,8 @@ class _Found:
 
     def __init__(self) -> None:
         self.kept: list[int] = []
+        self.copies: list[int] = []
+        self.digests: list[bytes] = []
         self.failures: list[UnreadablePicture] = []
         self.remarks = dict.fromkeys(Remark, 0)
         self.landmarks: list[npt.NDArray[np.float32]] = []
@@ -229,6 +226,7 @@ class _Found:
     def add(self, start: int, readings: Readings) -> None:
         """Take what was found in the piece whose first frame is `start`."""
         self.kept.extend(start + index for index in readings.kept)
+        self.digests.extend(frame_digests(readings.frames))
         self.failures.extend(readings.failures)
         for remark, number in readings.remarks.items():
             self.remarks[remark] += number
@@ -239,6 +237,15 @@ class _Found:
             self.lack_landmarks += readings.without_landmarks or len(readings.kept)
         else:
             self.landmarks.append(readings.landmarks)
+
+    def leave_out_copies(self, listing: Listing) -> Sequence[int]:
+        """Once all pieces are taken: which of the rows found are fair; the rest is left out."""
+        fair = fair_rows(self.digests, held_out_frames(listing, self.kept))
+        everything, self.kept = self.kept, [self.kept[row] for row in fair]
+        self.copies = sorted({*everything} - {*self.kept})
+        if self.all_landmarks:
+            self.landmarks = [np.concatenate(self.landmarks)[fair]]
+        return fair
 
     @property
     def all_masks(self) -> bool:
@@ -261,14 +268,17 @@ class _Found:
             for place, frame in enumerate(listing.frames)
             for file, path in enumerate(_sources(frame))
         }
+        # What all lack, none is counted as lacking.
+        readable = max(len(self.kept) + len(self.copies), 1)
         return {
             "kept": self.kept,
+            "copies": self.copies,
             "remarks": {remark.name: number for remark, number in self.remarks.items()},
             "failures": [{**sources[failure.path], "reason": failure.reason} for failure in self.failures],
             "masks": self.all_masks,
             "landmarks": self.all_landmarks,
-            "without_mask": self.lack_mask % max(len(self.kept), 1),
-            "without_landmarks": self.lack_landmarks % max(len(self.kept), 1),
+            "without_mask": self.lack_mask % readable,
+            "without_landmarks": self.lack_landmarks % readable,
         }
 
 
@@ -287,47 +297,10 @@ def _shifted(progress: Progress | None, start: int, count: int) -> Progress | No
     return lambda done, _: progress(start + done, count)
 
 
-class _ArrayFile:
-    """An array written row by row, of which nothing is to be seen until it is finished."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        """Begin one of at most this shape."""
-        self.path = path
-        self.shape = shape
-        self.rows = 0
-        # Not for its process alone: threads may build side by side, too.
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-        self.file = self.temporary.open("wb")
-        self.start = self._write_header(shape)
-
-    def add(self, rows: npt.NDArray[np.uint8]) -> None:
-        """Write the next rows."""
-        self.file.write(np.ascontiguousarray(rows).data)
-        self.rows += len(rows)
-
-    def finish(self) -> None:
-        """Put the array, with as many rows as were added, in the place of what was there."""
-        self.file.seek(0)
-        # numpy leaves room in the header for the number of rows to change.
-        if self._write_header((self.rows, *self.shape[1:])) != self.start:
-            raise OSError("its header changed its length")
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        self.temporary.replace(self.path)
-
-    def close(self) -> None:
-        """Clear away what was not finished."""
-        try:
-            # On a full disk there may be bytes left that cannot be written.
-            self.file.close()
-        finally:
-            self.temporary.unlink(missing_ok=True)
-
-    def _write_header(self, shape: tuple[int, ...]) -> int:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self.file, header)
-        return self.file.tell()
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        _refuse_folder(folder, f"it needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
 
 
 def _refuse_folder(folder: Path, reason: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A faceset in memory: the aligned frames of one identity, and what two of them have in common."""
+"""A faceset as it is trained on: the aligned frames of one identity, and what two have in common."""
 
 import hashlib
 import json
@@ -14,7 +14,9 @@ import numpy.typing as npt
 class Faceset:
     """Aligned frames of one identity, all of one size, with what is known about each.
 
-    Frames are held as 8-bit RGB, so that 10,000 frames of 128 px take 490 MB.
+    Frames are held as 8-bit RGB, so that 10,000 frames of 128 px take 490 MB. Frames and masks may be
+    memory-mapped files (`lossarium.facesets.cache`), for reading alone and larger than memory: what takes
+    some of them takes them by their indices, and nothing takes them all.
     """
 
     identity: str
@@ -80,11 +82,10 @@ def data_digest(faceset: Faceset) -> str:
         described["landmarks"] = True
     digest.update(_canonical_json(described))
     # The description fixes how many bytes follow, so nothing can be read as something else.
-    digest.update(np.ascontiguousarray(faceset.frames).data)
-    if faceset.face_masks is not None:
-        digest.update(np.ascontiguousarray(faceset.face_masks).data)
-    if faceset.landmarks is not None:
-        digest.update(np.ascontiguousarray(faceset.landmarks).data)
+    for array in (faceset.frames, faceset.face_masks, faceset.landmarks):
+        for row in () if array is None else array:
+            # Row by row, so that an array that is not contiguous is not copied as a whole.
+            digest.update(np.ascontiguousarray(row).data)
     return digest.hexdigest()
 
 

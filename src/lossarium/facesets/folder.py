@@ -12,13 +12,15 @@ from typing import NoReturn
 import numpy as np
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.cache import cached_frames
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.faceset_pak import PAK_NAME, pak_listing
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing, names_in, plain_listing
 from lossarium.facesets.manifest import MANIFEST_NAME
+from lossarium.facesets.masks_beside import MASKS
 from lossarium.facesets.own_format import own_listing
-from lossarium.facesets.split import held_out_blocks, without_leaks
+from lossarium.facesets.split import held_out_frames, without_leaks
 from lossarium.facesets.wording import counted, listed, printable_name
 
 FEWEST_PICTURES = 8
@@ -35,7 +37,12 @@ class LoadedFaceset:
 
 
 def load(
-    folder: Path, size: int, *, skip_bad: bool = False, progress: Progress | None = None
+    folder: Path,
+    size: int,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> LoadedFaceset:
     """Read a folder of pictures, with what faceswap or DeepFaceLab stored in them, or one of Lossarium's
     facesets, at `size` x `size`.
@@ -43,8 +50,10 @@ def load(
     A plain folder is searched with its subfolders for `PICTURE_ENDINGS`, in natural order (frame_2 before
     frame_10); names that begin with a dot, `__MACOSX`, and linked folders are passed over. Its split is
     `held_out_blocks`. Where every picture carries landmarks, or a mask, in the way of faceswap's extracted
-    PNGs or DeepFaceLab's aligned JPEGs, the faceset has them; a `faceset.pak` is read in place of loose
-    pictures. A folder with a `faceset.toml` brings its own split, masks, landmarks and states.
+    PNGs or DeepFaceLab's aligned JPEGs, the faceset has them. A mask may be a grey picture, too, in a folder
+    `masks` at the top (`lossarium.facesets.masks_beside`), and goes before one inside the picture. A
+    `faceset.pak` is read in place of loose pictures. A folder with a `faceset.toml` brings its own split,
+    masks, landmarks and states.
 
     Training frames that equal a held-out frame pixel by pixel are left out, for they would flatter.
 
@@ -53,42 +62,62 @@ def load(
         size: Side of the frames in memory, in pixels.
         skip_bad: Leave unreadable pictures out, with a note, instead of refusing the folder.
         progress: Called after each picture, from the thread that called `load`.
+        cache: A folder for decoded frames. Frames and masks are then memory-mapped files in it, the next time
+            no picture is read, and nothing else changes; see `lossarium.facesets.cache`.
 
     Raises:
         LossariumError: the folder is missing, no folder, not accessible or holds no pictures; pictures cannot
             be read and `skip_bad` is not given (all are listed in the one message); fewer than
-            `FEWEST_PICTURES` are left; or the faceset's own files are damaged.
+            `FEWEST_PICTURES` are left; the faceset's own files are damaged; or `cache` cannot be written.
     """
-    if size < 1:
-        raise LossariumError(f"Frames of {size} pixels are too small; give a size of at least 1.")
-    listing = _listing(folder)
-    readings = read_frames(listing, size, progress)
-    if readings.failures and not skip_bad:
-        _refuse_unreadable(listing, readings)
-    faceset, copies = without_leaks(_faceset(listing, readings))
-    _check_enough(folder, faceset, copies)
-    notes = _notes(listing, readings, size, copies)
-    return LoadedFaceset(faceset, tuple(f"{listing.identity}: {note}." for note in notes))
+    return load_listing(list_folder(folder), size, skip_bad=skip_bad, progress=progress, cache=cache)
 
 
-def _listing(folder: Path) -> Listing:
+def list_folder(folder: Path) -> Listing:
+    """What a folder of pictures holds, whoever made it; no picture is read.
+
+    Raises:
+        LossariumError: the folder is missing, no folder, not accessible or holds no pictures, or files that
+            describe its pictures are damaged.
+    """
     names = names_in(folder)
     if MANIFEST_NAME in names:
         return own_listing(folder)
     return pak_listing(folder) if PAK_NAME in names else plain_listing(folder)
 
 
-def _faceset(listing: Listing, readings: Readings) -> Faceset:
-    names = tuple(listing.frames[index].name for index in readings.kept)
-    if listing.held_out is None:
-        held_out = held_out_blocks(len(names))
+def load_listing(
+    listing: Listing,
+    size: int,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+) -> LoadedFaceset:
+    """As `load`, of what `list_folder` found."""
+    if size < 1:
+        raise LossariumError(f"Frames of {size} pixels are too small; give a size of at least 1.")
+    if cache is None:
+        readings = without_leaks(listing, read_frames(listing, size, progress))
     else:
-        held_out = np.array([name in listing.held_out for name in names], dtype=np.bool_)
+        readings = cached_frames(listing, size, cache, progress)
+    if readings.failures and not skip_bad:
+        _refuse_unreadable(listing, readings)
+    faceset = _faceset(listing, readings)
+    _check_enough(listing.folder, faceset, len(readings.copies))
+    notes = _notes(listing, readings, size)
+    return LoadedFaceset(faceset, tuple(f"{listing.identity}: {note}." for note in notes))
+
+
+def _faceset(listing: Listing, readings: Readings) -> Faceset:
+    # The copies had their part in the split, so that it is the same with them and without.
+    readable = sorted({*readings.kept, *readings.copies})
+    held_out = held_out_frames(listing, readable)[np.searchsorted(readable, readings.kept)]
     states = listing.states
     return Faceset(
         identity=listing.identity,
         frames=readings.frames,
-        frame_names=names,
+        frame_names=tuple(listing.frames[index].name for index in readings.kept),
         held_out=held_out,
         face_masks=readings.face_masks,
         states=None if states is None else tuple(states[index] for index in readings.kept),
@@ -120,13 +149,18 @@ def _check_enough(folder: Path, faceset: Faceset, copies: int) -> None:
             raise LossariumError(f"The folder {shown} has no usable picture {purpose}; add more pictures.")
 
 
-def _notes(listing: Listing, readings: Readings, size: int, copies: int) -> Iterator[str]:
+def _notes(listing: Listing, readings: Readings, size: int) -> Iterator[str]:
     """What is said about a faceset that is accepted."""
+    copies = len(readings.copies)
     yield from listing.notes
     for what, number in (("landmarks", readings.without_landmarks), ("mask", readings.without_mask)):
         if number:
             lack = "lacks" if number == 1 else "lack"
             yield f"{counted(number, 'picture')} {lack} the {what} that others carry, so none is used"
+    from_files = sum(listing.frames[index].mask is not None for index in readings.kept)
+    if from_files and readings.face_masks is not None and listing.source_size is None:
+        have = "has its face mask" if from_files == 1 else "have their face masks"
+        yield f"{counted(from_files, 'picture')} {have} in the folder {MASKS}"
     for remark, count in readings.remarks.items():
         if count:
             of_one, of_many = remark.value

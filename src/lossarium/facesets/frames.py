@@ -22,11 +22,12 @@ from lossarium.facesets.reading import (
     Remark,
     UnreadablePicture,
     picture_from,
-    read_bytes,
     read_face_mask,
     refusals_named,
+    stored_bytes,
 )
 from lossarium.facesets.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
+from lossarium.facesets.whole_pictures import read_grey_face_mask
 from lossarium.facesets.wording import counted
 
 # Each decodes one picture; with transparency and the most pixels that are read that takes over a gigabyte.
@@ -57,6 +58,8 @@ class Readings:
     """How many lack a mask, where others carry one."""
     without_landmarks: int = 0
     """How many lack landmarks, where others carry them."""
+    copies: Sequence[int] = ()
+    """Indices of readable frames that were left out, see `lossarium.facesets.split.without_leaks`."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _read_frame(frame: FrameFile, real_folder: Path, size: int, source_size: int
         if path is not None and (reason := why_outside(path, real_folder)) is not None:
             raise UnreadablePicture(path, reason)
     with refusals_named(frame.path):
-        data = _bytes_of(frame)
+        data = stored_bytes(frame.path, frame.packed)
         picture = picture_from(data, frame.path.suffix, size)
         # A faceset that says what its frames are says all there is to know about them.
         face = None if source_size is not None else _stored_face(data, picture.source_size)
@@ -145,19 +148,16 @@ def _read_frame(frame: FrameFile, real_folder: Path, size: int, source_size: int
             frame.path,
             f"is {width} x {height} pixels, but {MANIFEST_NAME} says {source_size} x {source_size}",
         )
-    mask = None if frame.mask is None else read_face_mask(frame.mask, size, source_size=width)
-    points = frame.landmarks
-    if face is not None:
-        mask = None if face.mask is None else mask_in_frame(face.mask, picture.source_size, size)
-        points = face.landmarks
+    points = frame.landmarks if face is None else face.landmarks
+    mask = None
+    if frame.mask is not None and source_size is not None:
+        mask = read_face_mask(frame.mask, size, source_size=width)
+    elif frame.mask is not None:
+        mask = read_grey_face_mask(frame.mask, size, picture_size=picture.source_size)
+    elif face is not None and face.mask is not None:
+        mask = mask_in_frame(face.mask, picture.source_size, size)
     landmarks = None if points is None else landmarks_in_frame(points, picture.source_size, size)
     return _ReadFrame(picture, mask, landmarks)
-
-
-def _bytes_of(frame: FrameFile) -> bytes:
-    if frame.packed is None:
-        return read_bytes(frame.path)
-    return read_bytes(frame.packed.archive, frame.packed.offset, frame.packed.length)
 
 
 def _stored_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | None:

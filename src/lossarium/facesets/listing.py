@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from lossarium.errors import LossariumError
 from lossarium.facesets.manifest import MANIFEST_NAME
-from lossarium.facesets.wording import printable_name, reason_of
+from lossarium.facesets.masks_beside import MASKS, masks_of, place_beside, split_masks
+from lossarium.facesets.wording import counted, printable_name, reason_of
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 """Endings looked for in a plain folder, in any case."""
-
-_FRAMES, _MASKS = "frames", "masks"
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class FrameFile:
     path: Path
     """Of a packed frame, what it is called in messages."""
     mask: Path | None = None
+    """A file that says where the face is, before any mask inside the picture: in Lossarium's own facesets one
+    of four channels, elsewhere a grey one."""
     packed: Packed | None = None
     landmarks: npt.NDArray[np.float64] | None = field(default=None, compare=False)
     """(68, 2) in the stored frame's pixels, centres at halves, where the folder says them; elsewhere they are
@@ -63,23 +64,37 @@ class Listing:
 def plain_listing(folder: Path) -> Listing:
     """Any folder of pictures, with its subfolders.
 
-    Where pictures lie in `frames`, a `masks` beside it holds no frames and is passed over, with a note.
+    What lies in `masks` beside other pictures is no picture but the mask of one, see
+    `lossarium.facesets.masks_beside`.
 
     Raises:
-        LossariumError: it holds no pictures, or whole facesets, or it or a subfolder cannot be read.
+        LossariumError: it holds no pictures, whole facesets, or several masks for a picture, or it or a
+            subfolder cannot be read.
     """
-    paths = sorted(_pictures_below(folder), key=lambda path: natural_order(path.relative_to(folder)))
-    if not paths:
+    pictures, masks = split_masks([path.relative_to(folder) for path in _pictures_below(folder)])
+    pictures.sort(key=natural_order)
+    if not pictures:
         raise LossariumError(
             f"The folder {printable_name(folder)} holds no pictures; names that end in "
             f"{', '.join(PICTURE_ENDINGS[:-1])} or {PICTURE_ENDINGS[-1]} are looked for, in subfolders too."
         )
+    places = [place_beside(path) for path in pictures]
+    found = masks_of(places, [path.relative_to(MASKS) for path in masks], folder)
     return Listing(
         folder,
         identity=printable_name(folder.resolve().name) or "pictures",
-        frames=[FrameFile(printable_name(path.relative_to(folder)), path) for path in paths],
-        notes=("the folder masks beside frames is passed over",) if _has_masks(folder) else (),
+        frames=[
+            FrameFile(printable_name(path), folder / path, None if mask is None else folder / MASKS / mask)
+            for path, mask in zip(pictures, found, strict=True)
+        ],
+        notes=tuple(_lonely(len(masks) - len({*found} - {None}))),
     )
+
+
+def _lonely(masks: int) -> Iterator[str]:
+    if masks:
+        are = "is" if masks == 1 else "are"
+        yield f"{counted(masks, 'file')} in the folder {MASKS} {are} named as no picture and passed over"
 
 
 def names_in(folder: Path) -> frozenset[str]:
@@ -123,16 +138,11 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
                 f"The folder {printable_name(folder)} holds the whole faceset {printable_name(parent)}; "
                 "give that folder itself."
             )
-        masks = {_MASKS} if Path(parent) == folder and _has_masks(folder) else set()
         # Assigning to the slice tells os.walk where not to go.
-        subfolders[:] = [name for name in subfolders if not _passed_over(name) and name not in masks]
+        subfolders[:] = [name for name in subfolders if not _passed_over(name)]
         for name in files:
             if name.lower().endswith(PICTURE_ENDINGS) and not _passed_over(name):
                 yield Path(parent, name)
-
-
-def _has_masks(folder: Path) -> bool:
-    return (folder / _MASKS).is_dir() and (folder / _FRAMES).is_dir()
 
 
 def _passed_over(name: str) -> bool:

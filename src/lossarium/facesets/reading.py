@@ -23,6 +23,7 @@ from lossarium.facesets.decoding.colour import to_srgb
 from lossarium.facesets.decoding.decoded import Decoded, RefusedError
 from lossarium.facesets.decoding.exif import upright
 from lossarium.facesets.decoding.other_kinds import other_kind
+from lossarium.facesets.listing import Packed
 from lossarium.facesets.wording import printable_name, reason_of
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -88,7 +89,7 @@ class UnreadablePicture(LossariumError):  # noqa: N818 - what was read, not what
         return f"The picture {printable_name(self.path)} {self.reason}."
 
 
-def read_picture(path: Path, size: int) -> Picture:
+def read_picture(path: Path, size: int, packed: Packed | None = None) -> Picture:
     """Read a JPEG, PNG or WebP, told by its content and not by its name, as `size` x `size` 8-bit sRGB.
 
     Any mode is read: 1-bit, grey, palette, RGB, CMYK and YCCK, with 8 or 16 bits (16-bit grey is rounded, of
@@ -98,12 +99,17 @@ def read_picture(path: Path, size: int) -> Picture:
     the animation). The centre square is scaled by Lanczos when it shrinks and bicubically when it grows; a
     picture that has the size already keeps its pixels bit for bit.
 
+    Args:
+        path: The file, or what a packed picture is called.
+        size: Side of the outcome.
+        packed: Where a picture that is no file of its own is.
+
     Raises:
         UnreadablePicture: the file cannot be opened, is no such picture, is damaged, or is larger than
             `MAX_PIXELS` or `MAX_FILE_BYTES`.
     """
     with refusals_named(path):
-        return picture_from(read_bytes(path), path.suffix, size)
+        return picture_from(stored_bytes(path, packed), path.suffix, size)
 
 
 def picture_from(data: bytes, name_ending: str, size: int) -> Picture:
@@ -179,6 +185,15 @@ def refusals_named(path: Path) -> Iterator[None]:
         raise UnreadablePicture(path, "needs more memory than there is") from error
 
 
+def stored_bytes(path: Path, packed: Packed | None) -> bytes:
+    """A picture's bytes: of a file of its own, or packed into another.
+
+    Raises:
+        RefusedError: as `read_bytes`.
+    """
+    return read_bytes(path) if packed is None else read_bytes(packed.archive, packed.offset, packed.length)
+
+
 def read_bytes(path: Path, offset: int = 0, length: int | None = None) -> bytes:
     """A regular file's bytes, or those of a part of it.
 
@@ -196,8 +211,8 @@ def read_bytes(path: Path, offset: int = 0, length: int | None = None) -> bytes:
             raise RefusedError(f"takes {megabytes} MiB; at most {MAX_FILE_BYTES // 2**20} MiB are read")
         with path.open("rb") as file:
             file.seek(offset)
-            # No more than was announced, even if the file grows meanwhile.
-            data = file.read(MAX_FILE_BYTES if length is None else length)
+            # No more than was announced, even if the file grows meanwhile; memory for it is taken beforehand.
+            data = file.read(wanted)
     except FileNotFoundError as error:
         raise RefusedError("does not exist") from error
     except (OSError, ValueError) as error:

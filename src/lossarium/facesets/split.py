@@ -2,12 +2,14 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from lossarium.facesets.faceset import Faceset
+from lossarium.facesets.frames import Readings
+from lossarium.facesets.listing import Listing
 
 
 def held_out_blocks(count: int) -> npt.NDArray[np.bool_]:
@@ -25,26 +27,57 @@ def held_out_blocks(count: int) -> npt.NDArray[np.bool_]:
     return np.equal(np.arange(count) // length % 5, 2)
 
 
-def without_leaks(faceset: Faceset) -> tuple[Faceset, int]:
-    """Leave out the training frames that equal a held-out one pixel by pixel, for they would flatter.
+def held_out_frames(listing: Listing, readable: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """The split of a listing's frames: its own where it has one, `held_out_blocks` elsewhere.
+
+    Args:
+        listing: The frames.
+        readable: Indices of those that can be read, copies of others among them.
 
     Returns:
-        The faceset without them, and how many they were.
+        (len(readable),), True where held out.
     """
-    digests = [hashlib.blake2b(frame, digest_size=16).digest() for frame in faceset.frames]
-    held_out = {digest for digest, out in zip(digests, faceset.held_out, strict=True) if out}
-    fair = [out or digest not in held_out for digest, out in zip(digests, faceset.held_out, strict=True)]
-    copies = fair.count(False)
-    if not copies:
-        return faceset, 0
-    keep = np.flatnonzero(fair)
-    reduced = replace(
-        faceset,
-        frames=faceset.frames[keep],
-        frame_names=tuple(faceset.frame_names[index] for index in keep),
-        held_out=faceset.held_out[keep],
-        face_masks=None if faceset.face_masks is None else faceset.face_masks[keep],
-        states=None if faceset.states is None else tuple(faceset.states[index] for index in keep),
-        landmarks=None if faceset.landmarks is None else faceset.landmarks[keep],
+    if listing.held_out is None:
+        return held_out_blocks(len(readable))
+    names = (listing.frames[index].name for index in readable)
+    return np.array([name in listing.held_out for name in names], dtype=np.bool_)
+
+
+def frame_digests(frames: npt.NDArray[np.uint8]) -> list[bytes]:
+    """A hash of each frame's pixels; of a memory-mapped array no more than one is looked at at a time."""
+    return [hashlib.blake2b(frame, digest_size=16).digest() for frame in frames]
+
+
+def fair_rows(digests: Sequence[bytes], held_out: npt.NDArray[np.bool_]) -> list[int]:
+    """All frames but the training frames that equal a held-out one pixel by pixel, for they would flatter.
+
+    Args:
+        digests: Of the frames, see `frame_digests`.
+        held_out: Which of them are held out.
+
+    Returns:
+        Their places, in order.
+    """
+    judging = {digest for digest, out in zip(digests, held_out, strict=True) if out}
+    return [
+        place
+        for place, (digest, out) in enumerate(zip(digests, held_out, strict=True))
+        if out or digest not in judging
+    ]
+
+
+def without_leaks(listing: Listing, readings: Readings) -> Readings:
+    """Leave out what `fair_rows` leaves out; `copies` says what that was."""
+    held_out = held_out_frames(listing, readings.kept)
+    fair = fair_rows(frame_digests(readings.frames), held_out)
+    if len(fair) == len(readings.kept):
+        return readings
+    kept = [readings.kept[place] for place in fair]
+    return replace(
+        readings,
+        frames=readings.frames[fair],
+        face_masks=None if readings.face_masks is None else readings.face_masks[fair],
+        landmarks=None if readings.landmarks is None else readings.landmarks[fair],
+        kept=kept,
+        copies=sorted({*readings.kept} - {*kept}),
     )
-    return reduced, copies

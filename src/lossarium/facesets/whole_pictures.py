@@ -12,7 +12,15 @@ from PIL import Image
 from lossarium.facesets.decoding.colour import to_srgb
 from lossarium.facesets.decoding.decoded import MAX_PIXELS, Decoded, RefusedError
 from lossarium.facesets.decoding.exif import upright
-from lossarium.facesets.reading import Remark, decode, on_mid_grey, read_bytes, refusals_named
+from lossarium.facesets.listing import Packed
+from lossarium.facesets.reading import (
+    Remark,
+    UnreadablePicture,
+    decode,
+    on_mid_grey,
+    refusals_named,
+    stored_bytes,
+)
 
 # No picture that is read has a longer side, so that no decoder shrinks it.
 _LONGEST_SIDE = MAX_PIXELS
@@ -28,16 +36,20 @@ class WholePicture:
     """What has to be said about it."""
 
 
-def read_whole_picture(path: Path) -> WholePicture:
+def read_whole_picture(path: Path, packed: Packed | None = None) -> WholePicture:
     """Read a JPEG, PNG or WebP in its own size as 8-bit sRGB.
 
     As `lossarium.facesets.reading.read_picture` does, but for the centre square: any mode and depth, colour
     profiles converted, alpha laid on mid-grey, EXIF's orientation applied, of an animation the first frame.
 
+    Args:
+        path: The file, or what a packed picture is called.
+        packed: Where a picture that is no file of its own is.
+
     Raises:
         UnreadablePicture: the file cannot be opened, is no such picture, is damaged or is too large.
     """
-    with _decoded(path) as decoded:
+    with _decoded(path, packed) as decoded:
         remarks: set[Remark] = set()
         image, converted = to_srgb(decoded.image, decoded.profile)
         if converted:
@@ -67,10 +79,44 @@ def read_grey_mask(path: Path) -> npt.NDArray[np.uint8]:
         return grey.copy()
 
 
+def read_grey_face_mask(path: Path, size: int, *, picture_size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Read a picture's mask that is a grey picture of its own as the picture is read: its centre square.
+
+    Args:
+        path: The mask.
+        size: Side of the outcome, which is scaled by area where it shrinks.
+        picture_size: Width and height of the picture as stored; the mask has the same.
+
+    Returns:
+        (size, size), 255 where the face is.
+
+    Raises:
+        UnreadablePicture: as `read_grey_mask`, and for a mask of another size or of zeros and ones.
+    """
+    mask = read_grey_mask(path)
+    # EXIF may have turned either of them.
+    if sorted(mask.shape) != sorted(picture_size):
+        height, width = mask.shape
+        raise UnreadablePicture(
+            path,
+            f"is a mask of {width} x {height} pixels, but its picture has "
+            f"{picture_size[0]} x {picture_size[1]}",
+        )
+    if mask.max() == 1:
+        raise UnreadablePicture(path, "is a mask of zeros and ones, but the face has to be white (255)")
+    side = min(mask.shape)
+    top, left = ((length - side) // 2 for length in mask.shape)
+    square = mask[top : top + side, left : left + side]
+    if side == size:
+        return square.copy()
+    filter_ = Image.Resampling.BOX if size < side else Image.Resampling.BILINEAR
+    return np.array(Image.fromarray(square).resize((size, size), filter_), np.uint8)
+
+
 @contextmanager
-def _decoded(path: Path) -> Iterator[Decoded]:
+def _decoded(path: Path, packed: Packed | None = None) -> Iterator[Decoded]:
     with refusals_named(path):
-        yield decode(read_bytes(path), path.suffix, smallest_side=_LONGEST_SIDE)
+        yield decode(stored_bytes(path, packed), path.suffix, smallest_side=_LONGEST_SIDE)
 
 
 def _transparency(decoded: Decoded) -> Image.Image | None:

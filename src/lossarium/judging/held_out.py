@@ -31,14 +31,33 @@ class Direction:
     target: int
     """Identity that they are swapped to."""
     frame_names: tuple[str, ...]
-    frames: Tensor
-    """(N, 3, size, size) in [0, 1]."""
+    frames: "StoredPictures"
+    """N of three channels."""
     known: Tensor
     """(M,), indices of the frames whose exact swap is known."""
-    exact_swaps: Tensor
-    """(M, 3, size, size)."""
-    face: Tensor | None
-    """(M, 1, size, size), the face in the exact swap, where swaps are scored; None without a mask."""
+    exact_swaps: "StoredPictures"
+    """M of three channels."""
+    face: "StoredPictures | None"
+    """M of one channel, the face in the exact swap, where swaps are scored; None without a mask."""
+
+
+class StoredPictures:
+    """Some of an array's pictures, made tensors when they are asked for: the array may exceed memory."""
+
+    def __init__(self, stored: npt.NDArray[np.uint8], places: npt.NDArray[np.intp]) -> None:
+        """Look at (N, size, size, channels), or (N, size, size) of one channel; nothing is copied."""
+        self._stored = stored
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, chosen: int | slice | npt.NDArray[np.intp] | Tensor) -> Tensor:
+        """One, (channels, size, size), or several, (n, channels, size, size), in [0, 1]."""
+        places = self._places[chosen.numpy() if isinstance(chosen, Tensor) else chosen]
+        taken = np.asarray(self._stored[np.atleast_1d(places)])
+        pictures = as_tensor(taken[..., None] if taken.ndim == 3 else taken)
+        return pictures if np.ndim(places) else pictures[0]
 
 
 def directions(first: Faceset, second: Faceset) -> tuple[Direction, Direction]:
@@ -55,10 +74,10 @@ def _direction(source: Faceset, target: Faceset, source_index: int, target_index
         source=source_index,
         target=target_index,
         frame_names=tuple(source.frame_names[i] for i in held_out),
-        frames=as_tensor(source.frames[held_out]),
+        frames=StoredPictures(source.frames, held_out),
         known=torch.from_numpy(known),
-        exact_swaps=as_tensor(target.frames[chosen]),
-        face=None if target.face_masks is None else as_tensor(target.face_masks[chosen][..., None]),
+        exact_swaps=StoredPictures(target.frames, chosen),
+        face=None if target.face_masks is None else StoredPictures(target.face_masks, chosen),
     )
 
 
@@ -93,12 +112,19 @@ def score(model: nn.Module, pair: tuple[Direction, ...]) -> dict[str, list[float
     """
     scores: dict[str, list[float]] = {}
     for direction in pair:
-        reconstructed = decode(model, direction.frames, direction.source)
-        _add(scores, RECONSTRUCTION, reconstructed, direction.frames, None)
-        if len(direction.known):
-            swapped = decode(model, direction.frames[direction.known], direction.target)
-            _add(scores, SWAP, swapped, direction.exact_swaps, direction.face)
+        for places in _chunks(len(direction.frames)):
+            frames = direction.frames[places]
+            _add(scores, RECONSTRUCTION, decode(model, frames, direction.source), frames, None)
+        for places in _chunks(len(direction.known)):
+            swapped = decode(model, direction.frames[direction.known[places]], direction.target)
+            face = None if direction.face is None else direction.face[places]
+            _add(scores, SWAP, swapped, direction.exact_swaps[places], face)
     return scores
+
+
+def _chunks(count: int) -> list[slice]:
+    """A range in pieces that are in memory together."""
+    return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
 
 
 @torch.inference_mode()
@@ -106,8 +132,5 @@ def _add(
     scores: dict[str, list[float]], task: str, prediction: Tensor, truth: Tensor, weight: Tensor | None
 ) -> None:
     for judge in JUDGES:
-        values: list[float] = []
-        for chunk in torch.split(torch.arange(len(truth)), _CHUNK):
-            region = None if weight is None else weight[chunk]
-            values += judge.measure(prediction[chunk], truth[chunk], region).tolist()
+        values = judge.measure(prediction, truth, weight).tolist()
         scores.setdefault(score_key(task, judge), []).extend(values)

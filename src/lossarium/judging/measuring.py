@@ -138,7 +138,8 @@ def measure(pairs: Sequence[Pair], columns: tuple[Column, ...], progress: Progre
 
 
 def _read(pair: Pair, remarks: Counter[Remark]) -> tuple[Tensor, Tensor, Tensor | None]:
-    reference, test = read_whole_picture(pair.reference), read_whole_picture(pair.test)
+    reference = read_whole_picture(pair.reference, pair.packed_reference)
+    test = read_whole_picture(pair.test, pair.packed_test)
     _check_equal_sizes(pair.reference, reference.pixels, pair.test, test.pixels, "pictures")
     remarks.update(reference.remarks)
     remarks.update(test.remarks)

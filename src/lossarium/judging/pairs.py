@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.folder import list_folder
 from lossarium.facesets.links import why_outside
-from lossarium.facesets.listing import FrameFile, Listing, names_in, plain_listing
-from lossarium.facesets.manifest import MANIFEST_NAME
-from lossarium.facesets.own_format import own_listing
+from lossarium.facesets.listing import FrameFile, Listing, Packed
 from lossarium.facesets.reading import UnreadablePicture, read_face_mask
 from lossarium.facesets.whole_pictures import read_grey_mask
 from lossarium.facesets.wording import counted, listed, printable_name
@@ -49,6 +48,10 @@ class Pair:
     reference: Path
     test: Path
     mask: Mask | None = None
+    packed_reference: Packed | None = None
+    """Where a reference out of a faceset.pak is."""
+    packed_test: Packed | None = None
+    """Where a test picture out of a faceset.pak is."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,14 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
 
     In folders, pictures are a pair whose paths in their folder are equal but for the ending: 07.png and
     07.jpg, a/07.png and a/07.png. A folder is read as `lossarium.facesets.folder.load` reads it: with its
-    subfolders, or as one of Lossarium's facesets, whose frames are named 0000, 0001 and so on.
+    subfolders and without its masks, as one of Lossarium's facesets, whose frames are named 0000, 0001 and
+    so on, or as a faceset.pak.
 
     Args:
         reference: A picture or a folder, the truth.
         test: The same of what is measured.
         mask: A grey picture for all pairs; or, for folders, a folder with one for each pair (others are left
-            alone), or one of Lossarium's facesets, whose masks say where the face is.
+            alone), or a faceset, whose masks say where the face is.
 
     Raises:
         LossariumError: one is a folder and the other is not, a folder cannot be read, or a picture has no
@@ -92,7 +96,7 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
             raise LossariumError(f"the mask {printable_name(mask)} is a folder; for two pictures give a file")
         name = printable_name(test.name)
         return Pairs((Pair(name, reference, test, None if mask is None else Mask(mask)),), of_folders=False)
-    truths, tests = _listing(reference), _listing(test)
+    truths, tests = list_folder(reference), list_folder(test)
     truths_by_name, tests_by_name = _by_name(truths), _by_name(tests)
     alone = [
         *_without_partner(tests_by_name, truths_by_name, reference),
@@ -102,8 +106,9 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
         raise LossariumError("; ".join(alone))
     masks = _masks(mask, tuple(truths_by_name))
     pairs = [
-        Pair(name, frame.path, tests_by_name[name].path, masks.get(name))
-        for name, frame in truths_by_name.items()
+        Pair(name, truth.path, tested.path, masks.get(name), truth.packed, tested.packed)
+        for name, truth in truths_by_name.items()
+        for tested in (tests_by_name[name],)
     ]
     notes = tuple(
         f"{printable_name(listing.folder)}: {note}." for listing in (truths, tests) for note in listing.notes
@@ -111,16 +116,12 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
     return Pairs(pairs, of_folders=True, notes=notes)
 
 
-def _listing(folder: Path) -> Listing:
-    return own_listing(folder) if MANIFEST_NAME in names_in(folder) else plain_listing(folder)
-
-
 def _by_name(listing: Listing) -> Mapping[str, FrameFile]:
     """A folder's pictures by their path in it without the ending."""
     real_folder = listing.folder.resolve()
     found: dict[str, FrameFile] = {}
     for frame in listing.frames:
-        for path in (frame.path, frame.mask):
+        for path in (frame.packed.archive if frame.packed else frame.path, frame.mask):
             if path is not None and (reason := why_outside(path, real_folder)) is not None:
                 raise UnreadablePicture(path, reason)
         name = str(PurePosixPath(frame.name).with_suffix("")) if listing.source_size is None else frame.name
@@ -151,9 +152,9 @@ def _masks(mask: Path | None, names: Sequence[str]) -> Mapping[str, Mask]:
         return {}
     if not mask.is_dir():
         return dict.fromkeys(names, Mask(mask))
-    listing = _listing(mask)
+    listing = list_folder(mask)
     if listing.source_size is None:
-        masks = {name: Mask(frame.path) for name, frame in _by_name(listing).items()}
+        masks = {name: Mask(frame.mask or frame.path) for name, frame in _by_name(listing).items()}
     else:
         masks = {
             name: Mask(frame.mask, listing.source_size)

@@ -26,7 +26,7 @@ from lossarium.swapping.trained import Trained
 _CHUNK = 16
 _NO_MASK = (
     "has no mask to blend by: there is none beside it (a faceset's, or a grey picture of the same name in a "
-    "folder masks beside a folder frames), and faceswap or DeepFaceLab stored no mask or landmarks in it"
+    "folder masks), and faceswap or DeepFaceLab stored no mask or landmarks in it"
 )
 
 
@@ -129,7 +129,7 @@ def _chunk_swapped(
 
 def _read(job: Job, size: int) -> Picture | UnreadablePicture:
     try:
-        return read_picture(job.path, size)
+        return read_picture(job.path, size, job.packed)
     except UnreadablePicture as failure:
         return _untraced(failure)
 
@@ -161,7 +161,7 @@ def _finished(job: Job, reading: Picture, face: Pixels, finish: Finish) -> Pixel
         weight = None if mask is None else _as_real(mask(frame.shape[0]))
         moved = transfer_colour(_as_real(face), _as_real(frame), weight)
         face = np.asarray((moved * 255).round(), np.uint8)
-    canvas = read_whole_picture(job.path).pixels if finish.full_size else frame
+    canvas = read_whole_picture(job.path, job.packed).pixels if finish.full_size else frame
     square = centre_square(canvas)
     side = square.shape[0]
     face = resized_face(face, side)

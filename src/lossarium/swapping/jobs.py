@@ -1,6 +1,6 @@
 """Which pictures are swapped, by which masks, and which files they become."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,16 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.folder import list_folder
 from lossarium.facesets.links import why_outside
-from lossarium.facesets.listing import PICTURE_ENDINGS, FrameFile, names_in, plain_listing
+from lossarium.facesets.listing import PICTURE_ENDINGS, FrameFile, Listing, Packed
 from lossarium.facesets.manifest import MANIFEST_NAME, read_manifest
-from lossarium.facesets.own_format import own_listing
+from lossarium.facesets.masks_beside import FRAMES, MASKS, masks_of
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.facesets.wording import counted, listed, printable_name
 from lossarium.judging.pairs import Mask
 from lossarium.provenance import ENDINGS, PNG
-
-_FRAMES, _MASKS = "frames", "masks"
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,8 @@ class Job:
     """A file that says where the face is."""
     landmarks: npt.NDArray[np.float64] | None = field(default=None, compare=False)
     """(68, 2) in the picture's pixels, where its faceset says them."""
+    packed: Packed | None = None
+    """Where a picture of a faceset.pak is."""
 
 
 def find_jobs(source: Path, out: Path, *, ending: str | None = None, force: bool = False) -> Sequence[Job]:
@@ -38,7 +39,8 @@ def find_jobs(source: Path, out: Path, *, ending: str | None = None, force: bool
 
     A folder is read as `lossarium.facesets.folder.load` reads it, and its pictures keep their paths below
     `out`. Masks are taken from where they are known: a faceset's own, or grey pictures of the same path in a
-    folder `masks` beside the folder `frames` that the picture lies in.
+    folder `masks` (`lossarium.facesets.masks_beside`), beside the picture or beside the `frames` that it is
+    in.
 
     Args:
         source: A picture, or a folder.
@@ -86,40 +88,44 @@ def _of_folder(folder: Path, out: Path, ending: str) -> Sequence[Job]:
             f"the output {printable_name(out)} lies in the input {printable_name(folder)}, "
             "where it would be taken for input the next time; choose a folder outside"
         )
-    return [
-        Job(frame.path, out / f"{relative.as_posix()}{ending}", mask, frame.landmarks)
-        for frame, relative, mask in _listed(folder)
-    ]
+    listing = list_folder(folder)
+    return [_of_frame(frame, listing, out, ending) for frame in listing.frames]
 
 
-def _listed(folder: Path) -> Iterator[tuple[FrameFile, Path, Mask | None]]:
-    """Frames, their paths in the folder without the ending, and their masks."""
-    if MANIFEST_NAME in names_in(folder):
-        listing = own_listing(folder)
-        for frame in listing.frames:
-            mask = None if frame.mask is None else Mask(frame.mask, listing.source_size)
-            yield frame, Path(frame.name), mask
-        return
-    for frame in plain_listing(folder).frames:
-        if (reason := why_outside(frame.path, folder.resolve())) is not None:
-            raise UnreadablePicture(frame.path, reason)
-        yield frame, frame.path.relative_to(folder).with_suffix(""), _mask_beside(frame.path)
+def _of_frame(frame: FrameFile, listing: Listing, out: Path, ending: str) -> Job:
+    where = frame.packed.archive if frame.packed else frame.path
+    if (reason := why_outside(where, listing.folder.resolve())) is not None:
+        raise UnreadablePicture(frame.path, reason)
+    output = out / f"{_path_in(listing, frame).as_posix()}{ending}"
+    return Job(frame.path, output, _mask_of(frame, listing), frame.landmarks, frame.packed)
+
+
+def _path_in(listing: Listing, frame: FrameFile) -> Path:
+    """What a frame is called in its folder, without the ending."""
+    if listing.source_size is not None:
+        return Path(frame.name)
+    return (Path(frame.name) if frame.packed else frame.path.relative_to(listing.folder)).with_suffix("")
+
+
+def _mask_of(frame: FrameFile, listing: Listing) -> Mask | None:
+    if frame.mask is not None and why_outside(frame.mask, listing.folder.resolve()) is None:
+        return Mask(frame.mask, listing.source_size)
+    return None if frame.packed else _mask_beside(frame.path)
 
 
 def _mask_beside(path: Path) -> Mask | None:
-    """A mask of the same path in `masks`, where the picture lies in `frames`."""
+    """A mask of the same path in `masks`, beside the picture or beside the `frames` that it lies in."""
     absolute = path.absolute()
-    frames = next((parent for parent in absolute.parents if parent.name == _FRAMES), None)
-    if frames is None:
+    frames = next((parent for parent in absolute.parents if parent.name == FRAMES), None)
+    faceset = absolute.parent if frames is None else frames.parent
+    place = absolute.relative_to(frames or faceset)
+    names = [place.with_suffix(ending) for ending in PICTURE_ENDINGS]
+    names += [place, *(place.with_name(place.name + ending) for ending in PICTURE_ENDINGS)]
+    there = [name for name in dict.fromkeys(names) if (faceset / MASKS / name).is_file()]
+    (found,) = masks_of([place], there, faceset)
+    if found is None or why_outside(mask := faceset / MASKS / found, faceset.resolve()) is not None:
         return None
-    faceset = frames.parent
-    relative = absolute.relative_to(frames)
-    for ending in PICTURE_ENDINGS:
-        mask = faceset / _MASKS / relative.with_suffix(ending)
-        if mask.is_file() and why_outside(mask, faceset.resolve()) is None:
-            own = (faceset / MANIFEST_NAME).is_file()
-            return Mask(mask, read_manifest(faceset).size if own else None)
-    return None
+    return Mask(mask, read_manifest(faceset).size if (faceset / MANIFEST_NAME).is_file() else None)
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ from lossarium.facesets.decoding import jpeg, png
 from lossarium.facesets.dfl_format import dfl_face
 from lossarium.facesets.faceswap_format import faceswap_face
 from lossarium.facesets.landmark_masks import face_mask
-from lossarium.facesets.reading import UnreadablePicture, read_bytes, refusals_named
+from lossarium.facesets.reading import UnreadablePicture, refusals_named, stored_bytes
 from lossarium.facesets.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
 from lossarium.judging.pairs import Mask
 from lossarium.swapping.blending import Pixels, resized_mask
@@ -39,7 +38,7 @@ def face_mask_of(job: Job, picture_size: tuple[int, int]) -> FaceMask | None:
     """
     if job.mask is not None:
         return partial(resized_mask, _fitting(job.mask, picture_size))
-    face = _stored_face(job.path, picture_size)
+    face = _stored_face(job, picture_size)
     if face is not None and face.mask is not None:
         if not face.mask.pixels.any():
             raise UnreadablePicture(
@@ -63,9 +62,9 @@ def _fitting(mask: Mask, picture_size: tuple[int, int]) -> Pixels:
     return pixels
 
 
-def _stored_face(path: Path, picture_size: tuple[int, int]) -> StoredFace | None:
-    with refusals_named(path):
-        data = read_bytes(path)
+def _stored_face(job: Job, picture_size: tuple[int, int]) -> StoredFace | None:
+    with refusals_named(job.path):
+        data = stored_bytes(job.path, job.packed)
         if png.is_png(data):
             return faceswap_face(data, picture_size)
         return dfl_face(data, picture_size) if jpeg.is_jpeg(data) else None
