@@ -128,6 +128,15 @@ def shared_rate(found: Sequence[Found]) -> SharedRate | None:
     return SharedRate(ceiling, spread, first.loss) if rate > ceiling else SharedRate(rate, spread)
 
 
+def rounded(rate: float) -> float:
+    """To two significant digits: a suggestion is no finer.
+
+    >>> rounded(0.0012345)
+    0.0012
+    """
+    return float(f"{rate:.1e}")
+
+
 def _trained_by(
     loss: Loss, recipe: Recipe, identities: int
 ) -> Callable[[nn.Module, Sequence[Batch]], Tensor]:
