@@ -128,7 +128,7 @@ def _model(
         options=recipe.model_options,
     )
     if arguments.trial is not None:
-        from lossarium.swapping.trained import copy_trained_weights
+        from lossarium.swapping.continuing import copy_trained_weights
 
         copy_trained_weights(
             model,

@@ -14,9 +14,11 @@ def print_rates(search: RateSearch) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("loss")
     table.add_column("suggested learning rate", justify="right")
+    table.add_column("lowest at", justify="right")
     table.add_column("exploded at", justify="right")
     for one in search.found:
-        table.add_row(escape(one.loss), rate_text(one.test.suggested), rate_text(one.exploded_at))
+        rates = map(rate_text, (one.test.suggested, one.lowest_at, one.exploded_at))
+        table.add_row(escape(one.loss), *rates)
     console.print(table)
     if search.shared is None:
         console.print("[bold]No loss fell at any of these learning rates.[/]")

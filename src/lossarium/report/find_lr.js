@@ -16,21 +16,39 @@ function rateText(rate) {
   return `${mantissa.replace('.0', '')}\u00b7${powerOfTen(Number(exponent))}`;
 }
 
-function tickTexts(chart, splits) {
+function isPower(rate) {
+  const exponent = Math.log10(rate);
+  return Math.abs(exponent - Math.round(exponent)) < 1e-6;
+}
+
+function marked(chart, splits) {
   /* Powers of ten alone where several are in sight, all ticks after zooming in. */
   const { min, max } = chart.scales.x;
-  const wide = max / min > 30;
+  return splits.map((rate) => (max / min < 30 || isPower(rate) ? rate : null));
+}
+
+function tickTexts(chart, splits) {
   return splits.map((rate) => {
     if (rate === null) return '';
-    const exponent = Math.log10(rate);
-    if (Math.abs(exponent - Math.round(exponent)) < 1e-6) return powerOfTen(Math.round(exponent));
-    return wide ? '' : rateText(rate);
+    return isPower(rate) ? powerOfTen(Math.round(Math.log10(rate))) : rateText(rate);
   });
+}
+
+function rateAxis() {
+  const plain = axis('learning rate (logarithmic)', 32);
+  const { grid, ticks } = plain;
+  return {
+    ...plain,
+    filter: marked,
+    grid: { ...grid, filter: marked },
+    ticks: { ...ticks, filter: marked },
+    values: tickTexts,
+  };
 }
 
 function shownHeights(chart, curves) {
   /* From the lowest to the highest point among what the x axis shows of the losses not hidden. */
-  const { min: from, max: to } = chart.scales.x;
+  const { min: from, max: to } = chart.series[0];
   const heights = [];
   curves.forEach((curve, loss) => {
     if (!chart.series[loss + 1].show) return;
@@ -51,6 +69,7 @@ function inside(chart, draw) {
   context.beginPath();
   context.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   context.clip();
+  context.setLineDash([]); // uPlot leaves that of its last line behind.
   draw(context, bbox, uPlot.pxRatio);
   context.restore();
 }
@@ -86,6 +105,24 @@ function drawSharedRate(chart, rate) {
   });
 }
 
+function stackUp(labels, distance, top) {
+  /* Put each label above its point, above those that stand there already, or beside them at the top. */
+  const placed = [];
+  const covers = (x, y) => placed.some((other) => Math.hypot(other.x - x, other.y - y) < distance - 0.5);
+  labels.forEach((label) => {
+    const start = Math.max(label.pointY - distance, top + distance / 2);
+    label.y = start;
+    while (covers(label.x, label.y)) {
+      label.y -= distance;
+      if (label.y < top) {
+        label.x += distance;
+        label.y = start;
+      }
+    }
+    placed.push(label);
+  });
+}
+
 function drawSuggestions(chart, curves, losses) {
   /* A ring at each suggestion, the loss's number above it. */
   const unit = uPlot.pxRatio;
@@ -96,13 +133,9 @@ function drawSuggestions(chart, curves, losses) {
     if (suggested === null || suggested < from || suggested > to || !chart.series[loss + 1].show) return;
     const pointX = chart.valToPos(suggested, 'x', true);
     const pointY = chart.valToPos(curve.smoothed[curve.rates.indexOf(suggested)], 'y', true);
-    labels.push({ loss, pointX, pointY, x: pointX, y: pointY - 18 * unit });
+    labels.push({ loss, pointX, pointY, x: pointX, y: pointY });
   });
-  const placed = [];
-  labels.forEach((label) => {
-    evade(label, placed, 18 * unit);
-    placed.push(label);
-  });
+  stackUp(labels, 18 * unit, chart.bbox.top);
   drawBadges(chart, labels, losses);
   inside(chart, (context) => {
     labels.forEach(({ loss, pointX, pointY }) => {
@@ -135,7 +168,7 @@ function makeChart(box, data, onPoint) {
         y: { range: (chart) => shownHeights(chart, curves) },
       },
       axes: [
-        { ...axis('learning rate (logarithmic)', 32), values: tickTexts },
+        rateAxis(),
         axis('loss / where it began', ySize),
       ],
       series: [

@@ -97,12 +97,11 @@ def rate_text(rate: float | None) -> str:
 
 
 def _row(index: int, found: Found) -> dict[str, Any]:
-    smoothed = found.test.smoothed
     return {
         "mark": LossMark(index + 1, colour_of(index), found.loss, role="", beats=()),
         "suggested": rate_text(found.test.suggested),
         "exploded_at": rate_text(found.exploded_at),
-        "fell_to": f"{min(smoothed) / _scale(found):.0%}",
+        "lowest_at": rate_text(found.lowest_at),
     }
 
 

@@ -92,6 +92,18 @@ function columnsOf(labels, width) {
   return columns;
 }
 
+function evade(label, placed, distance) {
+  /* Move a label up or down to the nearest place where it covers none of those placed before. */
+  const covers = (y) => placed.some((other) => Math.hypot(other.x - label.x, other.y - y) < distance);
+  for (let away = 0; away < 20 * distance; away += 1) {
+    const free = [label.y - away, label.y + away].find((y) => !covers(y));
+    if (free !== undefined) {
+      label.y = free;
+      return;
+    }
+  }
+}
+
 function drawEndLabels(chart, curves, along, losses) {
   /* The number of each loss beside the last point of its line. */
   const { bbox } = chart;

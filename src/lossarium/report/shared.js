@@ -43,18 +43,6 @@ function lossName(losses, index) {
   return name;
 }
 
-function evade(label, placed, distance) {
-  /* Move a label up or down to the nearest place where it covers none of those placed before. */
-  const covers = (y) => placed.some((other) => Math.hypot(other.x - label.x, other.y - y) < distance);
-  for (let away = 0; away < 20 * distance; away += 1) {
-    const free = [label.y - away, label.y + away].find((y) => !covers(y));
-    if (free !== undefined) {
-      label.y = free;
-      return;
-    }
-  }
-}
-
 function axis(label, size) {
   const colour = (name) => () => cssColour(name);
   const font = '12px -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif';
@@ -78,6 +66,7 @@ function drawBadges(chart, labels, losses) {
   context.font = `700 ${10.5 * unit}px sans-serif`;
   context.textAlign = 'center';
   context.textBaseline = 'middle';
+  context.setLineDash([]); // uPlot leaves that of its last line behind.
   labels.forEach(({ loss, x, y, pointX, pointY }) => {
     context.strokeStyle = cssColour('--muted');
     context.lineWidth = unit;

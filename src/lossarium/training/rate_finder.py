@@ -45,6 +45,11 @@ class Found:
     test: RangeTest
 
     @property
+    def lowest_at(self) -> float:
+        """The rate at which the smoothed loss was lowest."""
+        return self.test.learning_rates[self.test.smoothed.index(min(self.test.smoothed))]
+
+    @property
     def exploded_at(self) -> float | None:
         """The last rate that was tried, where the loss exploded."""
         return self.test.learning_rates[-1] if self.test.exploded else None
