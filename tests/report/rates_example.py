@@ -6,16 +6,15 @@ from lossarium.report.find_lr import RateSearch
 from lossarium.training.range_test import RangeTest
 from lossarium.training.rate_finder import Found, Span, shared_rate
 
-STEPS = 60
+STEPS = 57
+"""Eight a decade: powers of ten are among the rates."""
 
 
 def found(loss: str, suggested: float | None = 1e-3, *, height: float = 1.0, made: int = STEPS) -> Found:
-    """A loss that falls around its suggestion and, where not all steps were made, exploded."""
+    """A loss that is lowest at ten times its suggestion and, where not all steps were made, exploded."""
     rates = [1e-7 * 10 ** (7 * place / (STEPS - 1)) for place in range(made)]
-    if suggested is not None:
-        suggested = min(rates, key=lambda rate: abs(math.log(rate / suggested)))
-    fall = [math.tanh(2 * math.log10(rate / (suggested or 1e9))) for rate in rates]
-    smoothed = [height * (0.7 - 0.3 * value) for value in fall]
+    away = [math.log10(rate / (10 * suggested)) if suggested else -9.0 for rate in rates]
+    smoothed = [height * (1 - 0.6 * math.exp(-(value**2) / 2)) for value in away]
     if made < STEPS:
         smoothed[-3:] = [height * 1.2, height * 2, height * 4]
     losses = [value * (1 + 0.05 * math.sin(9 * place)) for place, value in enumerate(smoothed)]

@@ -128,34 +128,40 @@ def test_a_loss_that_does_not_fit_fails_before_the_first_test():
     assert not told
 
 
-def suggesting(rate, exploded_at=None, loss="mse"):
-    last = exploded_at or 1.0
-    return Found(loss, RangeTest((1e-7, last), (1.0, 0.5), (1.0, 0.5), rate, exploded_at is not None))
+def lowest(at, exploded_at=None, loss="mse"):
+    """A loss that was lowest at a rate, or never fell."""
+    rates, values = ([1e-7, at], [1.0, 0.5]) if at else ([1e-7], [1.0])
+    if exploded_at is not None:
+        rates, values = [*rates, exploded_at], [*values, 4.0]
+    steepest = at and at / 3
+    return Found(
+        loss, RangeTest(tuple(rates), tuple(values), tuple(values), steepest, exploded_at is not None)
+    )
+
+
+def test_a_tenth_of_where_it_was_lowest_is_suggested():
+    found = lowest(1e-3, exploded_at=1e-2)
+    assert (found.suggested, found.lowest_at, found.exploded_at) == (pytest.approx(1e-4), 1e-3, 1e-2)
+    assert lowest(1e-3).exploded_at is None
+    assert lowest(None).suggested is None
 
 
 def test_the_rate_for_all_is_the_geometric_mean():
-    shared = shared_rate([suggesting(1e-4), suggesting(1e-2, exploded_at=0.1), suggesting(None)])
+    shared = shared_rate([lowest(1e-3), lowest(1e-1, exploded_at=0.5), lowest(None)])
     assert shared.rate == pytest.approx(1e-3)
     assert shared.spread == pytest.approx(100)
     assert shared.lowered_by is None
 
 
 def test_the_rate_for_all_keeps_clear_of_explosions():
-    shared = shared_rate(
-        [suggesting(1e-4, exploded_at=1e-3, loss="mae"), suggesting(1e-1), suggesting(None, exploded_at=5)]
-    )
-    assert shared.rate == pytest.approx(5e-4)
+    found = [lowest(1e-3, exploded_at=1.5e-3, loss="mae"), lowest(1.0), lowest(None, exploded_at=5)]
+    shared = shared_rate(found)
+    assert shared.rate == pytest.approx(7.5e-4)
     assert shared.lowered_by == "mae"
 
 
 def test_without_suggestions_there_is_no_rate():
-    assert shared_rate([suggesting(None), suggesting(None, exploded_at=1e-2)]) is None
-
-
-def test_where_it_was_lowest_and_where_it_exploded():
-    found = suggesting(1e-4, exploded_at=1e-3)
-    assert (found.lowest_at, found.exploded_at) == (1e-3, 1e-3)
-    assert suggesting(1e-4).exploded_at is None
+    assert shared_rate([lowest(None), lowest(None, exploded_at=1e-2)]) is None
 
 
 def test_examples_in_docstrings():

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 _PAGE = "find-lr.html"
 
 _DESCRIPTION = """\
-Train every loss for some steps at a learning rate that rises from tiny to huge, and see where it falls
-steepest: the range test. Nothing is kept but a page with the curves. Options are those of `lossarium compare`;
-of these, a test has no use for --steps, --learning-rate, --schedule, --judge and --judge-every."""
+Train every loss for some steps at a learning rate that rises from tiny to huge, and see where it is
+lowest: the range test. Nothing is kept but a page with the curves. Options are those of `lossarium
+compare`; a test has no use for --steps, --learning-rate, --schedule, --judge and --judge-every."""
 
 _EXAMPLES = """\
 examples:
@@ -45,10 +45,18 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add_pair(parser)
     add_losses(parser)
     parser.add_argument(
-        "--lowest", type=float, default=1e-7, metavar="RATE", help="the first rate tried (default: %(default)s)"
+        "--lowest",
+        type=float,
+        default=1e-7,
+        metavar="RATE",
+        help="the first rate tried (default: %(default)s)",
     )
     parser.add_argument(
-        "--highest", type=float, default=1.0, metavar="RATE", help="the last rate tried (default: %(default)s)"
+        "--highest",
+        type=float,
+        default=1.0,
+        metavar="RATE",
+        help="the last rate tried (default: %(default)s)",
     )
     parser.add_argument(
         "--test-steps", type=int, default=100, metavar="STEPS", help="from one to the other (default: 100)"
@@ -59,8 +67,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         dest="trial",
         type=Path,
         metavar="TRIAL",
-        help="begin with the newest weights of this trial of `lossarium train`, not with initial ones; name its "
-        "--model and --size, too",
+        help="begin with the newest weights of this trial of `lossarium train`, not with initial ones; its "
+        "--model and --size have to be given, too",
     )
     add_recipe(parser)
     parser.add_argument("--out", type=Path, help="folder of the page (default: lossarium-find-lr-A-B)")
@@ -106,8 +114,8 @@ def _span(arguments: argparse.Namespace) -> "Span":
     check_range(arguments, "test_steps", 10_000, least=10)
     if not 0 < arguments.lowest < arguments.highest < math.inf:
         raise LossariumError(
-            f"--lowest must be a learning rate above 0 and --highest one above that, not {arguments.lowest:g} "
-            f"and {arguments.highest:g}"
+            "--lowest must be a learning rate above 0 and --highest one above that, not "
+            f"{arguments.lowest:g} and {arguments.highest:g}"
         )
     from lossarium.training.rate_finder import Span
 

@@ -17,7 +17,7 @@ def print_rates(search: RateSearch) -> None:
     table.add_column("lowest at", justify="right")
     table.add_column("exploded at", justify="right")
     for one in search.found:
-        rates = map(rate_text, (one.test.suggested, one.lowest_at, one.exploded_at))
+        rates = map(rate_text, (one.suggested, one.lowest_at, one.exploded_at))
         table.add_row(escape(one.loss), *rates)
     console.print(table)
     if search.shared is None:

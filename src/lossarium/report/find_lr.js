@@ -105,6 +105,11 @@ function drawSharedRate(chart, rate) {
   });
 }
 
+function nearest(rates, rate) {
+  const away = rates.map((one) => Math.abs(Math.log(one / rate)));
+  return away.indexOf(Math.min(...away));
+}
+
 function stackUp(labels, distance, top) {
   /* Put each label above its point, above those that stand there already, or beside them at the top. */
   const placed = [];
@@ -132,7 +137,7 @@ function drawSuggestions(chart, curves, losses) {
     const { suggested } = curve;
     if (suggested === null || suggested < from || suggested > to || !chart.series[loss + 1].show) return;
     const pointX = chart.valToPos(suggested, 'x', true);
-    const pointY = chart.valToPos(curve.smoothed[curve.rates.indexOf(suggested)], 'y', true);
+    const pointY = chart.valToPos(curve.smoothed[nearest(curve.rates, suggested)], 'y', true);
     labels.push({ loss, pointX, pointY, x: pointX, y: pointY });
   });
   stackUp(labels, 18 * unit, chart.bbox.top);

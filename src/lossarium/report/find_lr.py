@@ -1,4 +1,4 @@
-"""The page of `lossarium find-lr`: range tests of several losses in one chart, and the rate that suits all."""
+"""The page of `lossarium find-lr`: range tests of several losses in one chart, and one rate for all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,8 +33,16 @@ class RateSearch:
 
 def advice(search: RateSearch) -> tuple[str, ...]:
     """Where the rate for all comes from and what to do with it, a sentence each."""
-    silent = [one.loss for one in search.found if one.test.suggested is None]
-    said = [f"{loss} never fell: try other rates with --lowest and --highest." for loss in silent]
+    said = [
+        f"{one.loss} never fell: try other rates with --lowest and --highest."
+        for one in search.found
+        if one.suggested is None
+    ]
+    said += [
+        f"{one.loss} still fell at the highest rate: raise --highest."
+        for one in search.found
+        if one.suggested is not None and one.lowest_at == search.span.highest
+    ]
     if search.shared is None:
         return tuple(said)
     shared, rate = search.shared, f"{rounded(search.shared.rate):g}"
@@ -99,7 +107,7 @@ def rate_text(rate: float | None) -> str:
 def _row(index: int, found: Found) -> dict[str, Any]:
     return {
         "mark": LossMark(index + 1, colour_of(index), found.loss, role="", beats=()),
-        "suggested": rate_text(found.test.suggested),
+        "suggested": rate_text(found.suggested),
         "exploded_at": rate_text(found.exploded_at),
         "lowest_at": rate_text(found.lowest_at),
     }
@@ -126,7 +134,7 @@ def _curve(found: Found) -> dict[str, Any]:
         "rates": found.test.learning_rates,
         "losses": [_short(value / scale) for value in found.test.losses],
         "smoothed": [_short(value / scale) for value in found.test.smoothed],
-        "suggested": found.test.suggested,
+        "suggested": found.suggested,
     }
 
 

@@ -1,4 +1,9 @@
-"""Range tests of several losses, all from the same weights on the same batches, and a rate that suits all."""
+"""Range tests of several losses, all from the same weights on the same batches, and a rate that suits all.
+
+A loss is suggested a tenth of the rate at which it was lowest, one of the two rules of fastai's learning-rate
+finder. The other, where the loss falls steepest, depends on luck here: an autoencoder's first steps learn
+the mean colour at almost any rate, and from there to its lowest point a loss may fall evenly over two decades.
+"""
 
 import math
 import time
@@ -22,6 +27,7 @@ from lossarium.training.step import loss_terms
 WIDEST_SPREAD = 10.0
 """Suggestions that lie further apart than this have no rate that is fair to all of them."""
 
+_SHARE_OF_LOWEST = 0.1
 # Of the lowest rate at which any loss exploded: the test sees an explosion a few steps late.
 _SAFE_SHARE = 0.5
 
@@ -43,6 +49,11 @@ class Found:
     loss: str
     """The spec."""
     test: RangeTest
+
+    @property
+    def suggested(self) -> float | None:
+        """A tenth of the rate at which the smoothed loss was lowest; None where it never fell."""
+        return None if self.test.suggested is None else _SHARE_OF_LOWEST * self.lowest_at
 
     @property
     def lowest_at(self) -> float:
@@ -123,7 +134,7 @@ def shared_rate(found: Sequence[Found]) -> SharedRate | None:
     averages out the luck in each of them. The lowest suggestion would be safer still, but it would give the
     loss that suggests it its own best rate, and no other loss theirs.
     """
-    suggested = [one.test.suggested for one in found if one.test.suggested is not None]
+    suggested = [one.suggested for one in found if one.suggested is not None]
     if not suggested:
         return None
     rate = math.exp(math.fsum(map(math.log, suggested)) / len(suggested))
