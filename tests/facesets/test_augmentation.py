@@ -13,7 +13,7 @@ from lossarium.facesets.augmentation import (
     Augmentation,
     augment,
     augment_frames,
-    augment_weight,
+    augment_regions,
     draw,
 )
 from lossarium.facesets.colour import srgb_to_lab
@@ -144,17 +144,17 @@ def test_new_options_leave_the_numbers_of_the_old_ones_as_they_were():
     assert drawn.shape == (65,)
 
 
-def test_a_weight_moves_with_the_target_and_is_not_warped():
+def test_a_region_moves_with_the_target_and_is_not_warped():
     frames = photographs(8, 40, 40)
     frames[:] = 0
     frames[:, 8:30, 12:20] = 255
     drawn = torch.from_numpy(draws(8)).float()
     amount = replace(STILL, rotation=15, zoom=0.1, shift=0.1, flip=0.5, warp=0.05)
     target = augment(planar(frames), drawn, amount)[1]
-    weight = augment_weight(planar(frames)[:, :1], drawn, amount)
-    assert weight.min() >= 0
-    assert (weight - target[:, :1]).abs().mean() < 0.01
-    assert (weight - planar(frames)[:, :1]).abs().mean() > 0.05
+    region = augment_regions(planar(frames)[:, :1], drawn, amount)
+    assert region.min() >= 0
+    assert (region - target[:, :1]).abs().mean() < 0.01
+    assert (region - planar(frames)[:, :1]).abs().mean() > 0.05
 
 
 @pytest.mark.parametrize("name", ["rotation", "flip", "lightness", "clahe", "clahe_clip"])

@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
-from lossarium.errors import LossariumError
 from lossarium.facesets.augmentation import Augmentation, augment, draw
 from lossarium.facesets.batches import Batches, frame_order
 from lossarium.facesets.randomness import Purpose, generator
+from lossarium.facesets.regions import Region, region
 from tests.facesets.examples import blobs
 
 STILL = Augmentation(rotation=0, zoom=0, shift=0, flip=0, warp=0, brightness=0, contrast=0, tint=0)
@@ -128,38 +127,38 @@ def test_kernels_give_the_same_batch_but_for_rounding():
     assert torch.equal(again(2).input, fast.input)
 
 
-def test_without_weights_a_batch_has_none():
-    assert batches()(1).weight is None
+def faces():
+    return {"face": [region(faceset, "stored") for faceset in (blobs("ada"), blobs("ben", seed=5))]}
 
 
-def test_weights_come_along_with_their_frames():
-    masks = [blobs("ada").face_masks, blobs("ben", seed=5).face_masks]
-    source = batches(augmentation=STILL, weights=masks)
-    weight = source(1).weight
-    assert weight.shape == (2, 4, 1, 32, 32)
-    for identity, mask in enumerate(masks):
-        expected = torch.from_numpy(mask[source._chosen(identity, 1)]).float() / 255
-        assert torch.allclose(weight[identity, :, 0], expected, atol=1e-5)
+def test_a_batch_has_the_regions_that_are_asked_for():
+    assert batches()(1).regions == {}
+    assert list(batches(regions=faces())(1).regions) == ["face"]
 
 
-def test_weights_turn_as_the_target_does_whatever_way_it_is_made():
-    masks = [blobs("ada").face_masks, blobs("ben", seed=5).face_masks]
-    plain = batches(weights=masks)(3).weight
-    assert torch.equal(plain, batches(weights=masks, kernels=True)(3).weight)
-    assert not torch.allclose(plain, batches(augmentation=STILL, weights=masks)(3).weight)
+def test_regions_come_along_with_their_frames():
+    source = batches(augmentation=STILL, regions=faces())
+    face = source(1).regions["face"]
+    assert face.shape == (2, 4, 1, 32, 32)
+    for identity, faceset in enumerate((blobs("ada"), blobs("ben", seed=5))):
+        expected = torch.from_numpy(faceset.face_masks[source._chosen(identity, 1)]).float() / 255
+        assert torch.allclose(face[identity, :, 0], expected, atol=1e-5)
 
 
-def test_floating_point_weights_count_as_they_are():
-    eyes = [1 + 2 * (blobs(name, seed=seed).face_masks / 255) for name, seed in (("ada", 0), ("ben", 5))]
-    weight = batches(augmentation=STILL, weights=[part.astype(np.float16) for part in eyes])(1).weight
-    assert sorted(weight.unique().round(decimals=4).tolist()) == [1, 3]
+def test_regions_turn_as_the_target_does_whatever_way_it_is_made():
+    plain = batches(regions=faces())(3).regions["face"]
+    assert torch.equal(plain, batches(regions=faces(), kernels=True)(3).regions["face"])
+    assert not torch.allclose(plain, batches(augmentation=STILL, regions=faces())(3).regions["face"])
 
 
-def test_weights_that_do_not_fit_are_refused():
-    mask = blobs().face_masks
-    for weights in ([mask], [mask, mask[:, :16]], [mask, mask.astype(np.int64)]):
-        with pytest.raises(LossariumError, match="eights"):
-            batches(weights=weights)
+def test_every_region_is_its_own():
+    both = batches(regions={**faces(), "nothing": [nowhere()] * 2})(3).regions
+    assert torch.equal(both["face"], batches(regions=faces())(3).regions["face"])
+    assert both["nothing"].count_nonzero() == 0
+
+
+def nowhere():
+    return Region(lambda _: np.zeros((32, 32), np.uint8), len(blobs().frames), 32, keep=True)
 
 
 def test_only_the_chosen_frames_of_a_mapped_file_are_read(tmp_path):

@@ -8,6 +8,7 @@ import re
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,7 +56,7 @@ def run(folder, trial=TRIAL, *, die_after=None, judge=LOOKS, at=None, **options)
         if progress.step == die_after:
             raise StoppedError
 
-    train(trial, PAIR, folder, judge, Watcher(watch, told.append), **options)
+    train(trial, options.pop("facesets", PAIR), folder, judge, Watcher(watch, told.append), **options)
     return told
 
 
@@ -275,7 +276,7 @@ def test_control_changes_the_next_step_and_survives_a_crash(tmp_path):
     changed = next(row for row in records.read(tmp_path / "whole") if "control" in row)
     assert (changed["step"], changed["control"]) == (
         4,
-        {"learning_rate": 1e-5, "loss": "mae", "schedule": "constant"},
+        {"learning_rate": 1e-5, "loss": "mae"},
     )
     with pytest.raises(StoppedError):
         run(tmp_path / "broken", at={3: lambda: steer(tmp_path / "broken")}, die_after=4, by_hand=True)
@@ -301,3 +302,59 @@ def test_a_mistake_in_control_is_told_once_and_ignored(tmp_path, content, compla
     assert len(told) == 1
     assert complaint in told[0]
     assert not any("control" in row for row in records.read(tmp_path))
+
+
+def with_faces(faceset):
+    """With landmarks around a middle that moves."""
+    turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    ring = np.stack([16 + 9 * np.cos(turn), 16 + 9 * np.sin(turn)], axis=1)
+    shifts = np.arange(len(faceset.frames))[:, None, None] / 8
+    return replace(faceset, landmarks=(ring + shifts).astype(np.float32))
+
+
+FACES = tuple(map(with_faces, PAIR))
+
+
+def test_multipliers_of_1_change_no_number(tmp_path):
+    recipe = replace(RECIPE, mask="extended", eye_multiplier=1.0, mouth_multiplier=1.0)
+    run(tmp_path / "with", replace(TRIAL, recipe=recipe), facesets=FACES)
+    run(tmp_path / "without", facesets=FACES)
+    one, other = ([row for row in timeless(tmp_path / name) if "loss" in row] for name in ("with", "without"))
+    for row, same in zip(one, other, strict=True):
+        # The batches have the mask, too.
+        assert row | {"batches": ""} == same | {"batches": ""}
+
+
+def test_regions_count_and_an_interruption_does_not(tmp_path):
+    recipe = replace(RECIPE, mask="extended(blur=1)", mask_loss=True, eye_multiplier=3, mouth_multiplier=2)
+    weighted = replace(TRIAL, recipe=recipe)
+    run(tmp_path / "whole", weighted, facesets=FACES)
+    with pytest.raises(StoppedError):
+        run(tmp_path / "killed", weighted, facesets=FACES, die_after=6)
+    run(tmp_path / "killed", weighted, facesets=FACES)
+    assert timeless(tmp_path / "whole") == timeless(tmp_path / "killed")
+    run(tmp_path / "plain", facesets=FACES)
+    first, plain = (next(iter(records.read(tmp_path / name)))["loss"] for name in ("whole", "plain"))
+    assert first != plain
+
+
+def test_multipliers_change_by_hand_where_landmarks_are_known(tmp_path):
+    def steer(folder):
+        (folder / "control.toml").write_text("eye_multiplier = 4\n")
+
+    folder = tmp_path / "known"
+    run(folder, facesets=FACES, at={5: lambda: steer(folder)}, by_hand=True)
+    run(tmp_path / "plain", facesets=FACES)
+    losses, plain = (
+        [row["loss"] for row in records.read(tmp_path / name) if "loss" in row] for name in ("known", "plain")
+    )
+    assert losses[:5] == plain[:5]
+    assert losses[5] != plain[5]
+
+    folder = tmp_path / "unknown"
+    told = run(folder, at={5: lambda: steer(folder)}, by_hand=True)
+    assert len(told) == 1
+    assert "ignored" in told[0]
+    assert "ada do not each have them" in told[0]
+    run(tmp_path / "reference")
+    assert timeless(folder) == timeless(tmp_path / "reference")

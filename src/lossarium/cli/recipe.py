@@ -36,6 +36,26 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clipping", default="none", help='as "norm(1)" or "autoclip" (default: none)')
     parser.add_argument("--accumulation", type=int, default=1, help="batches a step (default: 1)")
     parser.add_argument(
+        "--augmentation", default="default", help='as "faceswap", "default(warp=0.03, flip=0)" or "none"'
+    )
+    parser.add_argument(
+        "--mask",
+        default="none",
+        help='where the face is: "stored" with the pictures, or from landmarks as "components" or '
+        '"extended(dilation=2, blur=1)", in pixels; for --mask-loss and models that learn masks',
+    )
+    parser.add_argument(
+        "--mask-loss", action="store_true", help="pixels outside the mask count nothing in the loss"
+    )
+    for region in ("eye", "mouth"):
+        parser.add_argument(
+            f"--{region}-multiplier",
+            type=float,
+            default=1.0,
+            metavar="TIMES",
+            help=f"what the {region} counts in the loss, of what the rest does (default: 1)",
+        )
+    parser.add_argument(
         "--precision",
         choices=("float32", "bf16"),
         default="float32",
@@ -59,7 +79,7 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         LossariumError: a number is out of its range.
     """
     from lossarium.models.registry import all_options
-    from lossarium.training import clipping, optimizers, schedules
+    from lossarium.training import augmentations, clipping, optimizers, region_weights, schedules
     from lossarium.training.configuration import Recipe
 
     for option, most in (("steps", 10**8), ("batch_size", 1024), ("accumulation", 1024)):
@@ -69,6 +89,11 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         raise LossariumError(f"--size must be a multiple of 16 from 32 to 512, not {arguments.size}")
     if not 0 < arguments.learning_rate < math.inf:
         raise LossariumError(f"--learning-rate must be positive, not {arguments.learning_rate}")
+    for option in ("eye_multiplier", "mouth_multiplier"):
+        if not 0 < getattr(arguments, option) < math.inf:
+            raise LossariumError(
+                f"--{option.replace('_', '-')} must be positive, not {getattr(arguments, option)}"
+            )
     given = [assigned(text, "--model-option is") for text in arguments.model_option]
     return Recipe(
         steps=arguments.steps,
@@ -81,6 +106,11 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         schedule=str(schedules.parse(arguments.schedule)),
         clipping=str(clipping.parse(arguments.clipping)),
         accumulation=arguments.accumulation,
+        augmentation=augmentations.parse(arguments.augmentation),
+        mask=str(region_weights.parse(arguments.mask) or "none"),
+        mask_loss=arguments.mask_loss,
+        eye_multiplier=arguments.eye_multiplier,
+        mouth_multiplier=arguments.mouth_multiplier,
         precision=arguments.precision,
         judge=arguments.judge,
         judge_every=arguments.judge_every,

@@ -16,7 +16,7 @@ from lossarium.facesets.faceset import Faceset
 from lossarium.judging.held_out import RECONSTRUCTION, SWAP, Direction, score_key
 from lossarium.judging.judges import JUDGES, Judge
 from lossarium.training import records
-from lossarium.training.configuration import Trial
+from lossarium.training.configuration import Recipe, Trial
 
 
 def outcome(
@@ -127,7 +127,9 @@ def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
         "Picture size": f"{recipe.size} px",
         "Model": recipe.model,
         "Batch": f"{recipe.batch_size} of each identity",
-        "Optimiser": f"Adam, learning rate {recipe.learning_rate:g}",
+        "Optimiser": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}",
+        "Schedule": recipe.schedule,
+        **_unusual(recipe),
         "Precision": recipe.precision,
         "Augmentation": _augmentation(recipe.augmentation),
     }
@@ -138,9 +140,33 @@ def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
     return settings
 
 
+def _unusual(recipe: Recipe) -> dict[str, str]:
+    """What most comparisons leave as it is."""
+    settings = {}
+    if recipe.clipping != "none":
+        settings["Clipping"] = recipe.clipping
+    if recipe.accumulation > 1:
+        settings["Accumulation"] = f"{recipe.accumulation} batches a step"
+    counts = [f"the {name} {times:g} times" for name, times in _multiplied(recipe) if times != 1]
+    if recipe.mask_loss:
+        counts.append(f"nothing outside the mask {recipe.mask}")
+    if counts:
+        settings["What pixels count"] = ", ".join(counts)
+    return settings
+
+
+def _multiplied(recipe: Recipe) -> tuple[tuple[str, float], ...]:
+    return ("eyes", recipe.eye_multiplier), ("mouth", recipe.mouth_multiplier)
+
+
 def _augmentation(amount: Augmentation) -> str:
+    lab = (
+        f", lightness ±{amount.lightness:.0%}, colour ±{amount.colour:.0%}, CLAHE {amount.clahe:.0%}"
+        if amount.in_lab
+        else ""
+    )
     return (
         f"warp {amount.warp:.1%} of the side, turn ±{amount.rotation:g}°, zoom ±{amount.zoom:.0%}, "
         f"shift ±{amount.shift:.0%}, flip {amount.flip:.0%}, brightness ±{amount.brightness:.0%}, "
-        f"contrast ±{amount.contrast:.0%}, tint ±{amount.tint:.0%}"
+        f"contrast ±{amount.contrast:.0%}, tint ±{amount.tint:.0%}{lab}"
     )

@@ -24,7 +24,8 @@ from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import parameter_count
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.loop import Progress, Watcher, batches_of, train
+from lossarium.training.loop import Progress, Watcher, batches_of, check_regions, train
+from lossarium.training.region_weights import pixel_weights
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
@@ -88,10 +89,12 @@ def compare(
 
 def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset]) -> None:
     """Try every loss and every judge once: what cannot work fails before the first trial, not after it."""
+    check_regions(plan.recipe, plan.recipe.region_weights, facesets)
     batch = batches_of(0, plan.recipe, facesets, torch.device("cpu"))(1)
     input, target = batch.input.flatten(0, 1), batch.target.flatten(0, 1)
+    weight = pixel_weights(plan.recipe.region_weights, batch.regions)
     for spec in plan.losses:
-        losses.get(spec)(input, target)
+        losses.get(spec)(input, target, None if weight is None else weight.flatten(0, 1))
     for judge in JUDGES:
         judge.measure(input, target, None)
 

@@ -16,7 +16,7 @@ from lossarium.judging.judges import Judge, judge
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import control, records
 from lossarium.training.configuration import Trial
-from lossarium.training.loop import HeldOutScores, Keeping, Watcher, train
+from lossarium.training.loop import HeldOutScores, Keeping, Watcher, check_regions, train
 
 
 def run_trial(
@@ -42,6 +42,7 @@ def run_trial(
         LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
         Stopped: it was asked to stop.
     """
+    check_regions(trial.recipe, trial.recipe.region_weights, facesets)
     folder.mkdir(parents=True, exist_ok=True)
     archive.agree(folder / archive.TRIAL, trial_table(trial, data_table(facesets)))
     if not (folder / control.NAME).exists():

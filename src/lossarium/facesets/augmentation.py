@@ -134,19 +134,19 @@ def augment(frames: Tensor, drawn: Tensor, amount: Augmentation) -> tuple[Tensor
     return _sampled(coloured, grid + _warp(drawn, affine, frames.shape[2:], amount), "bilinear"), target
 
 
-def augment_weight(weight: Tensor, drawn: Tensor, amount: Augmentation) -> Tensor:
-    """What each pixel of the target counts: turned, zoomed, shifted and mirrored as the target is.
+def augment_regions(regions: Tensor, drawn: Tensor, amount: Augmentation) -> Tensor:
+    """Regions of the target: turned, zoomed, shifted and mirrored as it is.
 
     Args:
-        weight: (N, 1, H, W), not negative.
+        regions: (N, regions, H, W) in [0, 1].
         drawn: (N, places), the frames' own.
         amount: How much.
 
     Returns:
-        (N, 1, H, W), not negative.
+        (N, regions, H, W) in [0, 1].
     """
-    grid = F.affine_grid(_affine(drawn, amount), list(weight.shape), align_corners=False)
-    return _sampled(weight, grid, "bilinear")
+    grid = F.affine_grid(_affine(drawn, amount), list(regions.shape), align_corners=False)
+    return _sampled(regions, grid, "bilinear")
 
 
 def augment_frames(

@@ -1,20 +1,17 @@
 """Batches: for every step the same pictures, whatever the loss."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lossarium.errors import LossariumError
-from lossarium.facesets.augmentation import Augmentation, augment, augment_frames, augment_weight, draw
+from lossarium.facesets.augmentation import Augmentation, augment, augment_frames, augment_regions, draw
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.randomness import Purpose, generator
-
-Weights = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float32]
-"""(N, size, size), what each pixel of each frame of a faceset counts; of 8-bit ones 255 counts 1."""
+from lossarium.facesets.regions import Region
 
 
 @dataclass(frozen=True)
@@ -25,8 +22,8 @@ class Batch:
     """(identities, batch, 3, size, size) in [0, 1], warped."""
     target: Tensor
     """The same, unwarped."""
-    weight: Tensor | None = None
-    """(identities, batch, 1, size, size), not negative: what each pixel of the target counts."""
+    regions: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name -> (identities, batch, 1, size, size) in [0, 1], 1 inside: parts of the target."""
 
 
 class Batches:
@@ -45,7 +42,7 @@ class Batches:
         seed: int,
         augmentation: Augmentation,
         device: torch.device,
-        weights: Sequence[Weights] | None = None,
+        regions: Mapping[str, Sequence[Region]] | None = None,
         kernels: bool = False,
     ) -> None:
         """Look at the facesets; nothing is copied.
@@ -56,11 +53,8 @@ class Batches:
             seed: Any number.
             augmentation: How much each picture is changed.
             device: Where batches are wanted.
-            weights: One an identity, for all of its frames.
+            regions: Name -> one an identity: what is wanted beside the pictures.
             kernels: On a CPU, augment by kernels: many times as fast, alike but for rounding.
-
-        Raises:
-            LossariumError: the weights do not fit the frames.
         """
         self.batch_size = batch_size
         self.seed = seed
@@ -69,10 +63,8 @@ class Batches:
         self.frames = [faceset.frames for faceset in facesets]
         self.training = [np.flatnonzero(~faceset.held_out) for faceset in facesets]
         """Of each identity, the frames that are not held out."""
-        self.weights = weights
+        self.regions = regions or {}
         self.kernels = kernels and device.type == "cpu"
-        if weights is not None:
-            _check_weights(facesets, weights)
 
     def __call__(self, step: int) -> Batch:
         chosen = [self._chosen(identity, step) for identity in range(len(self.frames))]
@@ -87,20 +79,18 @@ class Batches:
             pictures = pictures.float().div_(255)
             input, target = augment(pictures, torch.from_numpy(drawn).to(pictures), self.augmentation)
         shape = (len(self.frames), self.batch_size, *input.shape[1:])
-        return Batch(input.view(shape), target.view(shape), self._weight(chosen, drawn))
+        return Batch(input.view(shape), target.view(shape), self._regions(chosen, drawn))
 
-    def _weight(
+    def _regions(
         self, chosen: Sequence[npt.NDArray[np.intp]], drawn: npt.NDArray[np.float64]
-    ) -> Tensor | None:
-        if self.weights is None:
-            return None
-        scaled = [
-            taken.astype(np.float32) / 255 if taken.dtype == np.uint8 else taken.astype(np.float32)
-            for taken in (part[indices] for part, indices in zip(self.weights, chosen, strict=True))
-        ]
-        weight = torch.from_numpy(np.concatenate(scaled)).to(self.device).unsqueeze(1)
-        moved = augment_weight(weight, torch.from_numpy(drawn).to(weight), self.augmentation)
-        return moved.view(len(self.frames), self.batch_size, *moved.shape[1:])
+    ) -> dict[str, Tensor]:
+        if not self.regions:
+            return {}
+        masks = np.stack([_masks_of(part, chosen) for part in self.regions.values()], axis=1)
+        inside = torch.from_numpy(masks).to(self.device).float().div_(255)
+        moved = augment_regions(inside, torch.from_numpy(drawn).to(inside), self.augmentation)
+        shape = (len(self.frames), self.batch_size, 1, *moved.shape[2:])
+        return {name: moved[:, place].reshape(shape) for place, name in enumerate(self.regions)}
 
     def _chosen(self, identity: int, step: int) -> npt.NDArray[np.intp]:
         """Which frames are an identity's part of the batch, (batch,)."""
@@ -138,15 +128,6 @@ def _taken(
     return taken
 
 
-def _check_weights(facesets: Sequence[Faceset], weights: Sequence[Weights]) -> None:
-    if len(weights) != len(facesets):
-        raise LossariumError(
-            f"There are weights for {len(weights)} identities and frames of {len(facesets)}; "
-            "give weights for each or for none."
-        )
-    for faceset, part in zip(facesets, weights, strict=True):
-        if part.shape != faceset.frames.shape[:3] or part.dtype not in (np.uint8, np.float16, np.float32):
-            raise LossariumError(
-                f"The weights of {faceset.identity} are {part.shape} of {part.dtype}; "
-                f"give {faceset.frames.shape[:3]} of uint8, float16 or float32."
-            )
+def _masks_of(regions: Sequence[Region], chosen: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.uint8]:
+    """One region's masks of the chosen frames of all identities, (identities * batch, size, size)."""
+    return np.concatenate([region.masks(indices) for region, indices in zip(regions, chosen, strict=True)])

@@ -21,6 +21,8 @@ from lossarium.kernels.compiling import Real, Reals, compiled, inlined
 # Numbers from row to row of the scratch: 33 cache lines, an odd number, so that rows do not compete for the
 # same places in the cache.
 _STRIDE = 528
+# Windows are compared so many at a time, without a rest of a few for which there are no vector instructions.
+_LANES = 32
 # Rows of a strip; even, since rows are compared two at a time.
 _STRIP = 32
 # Of a tile with its surroundings: a tile is at most this less the windows' reach on both sides.
@@ -302,6 +304,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
         window = max(top - surroundings, 0)
         first_column = max(left - surroundings, 0)
         columns = min(right, width - reach) - first_column
+        lanes = min((columns + _LANES - 1) // _LANES * _LANES, _STRIDE - reach)
         lead = left - first_column
         last = bottom if sloped else last_window
         shifted_x, shifted_y = scratch[single_rows:], scratch[single_rows + _STRIDE :]
@@ -315,9 +318,12 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
                 scratch[start : start + reach] = zero
                 scratch[start + reach + columns : start + columns + 2 * reach] = zero
         for i in range(reach):
-            no_slopes(scratch[i * _STRIDE :], columns)
+            no_slopes(scratch[i * _STRIDE :], lanes)
+        scratch[single_rows : single_rows + 2 * _STRIDE] = zero
         for i in range(_STRIP):
-            scratch[counts + i * _STRIDE : counts + i * _STRIDE + columns] = factor
+            row_counts = scratch[counts + i * _STRIDE :]
+            row_counts[:columns] = factor
+            row_counts[columns:lanes] = zero
 
         result = 0.0
         filled = 0
@@ -326,7 +332,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
             for i in range(filled, min(strip + reach, height - window)):
                 read(x, shares, window + i, first_column, reference, shifted_x, columns + reach)
                 read(y, shares, window + i, first_column, reference, shifted_y, columns + reach)
-                average_along(shifted_x, shifted_y, scratch[i * _STRIDE :], taps, columns)
+                average_along(shifted_x, shifted_y, scratch[i * _STRIDE :], taps, lanes)
             for i in range(0, strip, 2):
                 row, below = window + i, window + i + 1
                 rows = scratch[i * _STRIDE :]
@@ -336,21 +342,21 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
                         if below < last_window:
                             weigh(centres[below, first_column:], factor, rows[_STRIDE + counts :], columns)
                     for part in range(4):
-                        average_down(rows[part * plane :], taps, columns)
-                    compare(rows, reference, c1, c2, columns)
+                        average_down(rows[part * plane :], taps, lanes)
+                    compare(rows, reference, c1, c2, lanes)
                     if row >= top:
                         result += total(rows[dissimilarities + lead :], columns - lead)
                     if below < last_window:
-                        compare(rows[_STRIDE:], reference, c1, c2, columns)
+                        compare(rows[_STRIDE:], reference, c1, c2, lanes)
                         if below >= top:
                             result += total(rows[_STRIDE + dissimilarities + lead :], columns - lead)
                 else:
-                    no_slopes(rows[newest:], columns)
+                    no_slopes(rows[newest:], lanes)
                 if below >= last_window:
-                    no_slopes(rows[_STRIDE + newest :], columns)
+                    no_slopes(rows[_STRIDE + newest :], lanes)
                 if sloped and below >= top:
                     for part in range(3):
-                        average_down(rows[x_slope + part * plane :], taps, columns)
+                        average_down(rows[x_slope + part * plane :], taps, lanes)
                     for second in range(2):
                         if top <= row + second < last:
                             read(x, shares, row + second, left, reference, shifted_x, right - left)
@@ -364,7 +370,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
                                 right - left,
                             )
                             write(slopes, shares, gradient, row + second, left, right - left)
-            keep_overlap(scratch, 7 if sloped else 4, columns)
+            keep_overlap(scratch, 7 if sloped else 4, lanes)
             filled = reach
             window += strip
         return result

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lossarium.facesets.augmentation import Augmentation
+from lossarium.training.region_weights import RegionWeights
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class Recipe:
     """As `training.clipping` writes it: "norm(1)"."""
     accumulation: int = 1
     """Batches a step."""
+    mask: str = "none"
+    """As `training.region_weights` writes it: "extended(blur=2)"; for `mask_loss`, and for models that learn
+    masks."""
+    mask_loss: bool = False
+    """Whether pixels outside the mask count nothing."""
+    eye_multiplier: float = 1.0
+    """What the eyes count, of what the rest does."""
+    mouth_multiplier: float = 1.0
+    """What the mouth counts."""
     precision: str = "float32"
     """float32, or bf16 for autocast; losses are float32 either way."""
     snapshots: int = 8
@@ -39,6 +49,11 @@ class Recipe:
     """Whose mean over held-out reconstructions says whether a trial gets better: for plateau schedules, the
     best checkpoint and convergence."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def region_weights(self) -> RegionWeights:
+        """What regions of the pictures count."""
+        return RegionWeights(self.mask_loss, self.eye_multiplier, self.mouth_multiplier)
 
     def snapshot_steps(self) -> tuple[int, ...]:
         """After which steps: closer together early, where pictures change fastest, or evenly."""

@@ -23,6 +23,7 @@ from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 from lossarium.losses.spec import parse
 from lossarium.training import schedules
+from lossarium.training.region_weights import RegionWeights
 
 NAME, _HISTORY = "control.toml", "control.jsonl"
 _LARGEST = 1 << 16
@@ -32,6 +33,9 @@ TEMPLATE = """\
 # learning_rate = 1e-5
 # loss = "ssim + 0.1*lpips"
 # schedule = "cosine(warmup=500)"
+# eye_multiplier = 3
+# mouth_multiplier = 2
+# mask_loss = true
 """
 
 
@@ -45,6 +49,15 @@ class Settings:
     """The spec."""
     schedule: str
     """As `schedules` writes it."""
+    mask_loss: bool = False
+    """These three as in `region_weights.RegionWeights`."""
+    eye_multiplier: float = 1.0
+    mouth_multiplier: float = 1.0
+
+    @property
+    def region_weights(self) -> RegionWeights:
+        """What regions of the pictures count."""
+        return RegionWeights(self.mask_loss, self.eye_multiplier, self.mouth_multiplier)
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,21 @@ class Change:
 class Control:
     """The changes made to one trial, past and to come."""
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tell: Callable[[str], None],
+        check: Callable[[Settings], None] = lambda _: None,
+    ) -> None:
+        """Read the changes of earlier runs.
+
+        Args:
+            folder: The trial's.
+            tell: Called with a sentence where what is asked for is ignored.
+            check: Raises a LossariumError for settings that this trial cannot have.
+        """
         self._path, self._log = folder / NAME, folder / _HISTORY
-        self._tell = tell
+        self._tell, self._check = tell, check
         self._past = _past_changes(self._log)
         self._seen: tuple[int, int] | None = None
         self._digest = self._past[-1].digest if self._past else ""
@@ -76,15 +101,15 @@ class Control:
             return settings
         if self._past and step < self._past[-1].step:
             return settings
-        changes = self._asked_for()
-        changed = replace(settings, **changes) if changes else settings
+        changes = self._asked_for(settings)
+        changed = replace(settings, **changes)
         if changed == settings:
             return settings
         change = Change(step, changes, self._digest)
         self._remember(change)
         return changed
 
-    def _asked_for(self) -> dict[str, Any]:
+    def _asked_for(self, settings: Settings) -> dict[str, Any]:
         """What the file says, where it says anything new; nothing if it is not there or has a mistake."""
         try:
             status = self._path.stat()
@@ -104,10 +129,12 @@ class Control:
             return {}
         self._digest = digest
         try:
-            return checked(tomllib.loads(content.decode("utf-8")))
+            changes = checked(tomllib.loads(content.decode("utf-8")))
+            self._check(replace(settings, **changes))
         except (LossariumError, ValueError) as error:
             self._tell(f"{self._path} is ignored: {error}")
             return {}
+        return changes
 
     def _remember(self, change: Change) -> None:
         self._past.append(change)
@@ -157,6 +184,10 @@ def _checked(name: str, value: object) -> object:
         if not isinstance(value, str):
             raise LossariumError(f'schedule must be a text such as "cosine(warmup=100)", not {value!r}')
         return str(schedules.parse(value))
+    if name == "mask_loss":
+        if not isinstance(value, bool):
+            raise LossariumError(f"mask_loss must be true or false, not {value!r}")
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise LossariumError(f"{name} must be a positive number, not {value!r}")
     return float(value)

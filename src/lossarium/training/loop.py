@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from lossarium.facesets.faceset import Faceset
 from lossarium.losses.module import Loss
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import clipping as clippings
-from lossarium.training import optimizers, schedules
+from lossarium.training import optimizers, region_weights, schedules
 from lossarium.training.checkpoints import (
     Position,
     keep_the_last_alone,
@@ -34,8 +35,9 @@ from lossarium.training.control import Control, Settings
 from lossarium.training.convergence import Convergence, has_converged
 from lossarium.training.guards import Guards, Watched, exploded, remembered, watch_step, went_back
 from lossarium.training.records import Records, Row
+from lossarium.training.region_weights import RegionWeights, regions_for
 from lossarium.training.schedules import Plateau, PlateauState, Schedule
-from lossarium.training.step import loss_terms
+from lossarium.training.step import loss_terms, term_names
 from lossarium.training.stopping import Stopped, listening
 
 # A killed trial loses at most this much work; and so often a full disk is tried again.
@@ -96,8 +98,9 @@ class _Run:
     """What stays the same while a trial runs."""
 
     trial: Trial
-    identities: int
+    facesets: Sequence[Faceset]
     folder: Path
+    device: torch.device
     model: nn.Module
     optimizer: torch.optim.Optimizer
     initial_optimizer: Mapping[str, Any]
@@ -116,6 +119,7 @@ class _Standing:
     settings: Settings
     loss: Loss
     schedule: Schedule
+    batches: Batches
     watched: Watched
     history: "_History"
     saved: int
@@ -187,8 +191,9 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     optimizer = optimizers.make(optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate)
     run = _Run(
         trial,
-        len(facesets),
+        facesets,
         folder,
+        device,
         model,
         optimizer,
         optimizers.state_numbers(optimizer),
@@ -197,11 +202,10 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         watcher,
         frozenset(recipe.snapshot_steps()),
     )
-    batches = batches_of(trial.seed, recipe, facesets, device)
     clipping = clippings.parse(recipe.clipping)
 
     with claimed(folder), listening() as request:
-        control = Control(folder, watcher.tell) if by_hand else None
+        control = Control(folder, watcher.tell, partial(_check_settings, run)) if by_hand else None
         standing = _loaded(run)
         done, spent = 0, 0.0
         with closing(Records(folder, standing.position.record_bytes)) as records:
@@ -214,7 +218,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
 
                 started = time.perf_counter()
                 first = (step - 1) * recipe.accumulation + 1
-                parts = [batches(number) for number in range(first, first + recipe.accumulation)]
+                parts = [standing.batches(number) for number in range(first, first + recipe.accumulation)]
                 outcome = _step(run, standing, parts, clipping, learning_rate)
                 passed = time.perf_counter() - started
 
@@ -277,13 +281,14 @@ def _loaded(run: _Run) -> _Standing:
     for sentence in loaded.damaged:
         run.watcher.tell(f"{sentence}; going on from step {loaded.position.step} instead")
     recipe, state = run.trial.recipe, loaded.state
-    begun = {"learning_rate": recipe.learning_rate, "loss": run.trial.loss, "schedule": recipe.schedule}
-    settings = Settings(**state.get("settings", begun))
+    begun = Settings(recipe.learning_rate, run.trial.loss, recipe.schedule, **asdict(recipe.region_weights))
+    settings = Settings(**state["settings"]) if "settings" in state else begun
     return _Standing(
         position=loaded.position,
         settings=settings,
         loss=losses.get(settings.loss),
         schedule=schedules.parse(settings.schedule),
+        batches=_batches(run, settings),
         watched=remembered(state.get("guards", {})),
         history=_history(state),
         saved=loaded.position.step,
@@ -339,12 +344,15 @@ def _steer(run: _Run, standing: _Standing, control: Control, records: Records) -
     standing.settings = control.before(step, before)
     if standing.settings == before:
         return
-    if standing.settings.loss != before.loss:
+    if standing.settings.region_weights != before.region_weights:
+        standing.batches = _batches(run, standing.settings)
+    if (standing.settings.loss, standing.settings.region_weights) != (before.loss, before.region_weights):
         standing.loss = losses.get(standing.settings.loss)
         # Another loss has another height.
         standing.watched = Watched(rollbacks=standing.watched.rollbacks)
     standing.schedule = schedules.parse(standing.settings.schedule)
-    changed = asdict(standing.settings)
+    there = asdict(before)
+    changed = {name: value for name, value in asdict(standing.settings).items() if value != there[name]}
     records.write({"step": step, "seconds": standing.position.seconds, "control": changed})
     run.watcher.tell(
         f"from step {step} on: {', '.join(f'{name} {value}' for name, value in changed.items())}"
@@ -356,7 +364,7 @@ def _step(
 ) -> _Outcome:
     """Forward and backward of every part, one update; no update where a number is none."""
     run.optimizer.zero_grad()
-    shares = [_backward(run, standing.loss, batch, 1 / len(parts)) for batch in parts]
+    shares = [_backward(run, standing, batch, 1 / len(parts)) for batch in parts]
     gradient = clippings.clip(run.model.parameters(), clipping, standing.history.norms)
     terms = torch.stack(shares).sum(dim=0)
     value = terms.sum().item()
@@ -365,14 +373,20 @@ def _step(
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate
         run.optimizer.step()
-    by_term = dict(zip(map(str, standing.loss.spec.terms), terms.tolist(), strict=True))
+    by_term = dict(zip(term_names(standing.loss, len(terms)), terms.tolist(), strict=True))
     return _Outcome(value, by_term, gradient.norm, finite)
 
 
-def _backward(run: _Run, loss: Loss, batch: Batch, share: float) -> Tensor:
+def _backward(run: _Run, standing: _Standing, batch: Batch, share: float) -> Tensor:
     """A part's share of each term, its gradient added to the weights'."""
-    recipe = run.trial.recipe
-    terms = share * loss_terms(run.model, loss, batch, identities=run.identities, precision=recipe.precision)
+    terms = share * loss_terms(
+        run.model,
+        standing.loss,
+        batch,
+        identities=len(run.facesets),
+        precision=run.trial.recipe.precision,
+        weights=standing.settings.region_weights,
+    )
     torch.autograd.backward(terms.sum())
     return terms.detach()
 
@@ -399,7 +413,7 @@ def _go_back(run: _Run, standing: _Standing, records: Records, outcome: _Outcome
             f'{what}, after going back {watched.rollbacks} times, its term "{watched.first}" first; '
             f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
         )
-    run.model.load_state_dict(_initial(run.trial, run.identities).state_dict())
+    run.model.load_state_dict(_initial(run.trial, len(run.facesets)).state_dict())
     optimizers.restore_state(run.optimizer, {}, dict(run.initial_optimizer))
     good = load_good(run.folder, run.model, run.optimizer)
     position = good.position
@@ -461,20 +475,57 @@ def _save(
     standing.position, standing.saved = position, step
 
 
-def batches_of(seed: int, recipe: Recipe, facesets: Sequence[Faceset], device: torch.device) -> Batches:
-    """The batches that every trial of this seed sees."""
+def _batches(run: _Run, settings: Settings) -> Batches:
+    trial = run.trial
+    return batches_of(trial.seed, trial.recipe, run.facesets, run.device, settings.region_weights)
+
+
+def _check_settings(run: _Run, settings: Settings) -> None:
+    """Refuse what this trial's facesets cannot give."""
+    check_regions(run.trial.recipe, settings.region_weights, run.facesets)
+
+
+def check_regions(recipe: Recipe, weights: RegionWeights, facesets: Sequence[Faceset]) -> None:
+    """Refuse weights of regions that nobody knows.
+
+    Raises:
+        LossariumError: the loss should look at the mask alone, and there is none; or a faceset has no masks
+            or landmarks.
+    """
+    mask = region_weights.parse(recipe.mask)
+    if weights.mask_loss and mask is None:
+        raise LossariumError("a loss on the face alone needs a mask; name one with --mask, such as extended")
+    regions_for(weights, mask, facesets)
+
+
+def batches_of(
+    seed: int,
+    recipe: Recipe,
+    facesets: Sequence[Faceset],
+    device: torch.device,
+    weights: RegionWeights | None = None,
+) -> Batches:
+    """The batches that every trial of this seed sees, with the regions that their weights need.
+
+    Raises:
+        LossariumError: a faceset has no masks or landmarks to make them of.
+    """
     return Batches(
         facesets,
         batch_size=recipe.batch_size,
         seed=seed,
         augmentation=recipe.augmentation,
         device=device,
+        regions=regions_for(
+            recipe.region_weights if weights is None else weights, region_weights.parse(recipe.mask), facesets
+        ),
+        kernels=True,
     )
 
 
 def chained(previous: str, batch: Batch) -> str:
     """The next link of the hash chain: SHA-256 of the link before it and of the batch's bytes."""
     digest = hashlib.sha256(bytes.fromhex(previous))
-    for pictures in (batch.input, batch.target):
+    for pictures in (batch.input, batch.target, *batch.regions.values()):
         digest.update(pictures.cpu().contiguous().numpy().data)
     return digest.hexdigest()

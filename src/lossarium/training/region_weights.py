@@ -1,0 +1,108 @@
+"""What each pixel counts in the loss: the face alone, eyes and mouth more than the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lossarium.facesets.faceset import Faceset
+from lossarium.facesets.landmark_masks import MASK_KINDS
+from lossarium.facesets.regions import STORED, Region, region
+from lossarium.training.calls import Call, call_text, read_call
+
+FACE, EYES, MOUTH = "face", "eyes", "mouth"
+KINDS = (STORED, *MASK_KINDS)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which mask says where the face is."""
+
+    kind: str
+    """One of `KINDS`."""
+    dilation: float = 0.0
+    """By how many pixels masks from landmarks grow; where negative, they shrink."""
+    blur: float = 0.0
+    """Standard deviation of their blur, in pixels."""
+
+    def __str__(self) -> str:
+        given = {name: getattr(self, name) for name in ("dilation", "blur") if getattr(self, name)}
+        return call_text(self.kind, given)
+
+
+@dataclass(frozen=True)
+class RegionWeights:
+    """What regions count."""
+
+    mask_loss: bool = False
+    """Whether pixels outside the face count nothing."""
+    eye_multiplier: float = 1.0
+    """What the eyes count, of what the rest does."""
+    mouth_multiplier: float = 1.0
+    """What the mouth counts."""
+
+
+def parse(text: str) -> Mask | None:
+    """Read "extended(dilation=2, blur=1.5)", or "none".
+
+    Raises:
+        LossariumError: there is no such mask or option.
+
+    >>> str(parse("extended(blur=1.50)"))
+    'extended(blur=1.5)'
+    """
+    call = read_call(text, "mask")
+    if call.name == "none":
+        call.values({})
+        return None
+    if call.name not in KINDS:
+        raise call.error(f"there is no such mask; there are none, {', '.join(KINDS)}")
+    options = call.values({} if call.name == STORED else {"dilation": 0.0, "blur": 0.0})
+    _check(call, options)
+    return Mask(call.name, **options)
+
+
+def _check(call: Call, options: Mapping[str, float]) -> None:
+    if not 0 <= options.get("blur", 0.0) <= 64 or not abs(options.get("dilation", 0.0)) <= 64:
+        raise call.error("blur is a number of pixels from 0 to 64, dilation one from -64 to 64")
+
+
+def regions_for(
+    weights: RegionWeights, mask: Mask | None, facesets: Sequence[Faceset]
+) -> dict[str, list[Region]]:
+    """The regions that a trial needs to know of each faceset's frames.
+
+    Raises:
+        LossariumError: a faceset has no masks or landmarks to make them of.
+    """
+    wanted = {} if mask is None else {FACE: mask}
+    if weights.eye_multiplier != 1:
+        wanted[EYES] = Mask("eyes")
+    if weights.mouth_multiplier != 1:
+        wanted[MOUTH] = Mask("mouth")
+    return {
+        name: [
+            region(faceset, chosen.kind, dilation=chosen.dilation, blur=chosen.blur) for faceset in facesets
+        ]
+        for name, chosen in wanted.items()
+    }
+
+
+def pixel_weights(weights: RegionWeights, regions: Mapping[str, Tensor]) -> Tensor | None:
+    """What each pixel counts, in the shape of the regions; None where all count alike.
+
+    A region that counts m times as much has the weight 1 + (m - 1) * mask.
+    """
+    factors = [
+        1 + (multiplier - 1) * regions[name]
+        for name, multiplier in ((EYES, weights.eye_multiplier), (MOUTH, weights.mouth_multiplier))
+        if multiplier != 1
+    ]
+    if weights.mask_loss:
+        factors.append(regions[FACE])
+    if not factors:
+        return None
+    product, *others = factors
+    for factor in others:
+        product = product * factor
+    return product
