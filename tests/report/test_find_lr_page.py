@@ -27,7 +27,7 @@ def three() -> RateSearch:
 
 
 def readable(page: str) -> str:
-    text = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    text = re.sub(r"<(script|style)\b.*?</\1>|</?code>", "", page, flags=re.DOTALL)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", text)))
 
 
@@ -36,7 +36,7 @@ def test_the_suggestions_are_text(three: RateSearch) -> None:
     assert three.shared is not None
     assert f"--learning-rate {rate_text(three.shared.rate)}" in text
     assert re.search(r"1 mse 0\.001 \S+ 0\.13", text)
-    assert all(sentence in text for sentence in advice(three))
+    assert all(sentence.replace("`", "") in text for sentence in advice(three))
     assert "range tests of 3 losses, from 1e-07 to 1 in 57 steps" in text
 
 
@@ -57,9 +57,9 @@ def test_the_advice_fits_what_was_found() -> None:
         in advice(search(found("mse", 1e-2, made=40), found("mae", 0.1)))[0]
     )
     assert advice(search(found("mse", None))) == (
-        "mse never fell: try other rates with --lowest and --highest.",
+        "mse never fell: try other rates with `--lowest` and `--highest`.",
     )
-    assert advice(search(found("mse", 0.1)))[0] == "mse still fell at the highest rate: raise --highest."
+    assert advice(search(found("mse", 0.1)))[0] == "mse still fell at the highest rate: raise `--highest`."
     assert "lossarium train ... --learning-rate 0.001" in " ".join(advice(search(found("mse"))))
     assert "lossarium set ada-ben learning_rate=0.001" in " ".join(
         advice(search(found("mse"), trial="ada-ben"))

@@ -109,6 +109,14 @@ def test_gradients_are_clipped_as_in_training():
     assert moved != pytest.approx(frozen, rel=1e-3)
 
 
+def test_regions_count_as_in_training():
+    everywhere = find("mse")[0].test.losses[0]
+    face = find("mse", recipe=Recipe(size=32, batch_size=2, mask="stored", mask_loss=True))[0].test.losses[0]
+    assert face != pytest.approx(everywhere, rel=0.01)
+    with pytest.raises(LossariumError, match="needs a mask"):
+        find("mse", recipe=Recipe(size=32, batch_size=2, mask_loss=True))
+
+
 def test_the_watcher_is_told_every_step():
     told = []
     found = find("mse", "mae", watch=lambda number, progress: told.append((number, progress)))

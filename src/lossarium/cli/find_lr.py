@@ -184,5 +184,7 @@ def _facts(arguments: argparse.Namespace, recipe: "Recipe") -> dict[str, str]:
         "accumulation": str(recipe.accumulation),
         "clipping": recipe.clipping,
         "precision": recipe.precision,
+        "mask": f"{recipe.mask}, the loss inside it alone" if recipe.mask_loss else recipe.mask,
+        "multipliers": f"eyes {recipe.eye_multiplier:g}, mouth {recipe.mouth_multiplier:g}",
         "seed": str(arguments.seed),
     }

@@ -32,14 +32,14 @@ class RateSearch:
 
 
 def advice(search: RateSearch) -> tuple[str, ...]:
-    """Where the rate for all comes from and what to do with it, a sentence each."""
+    """Where the rate for all comes from and what to do with it: sentences, commands in backticks."""
     said = [
-        f"{one.loss} never fell: try other rates with --lowest and --highest."
+        f"{one.loss} never fell: try other rates with `--lowest` and `--highest`."
         for one in search.found
         if one.suggested is None
     ]
     said += [
-        f"{one.loss} still fell at the highest rate: raise --highest."
+        f"{one.loss} still fell at the highest rate: raise `--highest`."
         for one in search.found
         if one.suggested is not None and one.lowest_at == search.span.highest
     ]
@@ -59,15 +59,15 @@ def advice(search: RateSearch) -> tuple[str, ...]:
             "that suits all."
         )
     if search.trial is not None:
-        said.append(f"lossarium set {search.trial} learning_rate={rate} gives it to the trial.")
+        said.append(f"`lossarium set {search.trial} learning_rate={rate}` gives it to the trial.")
     elif several:
         said.append(
-            f"lossarium compare ... --learning-rate {rate} trains every loss with it: a comparison is fair "
-            "with one rate for all. With lossarium train, a loss may have its own."
+            f"`lossarium compare ... --learning-rate {rate}` trains every loss with it: a comparison is fair "
+            "with one rate for all. With `lossarium train`, a loss may have its own."
         )
     else:
-        said.append(f"lossarium train ... --learning-rate {rate} trains with it.")
-    said.append("Luck is in a suggestion: --seed 1 shows how far it moves.")
+        said.append(f"`lossarium train ... --learning-rate {rate}` trains with it.")
+    said.append("Luck is in a suggestion: `--seed 1` shows how far it moves.")
     return tuple(said)
 
 

@@ -2,7 +2,7 @@
 
 A loss is suggested a tenth of the rate at which it was lowest, one of the two rules of fastai's learning-rate
 finder. The other, where the loss falls steepest, depends on luck here: an autoencoder's first steps learn
-the mean colour at almost any rate, and from there to its lowest point a loss may fall evenly over two decades.
+the mean colour at almost any rate, and from there to its lowest point a loss may fall evenly over decades.
 """
 
 import math
@@ -20,8 +20,9 @@ from lossarium.losses.module import Loss
 from lossarium.training import clipping as clippings
 from lossarium.training import optimizers
 from lossarium.training.configuration import Recipe
-from lossarium.training.loop import Progress, batches_of
+from lossarium.training.loop import Progress, batches_of, check_regions
 from lossarium.training.range_test import RangeTest, range_test
+from lossarium.training.region_weights import pixel_weights
 from lossarium.training.step import loss_terms
 
 WIDEST_SPREAD = 10.0
@@ -96,14 +97,16 @@ def find_rates(
         model: Whose weights every test starts from.
         specs: The losses.
         seed: Of the batches, which are those of a trial of this seed.
-        recipe: Its optimiser, clipping, accumulation and precision are used.
+        recipe: Used but for its steps, learning rate, schedule and judge.
         facesets: One an identity.
         span: Which rates are tried.
         watch: Called after every step with the number of the loss, from 1.
 
     Raises:
-        LossariumError: a loss cannot be computed at this size, or is not finite at the first step.
+        LossariumError: a loss cannot be computed at this size, or is not finite at the first step; or regions
+            are to count that nobody knows.
     """
+    check_regions(recipe, recipe.region_weights, facesets)
     batches = batches_of(seed, recipe, facesets, torch.device("cpu"))
     accumulation = recipe.accumulation
 
@@ -112,10 +115,7 @@ def find_rates(
         return [batches(number) for number in range(first, first + accumulation)]
 
     tried = [losses.get(spec) for spec in specs]
-    rehearsed = batches(1)
-    for loss in tried:
-        # What cannot work fails before the first test, not after it.
-        loss(rehearsed.input.flatten(0, 1), rehearsed.target.flatten(0, 1))
+    _rehearse(tried, batches(1), recipe)
     optimizer = optimizers.parse(recipe.optimizer)
     found = []
     for number, (spec, loss) in enumerate(zip(specs, tried, strict=True), start=1):
@@ -144,6 +144,17 @@ def shared_rate(found: Sequence[Found]) -> SharedRate | None:
     return SharedRate(ceiling, spread, first.loss) if rate > ceiling else SharedRate(rate, spread)
 
 
+def _rehearse(tried: Sequence[Loss], batch: Batch, recipe: Recipe) -> None:
+    """Try every loss once: what cannot work fails before the first test, not after it."""
+    weight = pixel_weights(recipe.region_weights, batch.regions)
+    for loss in tried:
+        loss(
+            batch.input.flatten(0, 1),
+            batch.target.flatten(0, 1),
+            None if weight is None else weight.flatten(0, 1),
+        )
+
+
 def rounded(rate: float) -> float:
     """To two significant digits: a suggestion is no finer.
 
@@ -162,7 +173,14 @@ def _trained_by(
     def step(model: nn.Module, parts: Sequence[Batch]) -> Tensor:
         value = 0.0
         for batch in parts:
-            terms = loss_terms(model, loss, batch, identities=identities, precision=recipe.precision)
+            terms = loss_terms(
+                model,
+                loss,
+                batch,
+                identities=identities,
+                precision=recipe.precision,
+                weights=recipe.region_weights,
+            )
             share = terms.sum() / len(parts)
             torch.autograd.backward(share)
             value += share.item()
