@@ -22,9 +22,9 @@ def refused(capsys, arguments):
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err
     # Kernels may have been compiled before, which is said.
-    last = printed.err.splitlines()[-1]
-    assert last.startswith("lossarium: error: ")
-    return last
+    _, mark, sentence = printed.err.rpartition("lossarium: error: ")
+    assert mark
+    return sentence
 
 
 def test_on_the_bundled_faces(tmp_path, capsys, monkeypatch):
