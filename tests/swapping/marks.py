@@ -46,10 +46,27 @@ def packet_of_jpeg(data: bytes) -> bytes:
     return packet
 
 
+def packet_of_webp(data: bytes) -> bytes:
+    """The body of the one XMP chunk, which the header has to announce."""
+    assert data[:4] == b"RIFF"
+    assert data[8:16] == b"WEBPVP8X"
+    assert data[20] & 4
+    found, offset = [], 12
+    while offset < len(data):
+        kind, length = struct.unpack_from("<4sI", data, offset)
+        if kind == b"XMP ":
+            found.append(data[offset + 8 : offset + 8 + length])
+        offset += 8 + length + length % 2
+    (packet,) = found
+    return packet
+
+
+_PACKET_OF = {".png": packet_of_png, ".jpg": packet_of_jpeg, ".jpeg": packet_of_jpeg, ".webp": packet_of_webp}
+
+
 def mark_of(path: Path) -> tuple[str, str]:
     """The digital source type and the trial's digest."""
     data = path.read_bytes()
-    packet = packet_of_png(data) if path.suffix == ".png" else packet_of_jpeg(data)
-    description = ElementTree.fromstring(packet).find(f"{_RDF}RDF/{_RDF}Description")
+    description = ElementTree.fromstring(_PACKET_OF[path.suffix](data)).find(f"{_RDF}RDF/{_RDF}Description")
     assert description is not None
     return description.findtext(_SOURCE_TYPE, ""), description.findtext(_TRIAL, "")

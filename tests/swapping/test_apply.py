@@ -10,10 +10,10 @@ from skimage.color import rgb2lab
 from lossarium.errors import LossariumError
 from lossarium.facesets.reading import read_picture
 from lossarium.judging.held_out import as_bytes, as_tensor
+from lossarium.provenance import DIGITAL_SOURCE_TYPE
 from lossarium.swapping import apply
 from lossarium.swapping.apply import Finish, swap_pictures
 from lossarium.swapping.jobs import find_jobs
-from lossarium.swapping.provenance import DIGITAL_SOURCE_TYPE
 from lossarium.swapping.trained import load_trained
 from tests.facesets.examples import blobs
 from tests.facesets.handmade_folders import save

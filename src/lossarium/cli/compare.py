@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lossarium.cli.devices import add_devices, computing
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
 from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
     from lossarium.comparison.plan import Plan
+    from lossarium.training.processes import Processes
 
 _LOSSES = "mse,mae,smooth_l1,ssim,ssim + mae"
 
@@ -39,12 +41,20 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--losses", default=_LOSSES, help="specs, separated by commas (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="trials a loss (default: %(default)s)")
     add_recipe(parser)
+    add_devices(parser)
     parser.add_argument("--out", type=Path, help="the comparison's folder (default: lossarium-A-B)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print the verdict, write the report."""
+    plan = _plan(arguments)
+    with computing(arguments) as processes:
+        _compare(arguments, plan, processes)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace, plan: "Plan", processes: "Processes") -> None:
     # Late: torch takes a second to import, and --help should not wait for it.
     from lossarium.cli.progress import comparison_progress, writing_report
     from lossarium.cli.verdict_table import print_verdict
@@ -52,21 +62,21 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.report.html import write
     from lossarium.training.stopping import Stopped
 
-    plan = _plan(arguments)
     facesets, notes = load_pair(arguments)
     out = arguments.out or default_out("lossarium", arguments, facesets)
     try:
-        with comparison_progress(plan) as (watch_training, tell):
-            result = compare(plan, facesets, out, watch=watch_training, tell=tell, notes=notes)
+        with comparison_progress(plan, shown=processes.is_first) as (watch, tell):
+            result = compare(plan, facesets, out, watch=watch, tell=tell, notes=notes, processes=processes)
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trials so far are in {out}; the same command goes on from there.", file=sys.stderr)
         raise
+    if not processes.is_first:
+        return
     report = out / "report.html"
     with writing_report():
         write(result, report)
     print_verdict(result)
     print(f"\nReport: {report}")
-    return 0
 
 
 def _plan(arguments: argparse.Namespace) -> "Plan":

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import lossarium
-from lossarium.cli import compare, explain, faces, find_lr, losses, measure, swap, train
+from lossarium.cli import compare, explain, faces, find_lr, losses, measure, swap, timelapse, train
 from lossarium.cli import set as set_command
 from lossarium.errors import LossariumError
 from lossarium.training.stopping import Stopped
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add(commands)
     set_command.add(commands)
     swap.add(commands)
+    timelapse.add(commands)
     return parser
 
 

@@ -5,15 +5,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
 
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import TrialProgress
 from lossarium.training.configuration import Trial
 from lossarium.training.loop import Progress as TrainingProgress
 from lossarium.training.loop import Watcher
+from lossarium.training.records import Row
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -23,13 +26,16 @@ _WIDTH_OF_THE_REST = 80
 
 @contextmanager
 def comparison_progress(
-    plan: Plan,
+    plan: Plan, *, shown: bool = True
 ) -> Iterator[tuple[Callable[[TrialProgress], None], Callable[[str], None]]]:
     """Show trial, step, loss, steps/s and the time left for the whole comparison; and what is told."""
+    if not shown:
+        yield lambda _: None, lambda _: None
+        return
     console = Console(stderr=True)
     left = _TimeLeft(total_steps=len(plan.trials()) * plan.recipe.steps)
     if not console.is_terminal:
-        yield _Lines(left), lambda sentence: print(f"note: {sentence}", file=sys.stderr, flush=True)
+        yield _Lines(left), _note
         return
     text = "[bold]{task.fields[trial]}"
     rest = "{task.fields[loss]} [dim]{task.fields[speed]} {task.fields[left]}"
@@ -50,22 +56,48 @@ def comparison_progress(
                 trial=escape(_trial(now, longest_spec=max(8, console.width - _WIDTH_OF_THE_REST))),
                 loss=f"loss {now.progress.loss:.4f}",
                 speed=f"{now.progress.steps_per_second:.1f} steps/s",
-                left=f"{left.after(now)} left",
+                left=f"{left.after(_done(now))} left",
             )
 
         yield update, lambda sentence: bar.console.print(f"note: {escape(sentence)}", highlight=False)
 
 
 @contextmanager
-def training_progress(trial: Trial) -> Iterator[Watcher]:
+def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Watcher]:
     """Show step, loss and its terms, learning rate, steps/s, the time left, and what is told."""
-    plan = Plan((trial.loss,), 1, trial.recipe)
-    with comparison_progress(plan) as (watch, tell):
+    if not shown:
+        yield Watcher()
+        return
+    console = Console(stderr=True)
+    left, passed_over = _TimeLeft(trial.recipe.steps), _PassedOver()
+    if not console.is_terminal:
+        yield Watcher(_TrainingLines(left, passed_over), _note, record=passed_over)
+        return
+    bar = Progress(
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("[dim]{task.fields[pace]}"),
+        console=console,
+        expand=True,
+    )
+    task = bar.add_task("", total=trial.recipe.steps, pace="")
+    # A line of its own for what is always there: nothing jumps when a long loss is broken into two.
+    losses, others = Text("starting"), Text()
+    with Live(Group(bar, losses, others), console=console) as live:
 
         def progress(now: TrainingProgress) -> None:
-            watch(TrialProgress(trial, 1, 1, now))
+            pace = f"{_pace(now)}  {left.after(now.step)} left"
+            bar.update(task, completed=now.step, pace=pace)
+            losses.plain = _loss(now)
+            others.plain = "   ".join((_learning_rate(now), *passed_over.said()))
 
-        yield Watcher(progress, tell)
+        def tell(sentence: str) -> None:
+            live.console.print(f"note: {escape(sentence)}", highlight=False)
+
+        yield Watcher(progress, tell, record=passed_over)
+        if not bar.tasks[task].completed:
+            # The trial was finished before.
+            live.update(Text())
 
 
 def writing_report() -> AbstractContextManager[object]:
@@ -80,16 +112,50 @@ def _trial(now: TrialProgress, longest_spec: int = 1000) -> str:
     return f"trial {now.number}/{now.trials} {spec} seed {now.trial.seed}"
 
 
+def _note(sentence: str) -> None:
+    print(f"note: {sentence}", file=sys.stderr, flush=True)
+
+
+def _done(now: TrialProgress) -> int:
+    return (now.number - 1) * now.progress.steps + now.progress.step
+
+
+def _pace(now: TrainingProgress) -> str:
+    return f"{now.steps_per_second:.1f} steps/s"
+
+
+def _loss(now: TrainingProgress) -> str:
+    terms = ", ".join(f"{term} {value:.4f}" for term, value in now.terms.items())
+    return f"loss {now.loss:.4f} ({terms})" if len(now.terms) > 1 else f"loss {now.loss:.4f}"
+
+
+def _learning_rate(now: TrainingProgress) -> str:
+    return f"learning rate {now.learning_rate:.3g}"
+
+
+class _PassedOver:
+    """How many steps of this run did not reach the weights."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, row: Row) -> None:
+        self._count += "passed_over" in row
+
+    def said(self) -> tuple[str, ...]:
+        """Nothing, where there were none."""
+        return (f"{self._count} not finite, passed over",) if self._count else ()
+
+
 class _TimeLeft:
-    """Time left for all trials, from the pace of this run, its judging included."""
+    """Time left for all steps, from the pace of this run, its judging included."""
 
     def __init__(self, total_steps: int) -> None:
         self._total = total_steps
         self._began = time.monotonic()
         self._first: int | None = None
 
-    def after(self, now: TrialProgress) -> str:
-        done = (now.number - 1) * now.progress.steps + now.progress.step
+    def after(self, done: int) -> str:
         if self._first is None:
             self._first = done - 1
         pace = (time.monotonic() - self._began) / (done - self._first)
@@ -107,7 +173,7 @@ class _Lines:
         self._trial = 0
 
     def __call__(self, now: TrialProgress) -> None:
-        left = self._left.after(now)
+        left = self._left.after(_done(now))
         due = time.monotonic() - self._written >= _SECONDS_BETWEEN_LINES
         if due or now.number != self._trial or now.progress.step == now.progress.steps:
             self._written, self._trial = time.monotonic(), now.number
@@ -118,3 +184,19 @@ class _Lines:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+class _TrainingLines:
+    """A line after the first and the last step, and every few seconds between."""
+
+    def __init__(self, left: _TimeLeft, passed_over: _PassedOver) -> None:
+        self._left, self._passed_over = left, passed_over
+        self._written = -_SECONDS_BETWEEN_LINES
+
+    def __call__(self, now: TrainingProgress) -> None:
+        left = self._left.after(now.step)
+        if time.monotonic() - self._written < _SECONDS_BETWEEN_LINES and now.step != now.steps:
+            return
+        self._written = time.monotonic()
+        numbers = (_loss(now), _learning_rate(now), *self._passed_over.said(), _pace(now), f"{left} left")
+        print(f"step {now.step}/{now.steps}", *numbers, sep="  ", file=sys.stderr, flush=True)

@@ -1,11 +1,19 @@
 """`lossarium train A B`: one trial for its own sake."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lossarium.cli.devices import add_devices, computing
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+from lossarium.errors import LossariumError
+
+if TYPE_CHECKING:
+    from lossarium.training.configuration import Trial
+    from lossarium.training.processes import Processes
 
 _DESCRIPTION = """\
 Train one autoencoder on two folders of faces. Run the same command again to go on after an interruption.
@@ -32,6 +40,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--loss", default="ssim + mae", help="the spec (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
     add_recipe(parser)
+    add_devices(parser)
     parser.add_argument(
         "--keep-best", action="store_true", help="keep the checkpoint that --judge likes best"
     )
@@ -44,6 +53,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         default="steps",
         help="converged: stop before the last step when --judge sees no more gain (default: %(default)s)",
     )
+    parser.add_argument(
+        "--preview-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="draw preview.png so often, 0 for never (default: 60)",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write event files to the folder tensorboard of the trial"
+    )
     parser.add_argument("--out", type=Path, help="the trial's folder (default: lossarium-train-A-B)")
     parser.set_defaults(run=run)
 
@@ -51,20 +70,34 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the results are."""
     # Late: torch takes a second to import, and --help should not wait for it.
-    from lossarium.cli.progress import training_progress
-    from lossarium.comparison.single import run_trial
+    from lossarium.comparison.event_file import require_tensorboard
     from lossarium.losses.spec import parse
     from lossarium.training.configuration import Trial
-    from lossarium.training.loop import Keeping
-    from lossarium.training.stopping import Stopped
 
     check_range(arguments, "seed", 2**31, least=0)
     check_range(arguments, "keep_every", 10**8, least=0)
+    if not 0 <= arguments.preview_every < math.inf:
+        raise LossariumError(f"--preview-every must be 0 seconds or more, not {arguments.preview_every:g}")
+    if arguments.tensorboard:
+        require_tensorboard()
     trial = Trial(str(parse(arguments.loss)), arguments.seed, recipe_of(arguments))
+    with computing(arguments) as processes:
+        _train(arguments, trial, processes)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes") -> None:
+    from lossarium.cli.progress import training_progress
+    from lossarium.comparison.single import run_trial
+    from lossarium.comparison.timelapse import NAME as TIMELAPSE
+    from lossarium.comparison.watching import Watching
+    from lossarium.training.loop import Keeping
+    from lossarium.training.stopping import Stopped
+
     facesets, _ = load_pair(arguments)
     out = arguments.out or default_out("lossarium-train", arguments, facesets)
     try:
-        with training_progress(trial) as watcher:
+        with training_progress(trial, shown=processes.is_first) as watcher:
             run_trial(
                 trial,
                 facesets,
@@ -72,10 +105,13 @@ def run(arguments: argparse.Namespace) -> int:
                 watcher,
                 Keeping(best=arguments.keep_best, every=arguments.keep_every),
                 until_converged=arguments.until == "converged",
+                processes=processes,
+                watching=Watching(arguments.preview_every, arguments.tensorboard),
             )
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)
         raise
     where = f"weights in {out / 'checkpoints'}, pictures in {out / 'previews'}"
+    if (out / TIMELAPSE).exists():
+        where += f", time-lapse in {out / TIMELAPSE}"
     print(f"Trained {trial.recipe.steps} steps: {where}")
-    return 0

@@ -8,10 +8,12 @@ from pathlib import Path
 import torch
 
 import lossarium
+from lossarium.training.processes import Processes
 
 
-def environment() -> dict[str, str]:
+def environment(processes: Processes | None = None) -> dict[str, str]:
     """Label -> value, for `trial.toml` and the report."""
+    device, count = (processes.device.type, processes.count) if processes else ("cpu", 1)
     return {
         "lossarium": lossarium.__version__,
         "python": platform.python_version(),
@@ -23,6 +25,7 @@ def environment() -> dict[str, str]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": str(os.cpu_count()),
         "threads": str(torch.get_num_threads()),
+        "device": device if count == 1 else f"{count} x {device}",
     }
 
 

@@ -14,7 +14,9 @@ from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, as_bytes, decode
 
 ROWS_PER_DIRECTION = 4
-_FOLDER = "previews"
+FOLDER = "previews"
+FRAMES = "frames.png"
+"""Beside the sheets: their frames left and, where one is known, the exact swap right, black elsewhere."""
 
 
 def chosen(direction: Direction) -> npt.NDArray[np.intp]:
@@ -39,9 +41,29 @@ def preview_rows(pair: tuple[Direction, ...], facesets: tuple[Faceset, ...]) -> 
     )
 
 
+def known_swaps(direction: Direction) -> Pictures | None:
+    """The exact swaps of the frames that are shown, black where one is not known; None if none is."""
+    swaps = [_exact_swap(direction, frame) for frame in chosen(direction)]
+    known = [swap for swap in swaps if swap is not None]
+    if not known:
+        return None
+    return np.stack([np.zeros_like(known[0]) if swap is None else swap for swap in swaps])
+
+
 def _exact_swap(direction: Direction, frame: np.intp) -> Pictures | None:
     places = np.flatnonzero(direction.known.numpy() == frame)
     return as_bytes(direction.exact_swaps[places[:1]])[0] if len(places) else None
+
+
+def _frames_sheet(pair: tuple[Direction, ...]) -> Pictures:
+    frames = [as_bytes(direction.frames[chosen(direction)]) for direction in pair]
+    swaps = [known_swaps(direction) for direction in pair]
+    if all(swap is None for swap in swaps):
+        return _stacked(np.concatenate(frames))
+    shown = [
+        np.zeros_like(frame) if swap is None else swap for frame, swap in zip(frames, swaps, strict=True)
+    ]
+    return _stacked(np.concatenate([np.concatenate(frames), np.concatenate(shown)], axis=2))
 
 
 class Previews:
@@ -59,9 +81,10 @@ class Previews:
             frames = direction.frames[chosen(direction)]
             reconstructed = decode(model, frames, direction.source)
             rows.append(_side_by_side(reconstructed, decode(model, frames, direction.target)))
-        encoded = io.BytesIO()
-        Image.fromarray(np.concatenate(rows)).save(encoded, format="PNG")
-        self._taken[_sheet(self._folder, step)] = encoded.getvalue()
+        self._taken[_sheet(self._folder, step)] = _png(np.concatenate(rows))
+        frames_path = self._folder / FOLDER / FRAMES
+        if not frames_path.exists():
+            self._taken[frames_path] = _png(_frames_sheet(self._pair))
 
     def write(self) -> None:
         """Write what was taken.
@@ -85,9 +108,19 @@ def load_previews(folder: Path, step: int, size: int) -> tuple[Pictures, Picture
 
 
 def _sheet(folder: Path, step: int) -> Path:
-    return folder / _FOLDER / f"step_{step:08}.png"
+    return folder / FOLDER / f"step_{step:08}.png"
 
 
 def _side_by_side(left: Tensor, right: Tensor) -> Pictures:
-    pictures = np.concatenate([as_bytes(left), as_bytes(right)], axis=2)
+    return _stacked(np.concatenate([as_bytes(left), as_bytes(right)], axis=2))
+
+
+def _stacked(pictures: Pictures) -> Pictures:
+    """(N, H, W, 3) one below the other."""
     return pictures.reshape(-1, *pictures.shape[2:])
+
+
+def _png(pixels: Pictures) -> bytes:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="PNG")
+    return encoded.getvalue()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +26,13 @@ from lossarium.models.registry import parameter_count
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.loop import Progress, Watcher, batches_of, check_regions, train
+from lossarium.training.processes import Processes, this_process
 from lossarium.training.region_weights import pixel_weights
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
 # What must be alike for a trial to go on with the numbers that it would have had.
-_SAME_NUMBERS = ("torch", "instructions", "threads")
+_SAME_NUMBERS = ("torch", "instructions", "threads", "device")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def compare(
     watch: Callable[[TrialProgress], None],
     tell: Callable[[str], None] = lambda _: None,
     notes: tuple[str, ...] = (),
+    processes: Processes | None = None,
 ) -> ComparisonResult:
     """Train and judge every trial of the plan that is not finished yet, then decide.
 
@@ -62,28 +65,35 @@ def compare(
         watch: Called after every step.
         tell: Called with a sentence when something out of the ordinary happens.
         notes: What was said about the pictures, for the report.
+        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
 
     Raises:
         LossariumError: a loss cannot be computed at this size, the folder cannot be written, belongs to other
             settings or is in use, or a loss became infinite.
     """
+    processes = processes or this_process()
     _rehearse(plan, facesets)
     pair = directions(*facesets)
     trials = plan.trials()
     data = data_table(facesets)
-    with archive.claimed(out, _needed_bytes(plan.recipe, _remaining(out, trials))):
-        archive.agree(out / archive.SETTINGS, _settings_table(plan, data))
-        _check_environment(out, trials)
+    needed = _needed_bytes(plan.recipe, _remaining(out, trials))
+    with archive.claimed(out, needed) if processes.is_first else nullcontext():
+        if processes.is_first:
+            archive.agree(out / archive.SETTINGS, _settings_table(plan, data, processes))
+            _check_environment(out, trials, processes)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
             folder = archive.trial_folder(out, trial)
-            folder.mkdir(parents=True, exist_ok=True)
-            archive.agree(folder / archive.TRIAL, trial_table(trial, data))
-            if not records.is_finished(folder):
+            if processes.is_first:
+                folder.mkdir(parents=True, exist_ok=True)
+                archive.agree(folder / archive.TRIAL, trial_table(trial, data, processes))
+            if not processes.of_first(partial(records.is_finished, folder)):
                 looks = judging_of(trial, pair, folder)
-                train(trial, facesets, folder, looks, Watcher(report, tell, looks.previews.write))
-        result = outcome(plan, facesets, pair, out, notes)
-        write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
+                watcher = Watcher(report, tell, looks.previews.write)
+                train(trial, facesets, folder, looks, watcher, processes=processes)
+        result = processes.of_first(partial(outcome, plan, facesets, pair, out, notes))
+        if processes.is_first:
+            write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
     return result
 
 
@@ -105,23 +115,23 @@ def _report(
     watch(TrialProgress(trial, number, trials, progress))
 
 
-def _settings_table(plan: Plan, data: dict[str, str]) -> dict[str, Any]:
+def _settings_table(plan: Plan, data: dict[str, str], processes: Processes) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "losses": list(plan.losses),
         "seeds": plan.seeds,
         "recipe": asdict(plan.recipe),
         "data": data,
-        "environment": environment(),
+        "environment": environment(processes),
     }
 
 
-def _check_environment(out: Path, trials: tuple[Trial, ...]) -> None:
+def _check_environment(out: Path, trials: tuple[Trial, ...], processes: Processes) -> None:
     """Refuse to go on where the remaining trials' numbers would not be comparable to the last bit."""
     if not _remaining(out, trials):
         return
     there = archive.read_toml(out / archive.SETTINGS).get("environment", {})
-    here = environment()
+    here = environment(processes)
     differences = [
         f"{key}: {there.get(key)} there, {here[key]} now"
         for key in _SAME_NUMBERS

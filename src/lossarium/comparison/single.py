@@ -1,6 +1,7 @@
 """One trial for its own sake: what `lossarium train` runs, with every comparison's loop and judges."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from torch import nn
 from lossarium.comparison import archive
 from lossarium.comparison.environment import environment
 from lossarium.comparison.previews import Previews
+from lossarium.comparison.timelapse import NAME as TIMELAPSE
+from lossarium.comparison.timelapse import sheet_count, write_timelapse
+from lossarium.comparison.watching import Watching, watched
+from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset, data_digest
 from lossarium.files import write_whole
 from lossarium.judging.held_out import RECONSTRUCTION, Direction, directions, score, score_key
@@ -17,6 +22,7 @@ from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import control, records
 from lossarium.training.configuration import Trial
 from lossarium.training.loop import HeldOutScores, Keeping, Watcher, check_regions, train
+from lossarium.training.processes import Processes, this_process
 
 
 def run_trial(
@@ -27,6 +33,8 @@ def run_trial(
     keeping: Keeping,
     *,
     until_converged: bool = False,
+    processes: Processes | None = None,
+    watching: Watching | None = None,
 ) -> None:
     """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
 
@@ -37,28 +45,47 @@ def run_trial(
         watcher: Who looks on; `keep_pictures` is seen to here.
         keeping: Which checkpoints stay.
         until_converged: Whether to stop when the recipe's judge sees no more gain.
+        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
+        watching: What is shown meanwhile.
 
     Raises:
         LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
         Stopped: it was asked to stop.
     """
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
-    folder.mkdir(parents=True, exist_ok=True)
-    archive.agree(folder / archive.TRIAL, trial_table(trial, data_table(facesets)))
-    if not (folder / control.NAME).exists():
-        write_whole(folder / control.NAME, control.TEMPLATE.encode())
-    if not records.is_finished(folder):
+    processes = processes or this_process()
+    if processes.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        archive.agree(folder / archive.TRIAL, trial_table(trial, data_table(facesets), processes))
+        if not (folder / control.NAME).exists():
+            write_whole(folder / control.NAME, control.TEMPLATE.encode())
+    if not processes.of_first(partial(records.is_finished, folder)):
         looks = judging_of(trial, directions(*facesets), folder)
-        train(
-            trial,
-            facesets,
-            folder,
-            looks,
-            replace(watcher, keep_pictures=looks.previews.write),
-            keeping=keeping,
-            until_converged=until_converged,
-            by_hand=True,
-        )
+        watching = watching if processes.is_first else Watching(preview_every=0)
+        identities = facesets[0].identity, facesets[1].identity
+        with watched(trial, looks.pair, identities, folder, watcher, watching or Watching()) as everyone:
+            train(
+                trial,
+                facesets,
+                folder,
+                looks,
+                replace(everyone, keep_pictures=looks.previews.write),
+                keeping=keeping,
+                until_converged=until_converged,
+                by_hand=True,
+                processes=processes,
+            )
+    if processes.is_first and not (folder / TIMELAPSE).exists():
+        _keep_timelapse(folder, watcher)
+
+
+def _keep_timelapse(folder: Path, watcher: Watcher) -> None:
+    """The trial is done, and a picture is no reason to say that it is not."""
+    if sheet_count(folder) > 1:
+        try:
+            write_timelapse(folder, folder / TIMELAPSE)
+        except (OSError, LossariumError) as error:
+            watcher.tell(f"there is no {TIMELAPSE}: {error}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +111,7 @@ def judging_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldO
     return HeldOutJudge(pair, Previews(pair, folder), judge(trial.recipe.judge))
 
 
-def trial_table(trial: Trial, data: dict[str, str]) -> dict[str, Any]:
+def trial_table(trial: Trial, data: dict[str, str], processes: Processes) -> dict[str, Any]:
     """For `trial.toml`: the configuration, and hashes of the initial weights and the data."""
     recipe = trial.recipe
     model = initial_model(
@@ -95,7 +122,7 @@ def trial_table(trial: Trial, data: dict[str, str]) -> dict[str, Any]:
         "initial_weights": weights_digest(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "data": data,
-        "environment": environment(),
+        "environment": environment(processes),
     }
 
 

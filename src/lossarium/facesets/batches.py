@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lossarium.errors import LossariumError
 from lossarium.facesets.augmentation import Augmentation, augment, augment_frames, augment_regions, draw
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.randomness import Purpose, generator
@@ -44,6 +45,7 @@ class Batches:
         device: torch.device,
         regions: Mapping[str, Sequence[Region]] | None = None,
         kernels: bool = False,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         """Look at the facesets; nothing is copied.
 
@@ -55,8 +57,21 @@ class Batches:
             device: Where batches are wanted.
             regions: Name -> one an identity: what is wanted beside the pictures.
             kernels: On a CPU, augment by kernels: many times as fast, alike but for rounding.
+            part: Which of how many equal parts of every batch is wanted: every so many-th picture of each
+                identity, from this one on.
+
+        Raises:
+            LossariumError: the batch has no parts of equal length.
         """
+        first, parts = part
+        if batch_size % parts:
+            raise LossariumError(
+                f"a batch of {batch_size} pictures of each identity cannot be shared by {parts} processes; "
+                f"take a multiple of {parts}"
+            )
         self.batch_size = batch_size
+        self.places = np.arange(first, batch_size, parts)
+        """Which pictures of an identity's part of a batch are wanted."""
         self.seed = seed
         self.augmentation = augmentation
         self.device = device
@@ -69,8 +84,9 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         chosen = [self._chosen(identity, step) for identity in range(len(self.frames))]
         frames = _taken(self.frames, chosen)
+        samples = (np.arange(len(chosen))[:, None] * self.batch_size + self.places).flatten()
         drawn = np.stack(
-            [draw(generator(self.seed, Purpose.AUGMENTATION, step, s)) for s in range(len(frames))]
+            [draw(generator(self.seed, Purpose.AUGMENTATION, step, s)) for s in samples.tolist()]
         )
         if self.kernels:
             input, target = augment_frames(frames, drawn, self.augmentation)
@@ -78,7 +94,7 @@ class Batches:
             pictures = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).contiguous()
             pictures = pictures.float().div_(255)
             input, target = augment(pictures, torch.from_numpy(drawn).to(pictures), self.augmentation)
-        shape = (len(self.frames), self.batch_size, *input.shape[1:])
+        shape = (len(self.frames), len(self.places), *input.shape[1:])
         return Batch(input.view(shape), target.view(shape), self._regions(chosen, drawn))
 
     def _regions(
@@ -89,14 +105,14 @@ class Batches:
         masks = np.stack([_masks_of(part, chosen) for part in self.regions.values()], axis=1)
         inside = torch.from_numpy(masks).to(self.device).float().div_(255)
         moved = augment_regions(inside, torch.from_numpy(drawn).to(inside), self.augmentation)
-        shape = (len(self.frames), self.batch_size, 1, *moved.shape[2:])
+        shape = (len(self.frames), len(self.places), 1, *moved.shape[2:])
         return {name: moved[:, place].reshape(shape) for place, name in enumerate(self.regions)}
 
     def _chosen(self, identity: int, step: int) -> npt.NDArray[np.intp]:
         """Which frames are an identity's part of the batch, (batch,)."""
         training = self.training[identity]
         order = frame_order(self.seed, identity, step * self.batch_size, self.batch_size, len(training))
-        return training[order]
+        return training[order[self.places]]
 
 
 def frame_order(seed: int, identity: int, start: int, count: int, frames: int) -> npt.NDArray[np.intp]:

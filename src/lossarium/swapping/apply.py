@@ -15,11 +15,11 @@ from lossarium.facesets.wording import counted, listed, printable_name
 from lossarium.files import write_whole
 from lossarium.judging.held_out import as_bytes, as_tensor
 from lossarium.models.prediction import predict
+from lossarium.provenance import encoded, xmp_packet
 from lossarium.swapping.blending import Pixels, blend, centre_square, feathered, resized_face
 from lossarium.swapping.colour_transfer import transfer_colour
 from lossarium.swapping.jobs import Job
 from lossarium.swapping.masks import face_mask_of
-from lossarium.swapping.provenance import encoded, xmp_packet
 from lossarium.swapping.trained import Trained
 
 # Pictures a forward pass; bounds the memory, and the work that Ctrl-C throws away.

@@ -15,7 +15,7 @@ from lossarium.facesets.own_format import own_listing
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.facesets.wording import counted, listed, printable_name
 from lossarium.judging.pairs import Mask
-from lossarium.swapping.provenance import ENDINGS, PNG
+from lossarium.provenance import ENDINGS, PNG
 
 _FRAMES, _MASKS = "frames", "masks"
 

@@ -3,7 +3,6 @@
 The folder may come from anyone: nothing in it is run, and nothing outside it is read.
 """
 
-import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.links import why_outside
 from lossarium.facesets.wording import listed, printable_name, reason_of
 from lossarium.models.registry import Option, initial_model, weights_digest
+from lossarium.provenance import trial_digest
 from lossarium.training.checkpoints import newest_checkpoints
 
 _TRIAL, _CHECKPOINTS, _OF_COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
@@ -86,7 +86,7 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
         except _UnusableError as error:
             passed_over.append(f"{checkpoint.name} {error}")
             continue
-        digest = hashlib.sha256(content + b"\0" + weights_digest(model).encode()).hexdigest()
+        digest = trial_digest(content, weights_digest(model))
         notes = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
         return Trained(model, described.size, described.identities, digest, notes)
     where = printable_name(folder / _CHECKPOINTS)

@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,8 @@ from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.control import Control, Settings
 from lossarium.training.convergence import Convergence, has_converged
 from lossarium.training.guards import Guards, Watched, exploded, remembered, watch_step, went_back
-from lossarium.training.records import Records, Row
+from lossarium.training.processes import Processes, this_process
+from lossarium.training.records import Records, Row, Unrecorded
 from lossarium.training.region_weights import RegionWeights, regions_for
 from lossarium.training.schedules import Plateau, PlateauState, Schedule
 from lossarium.training.step import loss_terms, term_names
@@ -81,6 +82,10 @@ class Watcher:
     """Called with a sentence when something out of the ordinary happens."""
     keep_pictures: Callable[[], None] = lambda: None
     """Called before a checkpoint, to write what the judge took; its OSError puts the checkpoint off."""
+    record: Callable[[Row], None] = lambda _: None
+    """Called with every row of `metrics.jsonl`."""
+    look: Callable[[nn.Module, int], None] = lambda _model, _step: None
+    """Called after every step with the model, which it has to leave as it was."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,10 @@ class _Run:
     trial: Trial
     facesets: Sequence[Faceset]
     folder: Path
-    device: torch.device
+    processes: Processes
     model: nn.Module
+    together: nn.Module
+    """The model as it is called to be trained, by all processes."""
     optimizer: torch.optim.Optimizer
     initial_optimizer: Mapping[str, Any]
     """Its state before the first step."""
@@ -163,6 +170,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     keeping: Keeping | None = None,
     until_converged: bool = False,
     by_hand: bool = False,
+    processes: Processes | None = None,
 ) -> None:
     """Run a trial to its end, from its last checkpoint if it has one.
 
@@ -179,6 +187,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         keeping: Which checkpoints stay; the last alone where nothing is said.
         until_converged: Whether to stop once the judge sees no more gain.
         by_hand: Whether `control.toml` is looked at before every step.
+        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
 
     Raises:
         LossariumError: the loss exploded time and again, the folder is in use, or its files are damaged.
@@ -186,15 +195,16 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         OSError: the disk was full, or refused, up to the end.
     """
     recipe = trial.recipe
-    device = torch.device("cpu")
-    model = _initial(trial, len(facesets)).to(device)
+    processes = processes or this_process()
+    model = _initial(trial, len(facesets)).to(processes.device)
     optimizer = optimizers.make(optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate)
     run = _Run(
         trial,
         facesets,
         folder,
-        device,
+        processes,
         model,
+        processes.together(model),
         optimizer,
         optimizers.state_numbers(optimizer),
         guards or Guards(),
@@ -204,11 +214,11 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     )
     clipping = clippings.parse(recipe.clipping)
 
-    with claimed(folder), listening() as request:
+    with claimed(folder) if processes.is_first else nullcontext(), listening() as request:
         control = Control(folder, watcher.tell, partial(_check_settings, run)) if by_hand else None
         standing = _loaded(run)
         done, spent = 0, 0.0
-        with closing(Records(folder, standing.position.record_bytes)) as records:
+        with closing(_records(run, standing)) as records:
             converged = None
             while standing.step < recipe.steps and converged is None:
                 if control is not None:
@@ -224,7 +234,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
 
                 chain = standing.position.batches
                 for batch in parts:
-                    chain = chained(chain, batch)
+                    chain = chained(chain, processes.all_of(batch_digest(batch)))
                 standing.position = Position(step, standing.position.seconds + passed, chain)
                 records.write(_row(standing.position, outcome, learning_rate))
                 standing.watched = watch_step(
@@ -235,7 +245,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                     continue
 
                 if step in run.snapshot_steps:
-                    scores = judge(model, step)
+                    scores = processes.of_first(partial(judge, model, step))
                     row = {"step": step, "seconds": standing.position.seconds, "held_out": scores}
                     records.write(row)
                     best = _look(standing, judge.goodness(scores))
@@ -243,18 +253,21 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                     converged = _convergence(standing) if until_converged else None
                 elif _is_due(run, standing):
                     _save(run, standing, records)
+                watcher.look(model, step)
                 done, spent = done + 1, spent + passed
                 watcher.progress(
                     Progress(step, recipe.steps, outcome.loss, outcome.terms, learning_rate, done / spent)
                 )
-                if request.number is not None:
+                asked = processes.of_any(request.number or 0)
+                if asked:
                     if standing.saved < step:
                         _save(run, standing, records)
-                    raise Stopped(standing.saved, request.number)
+                    raise Stopped(standing.saved, asked)
 
             if standing.saved < standing.step:
                 _save(run, standing, records, last=True)
-            keep_the_last_alone(folder)
+            if processes.is_first:
+                keep_the_last_alone(folder)
             # After the last checkpoint: a trial that says it is finished has its final weights on disk.
             end: Row = {"finished": True, "weights": weights_digest(model)}
             if converged is not None:
@@ -293,6 +306,12 @@ def _loaded(run: _Run) -> _Standing:
         history=_history(state),
         saved=loaded.position.step,
     )
+
+
+def _records(run: _Run, standing: _Standing) -> Records | Unrecorded:
+    if not run.processes.is_first:
+        return Unrecorded()
+    return Records(run.folder, standing.position.record_bytes, run.watcher.record)
 
 
 def _history(state: Mapping[str, Any]) -> _History:
@@ -338,10 +357,10 @@ def _convergence(standing: _Standing) -> Convergence | None:
     return has_converged(steps, goodness, higher_is_better=True)
 
 
-def _steer(run: _Run, standing: _Standing, control: Control, records: Records) -> None:
+def _steer(run: _Run, standing: _Standing, control: Control, records: Records | Unrecorded) -> None:
     """Change by hand what somebody wants changed."""
     step, before = standing.step + 1, standing.settings
-    standing.settings = control.before(step, before)
+    standing.settings = run.processes.of_first(partial(control.before, step, before))
     if standing.settings == before:
         return
     if standing.settings.region_weights != before.region_weights:
@@ -366,7 +385,7 @@ def _step(
     run.optimizer.zero_grad()
     shares = [_backward(run, standing, batch, 1 / len(parts)) for batch in parts]
     gradient = clippings.clip(run.model.parameters(), clipping, standing.history.norms)
-    terms = torch.stack(shares).sum(dim=0)
+    terms = run.processes.mean(torch.stack(shares).sum(dim=0))
     value = terms.sum().item()
     finite = math.isfinite(value) and gradient.finite
     if finite:
@@ -380,14 +399,14 @@ def _step(
 def _backward(run: _Run, standing: _Standing, batch: Batch, share: float) -> Tensor:
     """A part's share of each term, its gradient added to the weights'."""
     terms = share * loss_terms(
-        run.model,
+        run.together,
         standing.loss,
         batch,
         identities=len(run.facesets),
         precision=run.trial.recipe.precision,
         weights=standing.settings.region_weights,
     )
-    torch.autograd.backward(terms.sum())
+    run.processes.backward(terms.sum())
     return terms.detach()
 
 
@@ -402,7 +421,7 @@ def _row(position: Position, outcome: _Outcome, learning_rate: float) -> Row:
     return row | {"learning_rate": learning_rate, "batches": position.batches}
 
 
-def _go_back(run: _Run, standing: _Standing, records: Records, outcome: _Outcome) -> None:
+def _go_back(run: _Run, standing: _Standing, records: Records | Unrecorded, outcome: _Outcome) -> None:
     """Restore the last good checkpoint, to go on from it with a lower learning rate; or give up."""
     watched, step = standing.watched, standing.step
     what = (
@@ -444,10 +463,13 @@ def _stays(run: _Run, standing: _Standing) -> bool:
 
 
 def _save(
-    run: _Run, standing: _Standing, records: Records, *, best: bool = False, last: bool = False
+    run: _Run, standing: _Standing, records: Records | Unrecorded, *, best: bool = False, last: bool = False
 ) -> None:
     """Write a checkpoint, or tell the watcher why there is none; the last one has to be written."""
     standing.tried_to_save_at = time.monotonic()
+    if not run.processes.is_first:
+        standing.saved = standing.step
+        return
     step = standing.step
     at_good_step = step in run.snapshot_steps or step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
     try:
@@ -476,8 +498,15 @@ def _save(
 
 
 def _batches(run: _Run, settings: Settings) -> Batches:
-    trial = run.trial
-    return batches_of(trial.seed, trial.recipe, run.facesets, run.device, settings.region_weights)
+    trial, processes = run.trial, run.processes
+    return batches_of(
+        trial.seed,
+        trial.recipe,
+        run.facesets,
+        processes.device,
+        settings.region_weights,
+        part=(processes.rank, processes.count),
+    )
 
 
 def _check_settings(run: _Run, settings: Settings) -> None:
@@ -504,8 +533,12 @@ def batches_of(
     facesets: Sequence[Faceset],
     device: torch.device,
     weights: RegionWeights | None = None,
+    *,
+    part: tuple[int, int] = (0, 1),
 ) -> Batches:
     """The batches that every trial of this seed sees, with the regions that their weights need.
+
+    Of several processes each sees a part.
 
     Raises:
         LossariumError: a faceset has no masks or landmarks to make them of.
@@ -520,12 +553,18 @@ def batches_of(
             recipe.region_weights if weights is None else weights, region_weights.parse(recipe.mask), facesets
         ),
         kernels=True,
+        part=part,
     )
 
 
-def chained(previous: str, batch: Batch) -> str:
-    """The next link of the hash chain: SHA-256 of the link before it and of the batch's bytes."""
-    digest = hashlib.sha256(bytes.fromhex(previous))
+def batch_digest(batch: Batch) -> bytes:
+    """SHA-256 of a batch's bytes."""
+    digest = hashlib.sha256()
     for pictures in (batch.input, batch.target, *batch.regions.values()):
         digest.update(pictures.cpu().contiguous().numpy().data)
-    return digest.hexdigest()
+    return digest.digest()
+
+
+def chained(previous: str, digest: bytes) -> str:
+    """The next link of the hash chain: SHA-256 of the link before it and of the batch's digest."""
+    return hashlib.sha256(bytes.fromhex(previous) + digest).hexdigest()

@@ -14,7 +14,7 @@ Kinds of rows, told apart by their keys:
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,13 @@ _SECONDS_BETWEEN_WRITES = 1.0
 class Records:
     """The open `metrics.jsonl` of a trial that is running."""
 
-    def __init__(self, folder: Path, keep_bytes: int) -> None:
+    def __init__(self, folder: Path, keep_bytes: int, told: Callable[[Row], None] = lambda _: None) -> None:
         """Go on after `keep_bytes`: what was written past the last checkpoint is written anew.
+
+        Args:
+            folder: The trial's.
+            keep_bytes: How much of the file stays.
+            told: Who hears of every row.
 
         Raises:
             LossariumError: the file is shorter than that.
@@ -47,6 +52,7 @@ class Records:
         os.truncate(path, keep_bytes)
         self._file = path.open("r+b", buffering=0)
         self._length = keep_bytes
+        self._told = told
         self._pending: list[bytes] = []
         self._written_at = time.monotonic()
 
@@ -57,6 +63,7 @@ class Records:
             self._written_at = time.monotonic()
             with suppress(OSError):
                 self._write_pending()
+        self._told(row)
 
     def flush(self) -> int:
         """Have all rows on disk; returns the length in bytes.
@@ -88,6 +95,23 @@ class Records:
         with suppress(OSError):
             self._write_pending()
         self._file.close()
+
+
+class Unrecorded:
+    """Where a process writes whose records are another's to keep."""
+
+    def write(self, row: Row) -> None:
+        """Nothing is kept."""
+
+    def flush(self) -> int:
+        """Nothing has a length."""
+        return 0
+
+    def go_back(self, length: int) -> None:
+        """Nothing is there to forget."""
+
+    def close(self) -> None:
+        """Nothing was open."""
 
 
 def read(folder: Path) -> Iterator[Row]:

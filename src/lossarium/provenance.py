@@ -5,8 +5,10 @@ names the trial that made the picture. Sources: IPTC Photo Metadata Standard 202
 its NewsCodes; XMP specification part 3, storage in PNG (iTXt) and JPEG (APP1).
 """
 
+import hashlib
 import io
 import struct
+from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -24,6 +26,7 @@ ENDINGS = (PNG, JPEG, ".jpeg")
 """Of the files that can be written."""
 
 _JPEG_QUALITY = 95
+_WEBP_QUALITY = 85
 _XMP_IN_PNG = "XML:com.adobe.xmp"
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _PACKET = """\
@@ -43,11 +46,22 @@ _PACKET = """\
 <?xpacket end="r"?>"""
 
 
-def xmp_packet(trial_digest: str) -> str:
+def trial_digest(table: bytes, weights: str) -> str:
+    """SHA-256, in hex, that names a trial and the weights that made a picture.
+
+    Args:
+        table: The bytes of trial.toml.
+        weights: `models.registry.weights_digest`; empty where a picture shows weights of many steps and the
+            trial is not at its end yet.
+    """
+    return hashlib.sha256(table + b"\0" + weights.encode()).hexdigest()
+
+
+def xmp_packet(digest: str) -> str:
     """The packet for the pictures of a trial.
 
     Args:
-        trial_digest: `Trained.digest`.
+        digest: Of `trial_digest`.
 
     Example:
         >>> DIGITAL_SOURCE_TYPE in xmp_packet("ab" * 32)
@@ -58,7 +72,7 @@ def xmp_packet(trial_digest: str) -> str:
         lossarium=LOSSARIUM_NAMESPACE,
         tool=escape(f"lossarium {lossarium.__version__}"),
         kind=DIGITAL_SOURCE_TYPE,
-        trial=escape(trial_digest),
+        trial=escape(digest),
     )
 
 
@@ -71,6 +85,31 @@ def encoded(pixels: npt.NDArray[np.uint8], ending: str, packet: str) -> bytes:
         packet: Of `xmp_packet`.
     """
     return _png(pixels, packet) if ending.lower() == PNG else _jpeg(pixels, packet)
+
+
+def encoded_animation(
+    frames: Sequence[npt.NDArray[np.uint8]], milliseconds: Sequence[int], packet: str
+) -> bytes:
+    """An animated WebP that bears the packet, and plays for ever.
+
+    Args:
+        frames: At least two, each (H, W, 3), sRGB.
+        milliseconds: How long each is shown.
+        packet: Of `xmp_packet`.
+    """
+    first, *others = map(Image.fromarray, frames)
+    file = io.BytesIO()
+    first.save(
+        file,
+        format="WEBP",
+        save_all=True,
+        append_images=others,
+        duration=list(milliseconds),
+        loop=0,
+        quality=_WEBP_QUALITY,
+        xmp=packet.encode(),
+    )
+    return file.getvalue()
 
 
 def _png(pixels: npt.NDArray[np.uint8], packet: str) -> bytes:

@@ -1,0 +1,46 @@
+"""The options that say where a command computes, and its processes."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import TYPE_CHECKING
+
+from lossarium.cli.recipe import check_range
+
+if TYPE_CHECKING:
+    from lossarium.training.processes import Processes
+
+
+def add_devices(parser: argparse.ArgumentParser) -> None:
+    """Register the options."""
+    parser.add_argument(
+        "--accelerator",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where to compute (default: a CUDA GPU where there is one, else the CPU)",
+    )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        default=1,
+        help="how many share every batch: GPUs, or processes on the CPU (default: %(default)s)",
+    )
+
+
+@contextmanager
+def computing(arguments: argparse.Namespace) -> Iterator["Processes"]:
+    """Have the command run in as many processes as are asked for; all but the first are silent.
+
+    Raises:
+        LossariumError: this machine does not have what is asked for.
+    """
+    from lossarium.training.processes import launched
+
+    check_range(arguments, "devices", 64)
+    with launched(arguments.accelerator, arguments.devices) as processes, ExitStack() as silence:
+        if not processes.is_first:
+            silence.enter_context(redirect_stdout(silence.enter_context(open(os.devnull, "w"))))
+        sys.stdout.flush()
+        yield processes

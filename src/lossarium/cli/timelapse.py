@@ -1,0 +1,54 @@
+"""`lossarium timelapse TRIAL`: the pictures of all snapshots as an animation."""
+
+import argparse
+from pathlib import Path
+
+from lossarium.errors import LossariumError
+
+_ENDING = ".webp"
+
+_DESCRIPTION = """\
+Make an animated WebP of a trial's held-out frames at all its snapshots, the step written on each. `lossarium
+train` does so at its end; this does it at any time, and for the trials of a comparison.
+
+The file is marked as made by a trained model: an XMP packet holds IPTC's DigitalSourceType
+trainedAlgorithmicMedia and a SHA-256 of the trial."""
+
+_EXAMPLES = """\
+examples:
+  lossarium timelapse ada-ben
+  lossarium timelapse lossarium-demo/trials/ssim-seed0 ssim.webp
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "timelapse",
+        help="an animation of a trial's pictures",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trial", metavar="TRIAL", type=Path, help="a trial's folder")
+    parser.add_argument(
+        "out", metavar="OUT", type=Path, nargs="?", help="a file name.webp (default: TRIAL/timelapse.webp)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make it and say where it is."""
+    # Late: torch takes a second to import, and --help should not wait for it.
+    from lossarium.comparison.timelapse import NAME, write_timelapse
+    from lossarium.facesets.wording import counted, printable_name
+
+    out = arguments.out or arguments.trial / NAME
+    if out.suffix.lower() != _ENDING:
+        raise LossariumError(f"{printable_name(out)} does not end in {_ENDING}; give OUT such a name")
+    if arguments.out is not None and out.exists() and not arguments.force:
+        raise LossariumError(f"{printable_name(out)} exists; choose another name, or replace it with --force")
+    frames = write_timelapse(arguments.trial, out)
+    print(f"{counted(frames, 'frame')} marked as made by a trained model: {printable_name(out)}")
+    return 0

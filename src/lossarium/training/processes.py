@@ -1,0 +1,146 @@
+"""Several processes that train one model together, each on a part of every batch, by Lightning Fabric.
+
+All of them do the same, step for step: gradients are averaged as they are computed, and whatever one process
+alone can know (what somebody wants changed, what the judge found, that somebody asks to stop) is told to all.
+Only the first writes.
+"""
+
+import logging
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lossarium.errors import LossariumError
+
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+
+# How long a process waits with its own complaint for the first one's, which ends them all.
+_SECONDS_FOR_THE_FIRST = 3.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together, as one of them sees it."""
+
+    device: torch.device
+    """Where this one computes."""
+    rank: int = 0
+    """Which one this is."""
+    count: int = 1
+    fabric: Any = None
+    """Lightning's Fabric, where there are several."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def together(self, model: nn.Module) -> nn.Module:
+        """The model as it is to be called, so that its gradients are averaged over all processes."""
+        return model if self.fabric is None else self.fabric.setup_module(model)
+
+    def backward(self, total: Tensor) -> None:
+        """Add a loss's gradient to that of the weights."""
+        if self.fabric is None:
+            torch.autograd.backward(total)
+        else:
+            self.fabric.backward(total)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return values if self.fabric is None else self.fabric.all_reduce(values, reduce_op="mean")
+
+    def all_of(self, digest: bytes) -> bytes:
+        """Every process's bytes, as many of each, one after the other."""
+        if self.fabric is None:
+            return digest
+        own = torch.frombuffer(bytearray(digest), dtype=torch.uint8).to(self.device)
+        return bytes(self.fabric.all_gather(own).flatten().tolist())
+
+    def of_first(self, find: Callable[[], T]) -> T:
+        """What the first process finds, which alone looks for it."""
+        found = find() if self.is_first else None
+        if self.fabric is not None:
+            found = self.fabric.broadcast(found, src=0)
+        return found  # type: ignore[return-value]
+
+    def of_any(self, number: int) -> int:
+        """The largest number of any process."""
+        if self.fabric is None:
+            return number
+        return int(self.fabric.all_reduce(torch.tensor(number, device=self.device), reduce_op="max"))
+
+
+def this_process(accelerator: str = "cpu") -> Processes:
+    """One process, by itself.
+
+    Raises:
+        LossariumError: this machine has no such accelerator.
+    """
+    return Processes(torch.device(_found(accelerator)))
+
+
+@contextmanager
+def launched(accelerator: str, devices: int) -> Iterator[Processes]:
+    """Have a command run in as many processes as there should be devices: it is started anew in the others.
+
+    Args:
+        accelerator: One of `ACCELERATORS`; "auto" is a CUDA GPU where there is one, else the CPU.
+        devices: How many; on CPUs these are processes.
+
+    Raises:
+        LossariumError: this machine has no such accelerator, or Lightning Fabric is not installed.
+    """
+    kind = _found(accelerator)
+    if devices == 1:
+        yield Processes(torch.device(kind))
+        return
+    fabric = _fabric(kind, devices)
+    processes = Processes(fabric.device, fabric.global_rank, fabric.world_size, fabric)
+    try:
+        yield processes
+    except BaseException:
+        # The others may wait for this one for ever.
+        if processes.is_first:
+            fabric.strategy.launcher.kill(signal.SIGKILL)
+        else:
+            time.sleep(_SECONDS_FOR_THE_FIRST)
+        raise
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def _found(accelerator: str) -> str:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if accelerator == "auto":
+        return "cuda" if there["cuda"] else "cpu"
+    if not there[accelerator]:
+        raise LossariumError(f"torch finds no {accelerator} on this machine; take --accelerator auto or cpu")
+    return accelerator
+
+
+def _fabric(kind: str, devices: int) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from lightning_fabric import Fabric
+    except ImportError:
+        raise LossariumError(
+            "several devices need Lightning Fabric; install it with pip install 'lossarium[devices]'"
+        ) from None
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    try:
+        fabric = Fabric(accelerator=kind, devices=devices, strategy="ddp")
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise LossariumError(f"cannot train on {devices} {kind} devices: {error}") from None
+    return fabric
