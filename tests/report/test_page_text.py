@@ -85,7 +85,7 @@ def test_names_from_outside_are_never_markup() -> None:
     assert ATTACK in readable(page)
     data = page_data(page)
     assert data["losses"][0]["spec"] == ATTACK  # type: ignore[index]
-    assert page.count("</script>") == 3
+    assert page.count("</script>") == 4
 
 
 def test_the_page_loads_nothing(page: str) -> None:

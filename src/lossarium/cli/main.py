@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import lossarium
-from lossarium.cli import compare, explain, faces, losses, measure, swap, timelapse, train
+from lossarium.cli import compare, explain, faces, find_lr, losses, measure, swap, timelapse, train
 from lossarium.cli import set as set_command
 from lossarium.errors import LossariumError
 from lossarium.training.stopping import Stopped
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     losses.add(commands)
     explain.add(commands)
     measure.add(commands)
+    find_lr.add(commands)
     train.add(commands)
     set_command.add(commands)
     swap.add(commands)

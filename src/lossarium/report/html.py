@@ -1,47 +1,27 @@
 """The report: one HTML file that holds everything it shows and asks no network for anything."""
 
-import base64
-import hashlib
-import json
 import math
-import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from lossarium.comparison.results import ComparisonResult, Score, TrialResult
-from lossarium.errors import LossariumError
-from lossarium.files import write_whole
 from lossarium.report import keel, views
 from lossarium.report.curves import curve_of
 from lossarium.report.formatting import format_seconds, format_value
-from lossarium.report.palette import colour_of, palette_css
+from lossarium.report.page import page, write_page
+from lossarium.report.palette import colour_of
 from lossarium.report.pictures import ERROR_COLOURS, ERROR_SCALE, data_uri, sprites_of, truth_sprite
-
-FAVICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="4" '
-    'fill="#0b6e75"/><path d="M3 4c2 7 5 8 10 8" fill="none" stroke="#fff" stroke-width="2" '
-    'stroke-linecap="round"/></svg>'
-)
 
 
 def render(result: ComparisonResult) -> str:
     """The whole page as text. Verdict and tables are plain HTML; curves and pictures need its script."""
-    scripts = [_package_text("uplot/uPlot.iife.min.js"), _package_text("report.js")]
     sprites, exact = sprites_of(result) if result.preview_rows else ([], True)
     marks = views.loss_marks(result)
-    template = Environment(
-        loader=PackageLoader("lossarium.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("template.html.j2")
     keels = keel.keels_of(result)
-    return template.render(
+    return page(
+        "template.html.j2",
+        "report.js",
+        _page_data(result, sprites),
         result=result,
         verdict=result.verdict,
         marks=marks,
@@ -51,7 +31,6 @@ def render(result: ComparisonResult) -> str:
         keels=keels,
         keel_words=keel.keel_words(keels),
         short_hash=keel.short_hash,
-        breakable=_breakable,
         what_was_done=views.what_was_done(result),
         version=views.environment_version(result.environment),
         about_synthesis=views.words_about_synthesis(result.settings),
@@ -63,13 +42,6 @@ def render(result: ComparisonResult) -> str:
         error_gradient=", ".join(ERROR_COLOURS),
         format_seconds=format_seconds,
         steps_per_second=_steps_per_second,
-        favicon="data:image/svg+xml;base64," + base64.b64encode(FAVICON.encode()).decode("ascii"),
-        content_security_policy=_content_security_policy(scripts),
-        # These four come from the package or are made safe below: they are not escaped again.
-        styles=Markup(_package_text("uplot/uPlot.min.css") + palette_css() + _package_text("report.css")),
-        scripts=[Markup(script) for script in scripts],
-        data=_json_for_html(_page_data(result, sprites)),
-        uplot_licence=_package_text("uplot/LICENSE"),
     )
 
 
@@ -79,36 +51,7 @@ def write(result: ComparisonResult, path: Path) -> None:
     Raises:
         LossariumError: the folder cannot be written to.
     """
-    # A folder name may hold bytes that are no UTF-8; they must not cost the user the report.
-    content = render(result).encode("utf-8", "replace")
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise LossariumError(
-            f"The report cannot be written to {path} ({error.strerror}); choose a folder that can be written."
-        ) from error
-
-
-def _package_text(name: str) -> str:
-    return resources.files("lossarium.report").joinpath(name).read_text("utf-8")
-
-
-def _content_security_policy(scripts: list[str]) -> str:
-    """Forbids every request, and every script but the two inlined ones, whatever a name may smuggle in."""
-    digests = (
-        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts
-    )
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _breakable(spec: str) -> Markup:
-    """The spec, escaped: lines break between its terms if they can, else after a bracket, comma or sign."""
-    terms = (Markup("<wbr>").join(re.split(r"(?<=[(,*])", term)) for term in re.split(r"\s+(?=[+-]\s)", spec))
-    return Markup(" ").join(Markup('<span class="term">{}</span>').format(term) for term in terms)
+    write_page(render(result), path)
 
 
 def _score_groups(scores: tuple[Score, ...]) -> dict[str, list[Score]]:
@@ -166,11 +109,3 @@ def _page_data(result: ComparisonResult, sprites: list[list[str]]) -> dict[str, 
         "errorScale": ERROR_SCALE,
         "errorColours": ERROR_COLOURS,
     }
-
-
-def _json_for_html(data: dict[str, Any]) -> Markup:
-    """JSON that cannot end the element it stands in; NaN is not JSON and must not occur."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)

@@ -3,50 +3,10 @@
 /* The moving parts of the report: curves with uPlot, and the picture grid with its slider over training.
    Everything it shows comes from the JSON in #report-data; it asks no network for anything. */
 
-const DASHED_FROM = 6; // Losses after the sixth get dashed lines: colours alone do not tell twelve apart.
 const PLAY_MILLISECONDS = 700;
-const MINUS = '\u2212';
-
-function byId(id) {
-  return document.getElementById(id);
-}
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function cssColour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-function formatNumber(value, digits) {
-  return value.toFixed(digits).replace('-', MINUS);
-}
 
 function formatSeconds(seconds) {
   return `${seconds.toFixed(seconds >= 100 || Number.isInteger(seconds) ? 0 : 1)} s`;
-}
-
-function specText(spec) {
-  /* The spec as <code>: lines break between its terms if they can, else after a bracket, comma or sign. */
-  const code = element('code', 'spec');
-  spec.split(/\s+(?=[+-]\s)/).forEach((term) => {
-    const whole = element('span', 'term');
-    term.split(/(?<=[(,*])/).forEach((part) => whole.append(part, element('wbr')));
-    code.append(whole, ' ');
-  });
-  return code;
-}
-
-function lossName(losses, index) {
-  const name = element('span', 'named');
-  const badge = element('span', `badge loss-${losses[index].colour}`, String(index + 1));
-  badge.setAttribute('aria-hidden', 'true');
-  name.append(badge, specText(losses[index].spec));
-  return name;
 }
 
 /* ---------- Curves ---------- */
@@ -146,7 +106,7 @@ function evade(label, placed, distance) {
 
 function drawEndLabels(chart, curves, along, losses) {
   /* The number of each loss beside the last point of its line. */
-  const { ctx: context, bbox } = chart;
+  const { bbox } = chart;
   const unit = uPlot.pxRatio;
   const shown = (x) => x >= chart.scales.x.min && x <= chart.scales.x.max;
   const labels = [];
@@ -156,7 +116,7 @@ function drawEndLabels(chart, curves, along, losses) {
     const last = inside[inside.length - 1];
     if (last === undefined) return;
     const [pointX, pointY] = [chart.valToPos(curve[along][last], 'x', true), chart.valToPos(curve.mean[last], 'y', true)];
-    labels.push({ loss, pointX, pointY, x: pointX + 16 * unit, y: pointY });
+    labels.push({ loss, pointX: pointX + 5 * unit, pointY, x: pointX + 16 * unit, y: pointY });
   });
   const placed = [];
   columnsOf(labels, 4 * unit).forEach((column) => {
@@ -165,40 +125,7 @@ function drawEndLabels(chart, curves, along, losses) {
     if (placed.length) column.forEach((label) => evade(label, placed, gap));
     placed.push(...column);
   });
-  context.save();
-  context.font = `700 ${10.5 * unit}px sans-serif`;
-  context.textAlign = 'center';
-  context.textBaseline = 'middle';
-  labels.forEach(({ loss, x, y, pointX, pointY }) => {
-    context.strokeStyle = cssColour('--muted');
-    context.lineWidth = unit;
-    context.beginPath();
-    context.moveTo(pointX + 5 * unit, pointY);
-    context.lineTo(x, y);
-    context.stroke();
-    context.beginPath();
-    context.arc(x, y, 8 * unit, 0, 2 * Math.PI);
-    context.fillStyle = cssColour(`--loss-${losses[loss].colour}`);
-    context.fill();
-    context.fillStyle = cssColour(`--on-loss-${losses[loss].colour}`);
-    context.fillText(String(loss + 1), x, y + 0.5 * unit);
-  });
-  context.restore();
-}
-
-function axis(label, size) {
-  const colour = (name) => () => cssColour(name);
-  const font = '12px -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif';
-  return {
-    label,
-    size,
-    font,
-    labelFont: font,
-    labelSize: 22,
-    stroke: colour('--muted'),
-    grid: { stroke: colour('--line'), width: 1 },
-    ticks: { stroke: colour('--line'), width: 1 },
-  };
+  drawBadges(chart, labels, losses);
 }
 
 function makeChart(box, along, score, losses, hidden, onPoint) {
@@ -249,7 +176,6 @@ function startCurves(data) {
   if (!select) return;
   const boxes = { steps: byId('chart-steps'), seconds: byId('chart-seconds') };
   const hidden = new Set();
-  const readings = [];
   let charts = [];
   let score = data.scores[0];
 
@@ -277,36 +203,6 @@ function startCurves(data) {
     });
   }
 
-  function toggle(loss, button) {
-    const show = hidden.delete(loss);
-    if (!show) hidden.add(loss);
-    button.setAttribute('aria-pressed', String(show));
-    charts.forEach((chart) => chart.setSeries(loss + 1, { show }));
-  }
-
-  function emphasise(loss) {
-    /* Dim all lines but that of one loss; null shows all alike. */
-    charts.forEach((chart) => chart.setSeries(loss === null ? null : loss + 1, { focus: true }));
-  }
-
-  function makeLegend() {
-    data.losses.forEach((loss, index) => {
-      const button = element('button', index >= DASHED_FROM ? 'dashed' : '');
-      button.type = 'button';
-      button.classList.add(`loss-${loss.colour}`);
-      button.setAttribute('aria-pressed', 'true');
-      const name = lossName(data.losses, index);
-      readings[index] = element('span', 'reading');
-      button.append(name.firstChild, element('span', 'stroke'), name.lastChild, readings[index]);
-      button.addEventListener('click', () => toggle(index, button));
-      button.addEventListener('pointerenter', () => emphasise(index));
-      button.addEventListener('pointerleave', () => emphasise(null));
-      const item = element('li');
-      item.append(button);
-      byId('curve-legend').append(item);
-    });
-  }
-
   function showScore() {
     score = data.scores.find((one) => one.key === select.value) || data.scores[0];
     charts.forEach((chart) => chart.destroy());
@@ -321,23 +217,10 @@ function startCurves(data) {
     showEnd();
   }
 
-  function watchTheme() {
-    const redraw = () => charts.forEach((chart) => chart.redraw(false));
-    for (const query of ['(prefers-color-scheme: dark)', 'print']) {
-      matchMedia(query).addEventListener('change', redraw);
-    }
-  }
-
-  makeLegend();
+  const readings = makeLegend(data.losses, hidden, () => charts);
   showScore();
   select.addEventListener('change', showScore);
-  watchTheme();
-  new ResizeObserver(() => {
-    charts.forEach((chart) => {
-      const box = chart.root.parentElement;
-      if (box.clientWidth > 0) chart.setSize({ width: box.clientWidth, height: box.clientHeight });
-    });
-  }).observe(boxes.steps);
+  followPage(() => charts, boxes.steps);
 }
 
 /* ---------- Pictures ---------- */

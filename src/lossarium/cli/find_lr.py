@@ -1,0 +1,190 @@
+"""`lossarium find-lr A B`: which learning rate each loss wants, and one that suits all."""
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lossarium.cli.loss_list import add_losses, losses_of
+from lossarium.cli.pair import add_pair, default_out, load_pair
+from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+from lossarium.errors import LossariumError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lossarium.facesets.faceset import Faceset
+    from lossarium.training.configuration import Recipe
+    from lossarium.training.rate_finder import Found, Span
+
+_PAGE = "find-lr.html"
+
+_DESCRIPTION = """\
+Train every loss for some steps at a learning rate that rises from tiny to huge, and see where it is
+lowest: the range test. Nothing is kept but a page with the curves. Options are those of `lossarium
+compare`; a test has no use for --steps, --learning-rate, --schedule, --judge and --judge-every."""
+
+_EXAMPLES = """\
+examples:
+  lossarium find-lr demo
+  lossarium find-lr faces/ada faces/ben --losses 'mse, ssim + mae' --model lightweight --out find-lr-ada-ben
+  lossarium find-lr faces/ada faces/ben --losses 'ssim + mae' --from ada-ben
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "find-lr",
+        help="find a learning rate for losses",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_pair(parser)
+    add_losses(parser)
+    parser.add_argument(
+        "--lowest",
+        type=float,
+        default=1e-7,
+        metavar="RATE",
+        help="the first rate tried (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--highest",
+        type=float,
+        default=1.0,
+        metavar="RATE",
+        help="the last rate tried (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--test-steps", type=int, default=100, metavar="STEPS", help="from one to the other (default: 100)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
+    parser.add_argument(
+        "--from",
+        dest="trial",
+        type=Path,
+        metavar="TRIAL",
+        help="begin with the newest weights of this trial of `lossarium train`, not with initial ones; its "
+        "--model and --size have to be given, too",
+    )
+    add_recipe(parser)
+    parser.add_argument("--out", type=Path, help="folder of the page (default: lossarium-find-lr-A-B)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Test, print the suggestions, write the page."""
+    check_range(arguments, "seed", 2**31, least=0)
+    span = _span(arguments)
+    out: Path | None = arguments.out
+    if out is not None and out.exists() and not out.is_dir():
+        raise LossariumError(f"--out {out} is no folder; name one to write {_PAGE} to")
+
+    # Late: torch takes a second to import, and --help should not wait for it.
+    from lossarium.cli.rate_table import print_rates
+    from lossarium.comparison.environment import environment
+    from lossarium.report.find_lr import RateSearch, write
+    from lossarium.training.rate_finder import shared_rate
+
+    losses, recipe = losses_of(arguments), recipe_of(arguments)
+    facesets, _ = load_pair(arguments)
+    model = _model(arguments, recipe, facesets)
+    found = _found(model, losses, arguments.seed, recipe, facesets, span)
+    search = RateSearch(
+        found,
+        shared_rate(found),
+        span,
+        (facesets[0].identity, facesets[1].identity),
+        _facts(arguments, recipe),
+        environment(),
+        None if arguments.trial is None else str(arguments.trial),
+    )
+    print_rates(search)
+    folder = out or default_out("lossarium-find-lr", arguments, facesets)
+    folder.mkdir(parents=True, exist_ok=True)
+    write(search, folder / _PAGE)
+    print(f"\nCurves: {folder / _PAGE}")
+    return 0
+
+
+def _span(arguments: argparse.Namespace) -> "Span":
+    check_range(arguments, "test_steps", 10_000, least=10)
+    if not 0 < arguments.lowest < arguments.highest < math.inf:
+        raise LossariumError(
+            "--lowest must be a learning rate above 0 and --highest one above that, not "
+            f"{arguments.lowest:g} and {arguments.highest:g}"
+        )
+    from lossarium.training.rate_finder import Span
+
+    return Span(arguments.lowest, arguments.highest, arguments.test_steps)
+
+
+def _model(
+    arguments: argparse.Namespace, recipe: "Recipe", facesets: tuple["Faceset", "Faceset"]
+) -> "nn.Module":
+    """With initial weights, or those of `--from`."""
+    from lossarium.models.registry import initial_model
+
+    model = initial_model(
+        recipe.model,
+        size=recipe.size,
+        identities=len(facesets),
+        seed=arguments.seed,
+        options=recipe.model_options,
+    )
+    if arguments.trial is not None:
+        from lossarium.swapping.continuing import copy_trained_weights
+
+        copy_trained_weights(
+            model,
+            arguments.trial,
+            identities=tuple(faceset.identity for faceset in facesets),
+            own_model=recipe.model,
+        )
+    return model
+
+
+def _found(
+    model: "nn.Module",
+    losses: tuple[str, ...],
+    seed: int,
+    recipe: "Recipe",
+    facesets: tuple["Faceset", "Faceset"],
+    span: "Span",
+) -> tuple["Found", ...]:
+    from lossarium.cli.progress import comparison_progress
+    from lossarium.comparison.plan import Plan
+    from lossarium.comparison.protocol import TrialProgress
+    from lossarium.training.configuration import Trial
+    from lossarium.training.loop import Progress
+    from lossarium.training.rate_finder import find_rates
+
+    # For the time left: as many steps as a test has at most.
+    plan = Plan(losses, 1, replace(recipe, steps=span.steps))
+    with comparison_progress(plan) as (show, _):
+
+        def watch(number: int, progress: Progress) -> None:
+            trial = Trial(losses[number - 1], seed, recipe)
+            show(TrialProgress(trial, number, len(losses), progress))
+
+        return find_rates(model, losses, seed, recipe, facesets, span, watch=watch)
+
+
+def _facts(arguments: argparse.Namespace, recipe: "Recipe") -> dict[str, str]:
+    options = ", ".join(f"{name}={value}" for name, value in recipe.model_options.items())
+    return {
+        "model": f"{recipe.model} ({options})" if options else recipe.model,
+        "weights": "initial" if arguments.trial is None else f"newest of {arguments.trial}",
+        "size": f"{recipe.size} px",
+        "optimiser": recipe.optimizer,
+        "batch": f"{recipe.batch_size} frames of each identity",
+        "accumulation": str(recipe.accumulation),
+        "clipping": recipe.clipping,
+        "precision": recipe.precision,
+        "mask": f"{recipe.mask}, the loss inside it alone" if recipe.mask_loss else recipe.mask,
+        "multipliers": f"eyes {recipe.eye_multiplier:g}, mouth {recipe.mouth_multiplier:g}",
+        "seed": str(arguments.seed),
+    }
