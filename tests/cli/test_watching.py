@@ -13,7 +13,8 @@ from lossarium.comparison.single import run_trial
 from lossarium.comparison.watching import Watching
 from lossarium.provenance import DIGITAL_SOURCE_TYPE, trial_digest
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.loop import Keeping, Progress, Watcher
+from lossarium.training.standing import Keeping
+from lossarium.training.watching import Progress, Watcher
 from tests.cli.folders import QUICK, pair
 from tests.comparison.test_event_file import shown
 from tests.facesets.examples import blobs

@@ -18,8 +18,9 @@ from lossarium.facesets.batches import Batches
 from lossarium.training import checkpoints, records
 from lossarium.training.claims import claimed
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.loop import Watcher, train
+from lossarium.training.loop import train
 from lossarium.training.stopping import Stopped
+from lossarium.training.watching import Watcher
 from tests.facesets.examples import blobs
 
 PAIR = (blobs("ada"), blobs("ben", seed=5))

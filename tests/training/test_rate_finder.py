@@ -12,10 +12,10 @@ from lossarium.errors import LossariumError
 from lossarium.models.registry import initial_model
 from lossarium.training import rate_finder as module
 from lossarium.training.configuration import Recipe
-from lossarium.training.loop import batches_of
 from lossarium.training.range_test import RangeTest
 from lossarium.training.rate_finder import Found, Span, find_rates, shared_rate
 from lossarium.training.step import loss_terms
+from lossarium.training.trial_batches import batches_of
 from tests.facesets.examples import blobs
 
 RECIPE = Recipe(size=32, batch_size=2)

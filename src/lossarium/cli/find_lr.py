@@ -159,8 +159,8 @@ def _found(
     from lossarium.comparison.plan import Plan
     from lossarium.comparison.protocol import TrialProgress
     from lossarium.training.configuration import Trial
-    from lossarium.training.loop import Progress
     from lossarium.training.rate_finder import find_rates
+    from lossarium.training.watching import Progress
 
     # For the time left: as many steps as a test has at most.
     plan = Plan(losses, 1, replace(recipe, steps=span.steps))

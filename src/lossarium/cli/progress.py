@@ -14,9 +14,9 @@ from rich.text import Text
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import TrialProgress
 from lossarium.training.configuration import Trial
-from lossarium.training.loop import Progress as TrainingProgress
-from lossarium.training.loop import Watcher
 from lossarium.training.records import Row
+from lossarium.training.watching import Progress as TrainingProgress
+from lossarium.training.watching import Watcher
 
 _SECONDS_BETWEEN_LINES = 5.0
 

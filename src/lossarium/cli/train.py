@@ -91,7 +91,7 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
     from lossarium.comparison.single import run_trial
     from lossarium.comparison.timelapse import NAME as TIMELAPSE
     from lossarium.comparison.watching import Watching
-    from lossarium.training.loop import Keeping
+    from lossarium.training.standing import Keeping
     from lossarium.training.stopping import Stopped
 
     facesets, _ = load_pair(arguments, "lossarium-train")

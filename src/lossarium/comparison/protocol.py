@@ -25,9 +25,11 @@ from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import parameter_count
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.loop import Progress, Watcher, batches_of, check_regions, train
+from lossarium.training.loop import train
 from lossarium.training.processes import Processes, this_process
 from lossarium.training.region_weights import pixel_weights
+from lossarium.training.trial_batches import batches_of, check_regions
+from lossarium.training.watching import Progress, Watcher
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000

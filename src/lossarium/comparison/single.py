@@ -21,8 +21,11 @@ from lossarium.judging.judges import Judge, judge
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import control, records
 from lossarium.training.configuration import Trial
-from lossarium.training.loop import HeldOutScores, Keeping, Watcher, check_regions, train
+from lossarium.training.loop import train
 from lossarium.training.processes import Processes, this_process
+from lossarium.training.standing import Keeping
+from lossarium.training.trial_batches import check_regions
+from lossarium.training.watching import HeldOutScores, Watcher
 
 
 def run_trial(

@@ -11,8 +11,8 @@ from lossarium.comparison.event_file import EventFile
 from lossarium.comparison.live_preview import LivePreview, PreviewSheets
 from lossarium.judging.held_out import Direction
 from lossarium.training.configuration import Trial
-from lossarium.training.loop import Watcher
 from lossarium.training.records import Row
+from lossarium.training.watching import Watcher
 
 
 @dataclass(frozen=True)

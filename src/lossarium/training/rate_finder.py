@@ -20,10 +20,11 @@ from lossarium.losses.module import Loss
 from lossarium.training import clipping as clippings
 from lossarium.training import optimizers
 from lossarium.training.configuration import Recipe
-from lossarium.training.loop import Progress, batches_of, check_regions
 from lossarium.training.range_test import RangeTest, range_test
 from lossarium.training.region_weights import pixel_weights
 from lossarium.training.step import loss_terms
+from lossarium.training.trial_batches import batches_of, check_regions
+from lossarium.training.watching import Progress
 
 WIDEST_SPREAD = 10.0
 """Suggestions that lie further apart than this have no rate that is fair to all of them."""

@@ -1,0 +1,68 @@
+"""The batches of a trial: what its recipe says of them, and that all trials of a seed see the same."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.batches import Batch, Batches
+from lossarium.facesets.faceset import Faceset
+from lossarium.training.configuration import Recipe
+from lossarium.training.region_weights import RegionWeights, parse, regions_for
+
+
+def check_regions(recipe: Recipe, weights: RegionWeights, facesets: Sequence[Faceset]) -> None:
+    """Refuse weights of regions that nobody knows.
+
+    Raises:
+        LossariumError: the loss should look at the mask alone, and there is none; or a faceset has no masks
+            or landmarks.
+    """
+    mask = parse(recipe.mask)
+    if weights.mask_loss and mask is None:
+        raise LossariumError("a loss on the face alone needs a mask; name one with --mask, such as extended")
+    regions_for(weights, mask, facesets)
+
+
+def batches_of(
+    seed: int,
+    recipe: Recipe,
+    facesets: Sequence[Faceset],
+    device: torch.device,
+    weights: RegionWeights | None = None,
+    *,
+    part: tuple[int, int] = (0, 1),
+) -> Batches:
+    """The batches that every trial of this seed sees, with the regions that their weights need.
+
+    Of several processes each sees a part.
+
+    Raises:
+        LossariumError: a faceset has no masks or landmarks to make them of.
+    """
+    return Batches(
+        facesets,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        augmentation=recipe.augmentation,
+        device=device,
+        regions=regions_for(
+            recipe.region_weights if weights is None else weights, parse(recipe.mask), facesets
+        ),
+        kernels=True,
+        part=part,
+    )
+
+
+def batch_digest(batch: Batch) -> bytes:
+    """SHA-256 of a batch's bytes."""
+    digest = hashlib.sha256()
+    for pictures in (batch.input, batch.target, *batch.regions.values()):
+        digest.update(pictures.cpu().contiguous().numpy().data)
+    return digest.digest()
+
+
+def chained(previous: str, digest: bytes) -> str:
+    """The next link of the hash chain: SHA-256 of the link before it and of the batch's digest."""
+    return hashlib.sha256(bytes.fromhex(previous) + digest).hexdigest()

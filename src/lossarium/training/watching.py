@@ -1,0 +1,51 @@
+"""Who looks on while a trial is trained: judges, who score it, and watchers, who show it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from lossarium.training.records import Row
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told after every step."""
+
+    step: int
+    steps: int
+    loss: float
+    terms: Mapping[str, float]
+    learning_rate: float
+    steps_per_second: float
+    """Over this run of the trial."""
+
+
+HeldOutScores = dict[str, list[float]]
+
+
+class Judge(Protocol):
+    """Who looks at held-out frames."""
+
+    def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
+        """Score the model and take its pictures."""
+
+    def goodness(self, scores: HeldOutScores) -> float:
+        """One number, the more the better."""
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who looks on."""
+
+    progress: Callable[[Progress], None] = lambda _: None
+    """Called after every step."""
+    tell: Callable[[str], None] = lambda _: None
+    """Called with a sentence when something out of the ordinary happens."""
+    keep_pictures: Callable[[], None] = lambda: None
+    """Called before a checkpoint, to write what the judge took; its OSError puts the checkpoint off."""
+    record: Callable[[Row], None] = lambda _: None
+    """Called with every row of `metrics.jsonl`."""
+    look: Callable[[nn.Module, int], None] = lambda _model, _step: None
+    """Called after every step with the model, which it has to leave as it was."""
