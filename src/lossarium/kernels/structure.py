@@ -1,6 +1,8 @@
 """Kernels for losses that look through windows. Contract: `lossarium.losses.fused.Kernel`."""
 
+from array import array
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -10,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossarium.kernels.compiling import Reals, compiled
-from lossarium.kernels.crew import Work, spread
-from lossarium.kernels.cutting import even_parts_up_to, steps
+from lossarium.kernels.crew import Work, spread, sweep
+from lossarium.kernels.cutting import even_parts_up_to
 from lossarium.kernels.pixel import mae
 from lossarium.kernels.weighting import totals_of
-from lossarium.kernels.windows import scratch_size, similarity, tile_width
+from lossarium.kernels.windows import similarity, tile_width
 
 # Rows of a tile: so many that the windows which reach into it from outside add little, so few that a picture
 # has enough tiles for all threads.
@@ -38,6 +40,7 @@ class Window:
         return len(self.taps)
 
 
+@cache
 def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
     """A Gaussian at `size` places about its centre, normalised to the sum 1."""
     offsets = np.arange(size) - (size - 1) / 2
@@ -184,34 +187,32 @@ def dissimilarity_of_planes(
     """
     n, channels, height, width = input.shape
     planes = n if shares else n * channels
-    shape = tuple(input.shape) if shares else (planes, height, width)
-    x, y = (picture.view(shape).numpy() for picture in (input, target))
-    no_slopes = np.zeros((1, *shape[1:-2], 0, 0), np.float32)
-    slopes = no_slopes if gradient is None else gradient.view(shape).numpy()
-    real = np.float64 if window.double else np.float32
     kernel = similarity(window.size, window.luminance, window.double, mixed=bool(shares))
-    taps, c1, c2 = np.array(window.taps, real), real(window.c1), real(window.c2)
     pieces = list(
         product(even_parts_up_to(height, _TILE_HEIGHT), even_parts_up_to(width, tile_width(window.size)))
     )
     together = max(_TILE_PIXELS // (height * width), 1)
-    tiles = list(product(range(len(pieces)), steps(planes, together)))
-    sums = np.zeros((len(pieces), planes))
-    weights, channel_shares = factors.astype(real), np.array(shares, real)
-
-    def worker() -> Work:
-        scratch = np.empty(scratch_size(window.size), real)
-
-        def work(tile: int) -> None:
-            piece, group = tiles[tile]
-            rows, columns = pieces[piece]
-            kernel(
-                x, y, centres, slopes, channel_shares, scratch, taps, weights, c1, c2,
-                *group, *rows, *columns, sums[piece],
-            )  # fmt: skip
-
-        return work
-
-    spread(len(tiles), worker)
+    tiles = len(pieces) * -(-planes // together)
+    # Shares that do not mix the channels are there for the kernel's sake.
+    channel_shares = shares or (1.0,)
+    few = (window.c1, window.c2, *window.taps, *channel_shares)
+    numbers = np.concatenate([few, factors, np.zeros(len(pieces) * planes)])
+    addresses = (
+        input.data_ptr(),
+        target.data_ptr(),
+        0 if gradient is None else gradient.data_ptr(),
+        centres.ctypes.data if centres.size else 0,
+        numbers.ctypes.data,
+    )
+    arguments = array(
+        "q",
+        (
+            *(0, tiles, len(pieces), together, planes, len(channel_shares), height, width, len(centres)),
+            *addresses,
+            *(place for rows, columns in pieces for place in (*rows, *columns)),
+        ),
+    )
+    sweep(kernel(), arguments.buffer_info()[0], tiles)
+    sums = numbers[len(few) + planes :].reshape(len(pieces), planes)
     by_plane: NDArray[np.float64] = sums.sum(axis=0)
     return by_plane

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from numba.np.numpy_support import carray
 
-from lossarium.kernels.compiling import Real, Reals, compiled, inlined
+from lossarium.kernels.compiling import Real, Reals, doubles_at, floats_at, inlined, native, next_of
 
 # Numbers from row to row of the scratch: 33 cache lines, an odd number, so that rows do not compete for the
 # same places in the cache.
@@ -29,6 +30,7 @@ _STRIP = 32
 _WIDEST = 520
 
 Tile = Callable[..., Real]
+Kernel = Callable[[], Callable[[int], None]]
 
 
 def tile_width(size: int) -> int:
@@ -42,43 +44,57 @@ def scratch_size(size: int) -> int:
 
 
 @cache
-def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Tile:
-    """The kernel for windows of `size` pixels a side, compiled for that size."""
+def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Kernel:
+    """The kernel for windows of `size` pixels a side, compiled for that size; native, see `compiling.native`.
+
+    Its arguments are those of `structure.dissimilarity_of_planes`, which lays them out.
+    """
     sweep = similarity_sweep(size, luminance, double, mixed)
+    precision = np.float64 if double else np.float32
+    reach, room = size - 1, scratch_size(size)
 
-    def tile(
-        x: Reals,
-        y: Reals,
-        centres: Reals,
-        gradient: Reals,
-        shares: Reals,
-        scratch: Reals,
-        taps: Reals,
-        factors: Reals,
-        c1: Real,
-        c2: Real,
-        first: int,
-        end: int,
-        top: int,
-        bottom: int,
-        left: int,
-        right: int,
-        sums: Reals,
-    ) -> None:
-        """`sweep` for planes first to end of (P, H, W), whose pictures have P / len(centres) of them each.
+    @inlined
+    def planes_at(address: int, planes: int, _channels: int, height: int, width: int) -> Reals:
+        there = 1 if address else 0
+        return carray(floats_at(address), (planes, height * there, width * there))
 
-        Mixed planes are (P, C, H, W).
-        """
-        channels = x.shape[0] // centres.shape[0]
-        for plane in range(first, end):
-            picture = plane // channels
-            slopes = gradient[plane] if gradient.size > 0 else gradient[0]
-            sums[plane] = sweep(
-                x[plane], y[plane], centres[picture], slopes, shares, scratch, taps,
-                factors[plane], c1, c2, top, bottom, left, right,
-            )  # fmt: skip
+    @inlined
+    def mixed_planes_at(address: int, planes: int, channels: int, height: int, width: int) -> Reals:
+        there = 1 if address else 0
+        return carray(floats_at(address), (planes, channels, height * there, width * there))
 
-    return compiled(tile)
+    pictures_at = mixed_planes_at if mixed else planes_at
+
+    def tiles(arguments: Reals) -> None:
+        """Tile after tile, each a piece of some planes."""
+        count, pieces, together = arguments[1], arguments[2], arguments[3]
+        planes, channels, height, width = arguments[4], arguments[5], arguments[6], arguments[7]
+        pictures, has_counts = arguments[8], 1 if arguments[12] else 0
+        x = pictures_at(arguments[9], planes, channels, height, width)
+        y = pictures_at(arguments[10], planes, channels, height, width)
+        gradient = pictures_at(arguments[11], planes, channels, height, width)
+        rows, columns = (height - reach) * has_counts, (width - reach) * has_counts
+        centres = carray(floats_at(arguments[12]), (pictures, rows, columns))
+        numbers = carray(doubles_at(arguments[13]), (2 + size + channels + planes + pieces * planes,))
+        c1, c2 = precision(numbers[0]), precision(numbers[1])
+        taps = numbers[2 : 2 + size].astype(precision)
+        shares = numbers[2 + size : 2 + size + channels].astype(precision)
+        factors = numbers[2 + size + channels : 2 + size + channels + planes].astype(precision)
+        sums = numbers[2 + size + channels + planes :].reshape(pieces, planes)
+        scratch = np.empty(room, precision)
+        tile = next_of(arguments, 0)
+        while tile < count:
+            piece, first = tile % pieces, tile // pieces * together
+            place = 14 + 4 * piece
+            for plane in range(first, min(first + together, planes)):
+                sums[piece, plane] = sweep(
+                    x[plane], y[plane], centres[plane * pictures // planes], gradient[plane], shares, scratch,
+                    taps, factors[plane], c1, c2,
+                    arguments[place], arguments[place + 1], arguments[place + 2], arguments[place + 3],
+                )  # fmt: skip
+            tile = next_of(arguments, 0)
+
+    return native(tiles)
 
 
 @cache
@@ -159,11 +175,11 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
                 tap, error = taps[k], x[j + k] - y[j + k]
                 mean_x += tap * x[j + k]
                 mean_error += tap * error
-                mean_squares += tap * (x[j + k] * x[j + k] + y[j + k] * y[j + k])
+                mean_squares += tap * (x[j + k] * y[j + k])
                 mean_square_error += tap * (error * error)
             rows[j + x_moment] = mean_x
             rows[j + error_moment] = mean_error
-            rows[j + squares_moment] = mean_squares
+            rows[j + squares_moment] = mean_square_error + two * mean_squares
             rows[j + square_error_moment] = mean_square_error
 
     @inlined
