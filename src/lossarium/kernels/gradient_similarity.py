@@ -8,15 +8,17 @@ from the pictures twice.
 """
 
 import math
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossarium.kernels.compiling import Real, Reals, compiled, inlined
-from lossarium.kernels.crew import Work, spread
+from lossarium.kernels.compiling import Real, Reals, doubles_at, floats_at, inlined, native, next_of
+from lossarium.kernels.crew import Work, spread, sweep
 from lossarium.kernels.cutting import steps
 from lossarium.kernels.gradient_sweeps import (
     PART_SIZE,
@@ -46,7 +48,7 @@ def _level(pyramid: Reals, start: int, height: int, width: int) -> Reals:
     return pyramid[start : start + height * width].reshape(1, 1, height, width)
 
 
-@compiled
+@inlined
 def _small_planes(
     x: Reals,
     y: Reals,
@@ -131,6 +133,40 @@ def _small_planes(
                 slopes = level_gradient
 
 
+def _tiles_of_small_planes(arguments: Reals) -> None:
+    """Tile after tile, each some planes; arguments in the order of `_of_small_planes`."""
+    count, together, planes, channels = arguments[1], arguments[2], arguments[3], arguments[4]
+    scales = arguments[5]
+    sides, starts = np.empty((scales, 2), np.int64), np.zeros(scales + 1, np.int64)
+    for scale in range(scales):
+        sides[scale, 0], sides[scale, 1] = arguments[10 + 2 * scale], arguments[11 + 2 * scale]
+        if scale > 0:
+            starts[scale + 1] = starts[scale] + sides[scale, 0] * sides[scale, 1]
+    height, width = sides[0]
+    x = carray(floats_at(arguments[6]), (planes, channels, height, width))
+    y = carray(floats_at(arguments[7]), (planes, channels, height, width))
+    there = 1 if arguments[8] else 0
+    gradient = carray(floats_at(arguments[8]), (planes, channels, height * there, width * there))
+    numbers = carray(doubles_at(arguments[9]), (3 + channels + scales + planes,))
+    c, alpha, share = np.float32(numbers[0]), np.float32(numbers[1]), numbers[2]
+    shares, scale_weights = numbers[3 : 3 + channels], numbers[3 + channels : 3 + channels + scales]
+    values = numbers[3 + channels + scales :]
+    exact, scratch = np.empty(PART_SIZE), np.empty(SCRATCH_SIZE, np.float32)
+    room = starts[scales]
+    pyramid = (np.empty(room), np.empty(room, np.float32), np.empty(room, np.float32))
+    tile = next_of(arguments, 0)
+    while tile < count:
+        first = tile * together
+        _small_planes(
+            x, y, shares, gradient, pyramid, sides, starts, exact, scratch, scale_weights, share, c, alpha,
+            first, min(first + together, planes), values,
+        )  # fmt: skip
+        tile = next_of(arguments, 0)
+
+
+_SMALL_PLANES = native(_tiles_of_small_planes)
+
+
 def gmsd(
     input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, c: float, color: str
 ) -> Measured:
@@ -197,37 +233,32 @@ def _of_small_planes(
 ) -> Measured:
     planes, channels, height, width = finest.x.shape
     gradient = None if scale is None else torch.empty_like(input)
-    slopes = (
-        np.zeros((1, channels, 0, 0), np.float32)
-        if gradient is None
-        else gradient.view(finest.x.shape).numpy()
-    )
-    shares = finest.shares
-    assert shares is not None
+    assert finest.shares is not None
     sides = [(height, width)]
     for _ in scale_weights[1:]:
         sides.append(halved_sides(*sides[-1]))
-    starts = np.cumsum([0, 0, *(height * width for height, width in sides[1:])])
-    all_sides: Reals = np.array(sides)
-    weights = np.array(scale_weights)
     share = (scale or 0.0) * len(input) / planes
-    tiles = steps(planes, max(_TILE // (height * width), 1))
-    values = np.empty(planes)
-
-    def worker() -> Work:
-        exact, scratch = np.empty(PART_SIZE), np.empty(SCRATCH_SIZE, np.float32)
-        x, error, gradients = (np.empty(starts[-1], real) for real in (np.float64, np.float32, np.float32))
-
-        def work(tile: int) -> None:
-            _small_planes(
-                finest.x, finest.y, shares, slopes, (x, error, gradients), all_sides, starts,
-                exact, scratch, weights, share, *constants, *tiles[tile], values,
-            )  # fmt: skip
-
-        return work
-
-    spread(len(tiles), worker)
-    return torch.from_numpy(values.reshape(len(input), -1).mean(axis=1).astype(np.float32)), gradient
+    together = max(_TILE // (height * width), 1)
+    tiles = -(-planes // together)
+    few = (*constants, share, *finest.shares, *scale_weights)
+    numbers = np.concatenate([few, np.empty(planes)])
+    addresses = (
+        finest.x.ctypes.data,
+        finest.y.ctypes.data,
+        0 if gradient is None else gradient.data_ptr(),
+        numbers.ctypes.data,
+    )
+    arguments = array(
+        "q",
+        (
+            *(0, tiles, together, planes, channels, len(sides)),
+            *addresses,
+            *(length for level in sides for length in level),
+        ),
+    )
+    sweep(_SMALL_PLANES(), arguments.buffer_info()[0], tiles)
+    values = numbers[len(few) :].reshape(len(input), -1).mean(axis=1)
+    return torch.from_numpy(values.astype(np.float32)), gradient
 
 
 @dataclass(frozen=True)
