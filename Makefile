@@ -1,13 +1,14 @@
 # make demo    compare five losses on the bundled faces, and write a report
 # make test    install what the tests need, run them
 # make check   lint, format, types
-# make bench   install the peers, measure every loss beside them (about ten minutes)
+# make bench   install the peers, measure every loss beside them (about twenty minutes)
+# make bench-train   measure a training step and its parts (about ten minutes)
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench constraints clean
+.PHONY: demo test check bench bench-train constraints clean
 
 demo: .venv/.installed
 	$(BIN)/lossarium compare demo --steps 300
@@ -22,6 +23,9 @@ check: .venv/.installed-for-tests
 
 bench: .venv/.installed-for-bench
 	$(BIN)/python -m benchmarks.losses
+
+bench-train: .venv/.installed
+	$(BIN)/python -m benchmarks.training
 
 # What is installed now becomes what is installed from now on.
 constraints: .venv/.installed-for-tests

@@ -18,7 +18,6 @@ import warnings
 from collections import deque
 from dataclasses import asdict, dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from benchmarks.contestants import OURS, Contest, contests, missing_peers
 from benchmarks.demands import Demand, judged
+from benchmarks.machine import file_name, package_version, processor
 from benchmarks.memory import keep_freed_memory, peak_extra_bytes
 
 SHAPES = ((16, 3, 128, 128), (4, 3, 256, 256), (1, 3, 1080, 1920))
@@ -143,37 +143,24 @@ def _line(result: Result) -> str:
 
 
 def write(results: list[Result], folder: Path, threads: int) -> None:
-    hardware = _processor()
+    hardware = processor()
     about = {
         "date": date.today().isoformat(),
         "processor": hardware,
         "threads": threads,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: package_version(name) for name in _PACKAGES},
         "missing peers": missing_peers(),
     }
     demands = judged({(r.contest, r.shape, r.contestant): r for r in results})
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"losses-{'-'.join(hardware.lower().split())}-{about['date']}"
+    name = file_name("losses", str(about["date"]))
     record = {**about, "results": [asdict(r) for r in results], "demands": [asdict(d) for d in demands]}
     (folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     (folder / f"{name}.md").write_text(_markdown(about, results, demands))
     print(f"written: {folder / name}.json and .md")
     for demand in demands:
         print(f"{'met   ' if demand.met else 'NOT MET'} {demand.text}: {demand.measured}")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _markdown(about: dict[str, object], results: list[Result], demands: list[Demand]) -> str:

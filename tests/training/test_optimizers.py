@@ -114,7 +114,6 @@ def test_goes_on_as_if_it_had_never_stopped(text):
     "text", ["lion", "adabelief", "lion(betas=[0.9, 0.95])", "soap", "ranger21(num_iterations=20)"]
 )
 def test_those_of_the_package_go_on_too(text):
-    pytest.importorskip("pytorch_optimizer")
     assert_resumes_exactly(lambda model: make(parse(text), model.parameters(), 0.01))
 
 

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossarium.cli.devices import add_devices, computing
+from lossarium.cli.loss_list import add_losses, losses_of
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
-from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
     from lossarium.comparison.plan import Plan
     from lossarium.training.processes import Processes
-
-_LOSSES = "mse,mae,smooth_l1,ssim,ssim + mae"
 
 _DESCRIPTION = """\
 Train the same autoencoder under every loss from the same initial weights on the same batches, judge the
@@ -38,7 +36,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_pair(parser)
-    parser.add_argument("--losses", default=_LOSSES, help="specs, separated by commas (default: %(default)s)")
+    add_losses(parser)
     parser.add_argument("--seeds", type=int, default=1, help="trials a loss (default: %(default)s)")
     add_recipe(parser)
     add_devices(parser)
@@ -81,12 +79,7 @@ def _compare(arguments: argparse.Namespace, plan: "Plan", processes: "Processes"
 
 def _plan(arguments: argparse.Namespace) -> "Plan":
     from lossarium.comparison.plan import Plan
-    from lossarium.losses.spec import parse, split
 
     recipe = recipe_of(arguments)
     check_range(arguments, "seeds", 1000)
-    losses = tuple(str(parse(spec)) for spec in split(arguments.losses))
-    twice = next((spec for place, spec in enumerate(losses) if spec in losses[:place]), None)
-    if twice is not None:
-        raise LossariumError(f'the loss "{twice}" is given twice in --losses; give it once')
-    return Plan(losses, arguments.seeds, recipe)
+    return Plan(losses_of(arguments), arguments.seeds, recipe)

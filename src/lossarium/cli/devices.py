@@ -14,18 +14,23 @@ if TYPE_CHECKING:
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
-    """Register the options."""
-    parser.add_argument(
-        "--accelerator",
-        choices=("auto", "cpu", "cuda", "mps"),
-        default="auto",
-        help="where to compute (default: a CUDA GPU where there is one, else the CPU)",
-    )
+    """Register the options of a command that several processes can share."""
+    add_accelerator(parser)
     parser.add_argument(
         "--devices",
         type=int,
         default=1,
         help="how many share every batch: GPUs, or processes on the CPU (default: %(default)s)",
+    )
+
+
+def add_accelerator(parser: argparse.ArgumentParser) -> None:
+    """Register the option of a command that runs in one process."""
+    parser.add_argument(
+        "--accelerator",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where to compute (default: a CUDA GPU where there is one, else the CPU)",
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lossarium.cli.devices import add_accelerator
 from lossarium.cli.loss_list import add_losses, losses_of
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
@@ -71,6 +72,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--model and --size have to be given, too",
     )
     add_recipe(parser)
+    add_accelerator(parser)
     parser.add_argument("--out", type=Path, help="folder of the page (default: lossarium-find-lr-A-B)")
     parser.set_defaults(run=run)
 
@@ -127,6 +129,7 @@ def _model(
 ) -> "nn.Module":
     """With initial weights, or those of `--from`."""
     from lossarium.models.registry import initial_model
+    from lossarium.training.processes import this_process
 
     model = initial_model(
         recipe.model,
@@ -144,7 +147,7 @@ def _model(
             identities=tuple(faceset.identity for faceset in facesets),
             own_model=recipe.model,
         )
-    return model
+    return model.to(this_process(arguments.accelerator).device)
 
 
 def _found(

@@ -97,9 +97,12 @@ def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> di
 def _trial_result(trial: Trial, folder: Path) -> TrialResult:
     snapshots: list[Snapshot] = []
     batches, last = "", {}
+    learning_rate_factor = 1.0
     for row in records.read(folder):
         last = row
         batches = row.get("batches", batches)
+        if "went_back" in row:
+            learning_rate_factor = row["went_back"]["learning_rate_factor"]
         if "held_out" in row:
             reconstructions, swaps = load_previews(folder, row["step"], trial.recipe.size)
             scores = {key: np.array(values, dtype=np.float64) for key, values in row["held_out"].items()}
@@ -116,6 +119,7 @@ def _trial_result(trial: Trial, folder: Path) -> TrialResult:
         steps=last["step"],
         seconds=last["seconds"],
         snapshots=tuple(snapshots),
+        learning_rate_factor=learning_rate_factor,
     )
 
 

@@ -108,6 +108,8 @@ class TrialResult:
     steps: int
     seconds: float
     snapshots: tuple[Snapshot, ...]
+    learning_rate_factor: float = 1.0
+    """What is left of the learning rate after the guards sent the trial back to earlier checkpoints."""
 
 
 @dataclass(frozen=True)

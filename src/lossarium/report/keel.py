@@ -51,6 +51,12 @@ def _keel(seed: int, result: ComparisonResult) -> Keel:
         problems.append(f"The trials did not see the same batches: {hashes}.")
     if len(set(all_steps)) > 1:
         problems.append(f"The trials did not make equally many steps: {_groups(all_steps, trials)}.")
+    problems += [
+        f"The loss of {trial.loss} exploded: it went back to an earlier checkpoint, and on with "
+        f"{trial.learning_rate_factor:g} of the learning rate."
+        for trial in trials
+        if trial.learning_rate_factor != 1
+    ]
     return Keel(seed, len(trials), initial_weights, batches, tuple(problems))
 
 

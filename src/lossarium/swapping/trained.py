@@ -17,7 +17,7 @@ from lossarium.facesets.links import why_outside
 from lossarium.facesets.wording import listed, printable_name, reason_of
 from lossarium.models.registry import Option, initial_model, weights_digest
 from lossarium.provenance import trial_digest
-from lossarium.training.checkpoints import newest_checkpoints
+from lossarium.training.checkpoints import newest_checkpoints, read_checkpoint
 
 _TRIAL, _CHECKPOINTS, _OF_COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
 _MAX_TRIAL_BYTES = 1 << 20
@@ -208,7 +208,7 @@ def _with_weights(model: nn.Module, checkpoint: Path, real_folder: Path) -> nn.M
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     try:
         weights = _weights(checkpoint, expected)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, OSError, ValueError, RuntimeError) as error:
         raise _UnusableError(f"is damaged ({printable_name(reason_of(error))[:200]})") from error
     if not all(bool(weight.isfinite().all()) for weight in weights.values()):
         raise _UnusableError("holds weights that are not finite")
@@ -217,10 +217,11 @@ def _with_weights(model: nn.Module, checkpoint: Path, real_folder: Path) -> nn.M
 
 
 def _weights(checkpoint: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """A checkpoint's weights of the model, read only where all have the expected shapes."""
+    """A checkpoint's weights of the model, read only where all have the expected shapes, and hash-checked."""
     with safe_open(checkpoint, framework="pt") as file:
         names = [name for name in file.keys() if name.startswith(_OF_MODEL)]  # noqa: SIM118 - not a mapping
         shapes = {name.removeprefix(_OF_MODEL): tuple(file.get_slice(name).get_shape()) for name in names}
         if shapes != expected:
             raise _UnusableError("holds the weights of another model than trial.toml names")
-        return {name.removeprefix(_OF_MODEL): file.get_tensor(name) for name in names}
+    _, tensors = read_checkpoint(checkpoint)
+    return {name.removeprefix(_OF_MODEL): tensors[name] for name in names}

@@ -108,7 +108,7 @@ def find_rates(
             are to count that nobody knows.
     """
     check_regions(recipe, recipe.region_weights, facesets)
-    batches = batches_of(seed, recipe, facesets, torch.device("cpu"))
+    batches = batches_of(seed, recipe, facesets, next(model.parameters()).device)
     accumulation = recipe.accumulation
 
     def parts(step: int) -> list[Batch]:

@@ -1,0 +1,94 @@
+"""`--devices 2`: two processes that train together, as one would."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from lossarium.cli.main import main
+from tests.cli.folders import pair
+from tests.cli.test_train import rows, timeless
+
+# A loss and an optimiser that do not magnify the last bits in which sums over half a batch differ.
+SMOOTH = ("--loss", "mse", "--optimizer", "sgd", "--learning-rate", "0.05")
+
+
+def command(parent, out, *options):
+    folders = pair(parent) if not (parent / "ada").exists() else (parent / "ada", parent / "ben")
+    sizes = ("--size", "32", "--batch-size", "4", "--judge-every", "10", "--preview-every", "0")
+    return ["train", *map(str, folders), *sizes, "--out", str(out), *options]
+
+
+def started(arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "lossarium.cli.main", *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def weights(trial):
+    (path,) = (trial / "checkpoints").glob("step_*.safetensors")
+    return {name: tensor for name, tensor in load_file(path).items() if name.startswith("model.")}
+
+
+def test_two_processes_reach_the_weights_of_one(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(command(tmp_path, one, "--steps", "20", *SMOOTH)) == 0
+    process = started(command(tmp_path, two, "--steps", "20", "--devices", "2", *SMOOTH))
+    told, complaints = process.communicate(timeout=300)
+    assert process.returncode == 0, complaints
+    # One of them speaks.
+    assert told.count("Trained 20 steps") == 1
+    alone, together = weights(one), weights(two)
+    assert max((alone[name] - together[name]).abs().max().item() for name in alone) < 1e-5
+    for row, same in zip(rows(one), rows(two), strict=True):
+        if "loss" in row:
+            assert same["loss"] == pytest.approx(row["loss"], rel=1e-5)
+            assert same["gradient_norm"] == pytest.approx(row["gradient_norm"], rel=1e-3)
+
+
+def test_two_processes_that_were_stopped_and_killed_go_on_as_if_nothing_had_happened(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    options = ("--steps", "60", "--devices", "2", "--keep-every", "5")
+    process = started(command(tmp_path, whole, *options))
+    process.communicate(timeout=300)
+    assert process.returncode == 0
+    for number, status, steps in ((signal.SIGTERM, 143, 5), (signal.SIGKILL, -signal.SIGKILL, 25)):
+        process = started(command(tmp_path, broken, *options))
+        wait_for(broken / "snapshots" / f"step_{steps:08}.safetensors", process)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == status
+        assert number == signal.SIGKILL or told.count("stopped after step") == 1
+    process = started(command(tmp_path, broken, *options))
+    process.communicate(timeout=300)
+    assert process.returncode == 0
+    assert timeless(whole) == timeless(broken)
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    process = started(command(tmp_path, tmp_path / "out", "--steps", "2", "--devices", "3"))
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "a batch of 4 pictures of each identity cannot be shared by 3 processes" in complaint
+    assert "Traceback" not in complaint
+
+
+def test_an_accelerator_that_is_not_there_is_refused(tmp_path, capsys):
+    assert main(command(tmp_path, tmp_path / "out", "--steps", "2", "--accelerator", "mps")) == 2
+    assert "torch finds no mps on this machine" in capsys.readouterr().err
