@@ -11,10 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossarium.kernels.compiling import Reals, compiled
-from lossarium.kernels.crew import Work, spread, sweep
+from lossarium.kernels.crew import sweep
 from lossarium.kernels.cutting import even_parts_up_to
-from lossarium.kernels.pixel import mae
 from lossarium.kernels.weighting import totals_of
 from lossarium.kernels.windows import similarity, tile_width
 
@@ -72,66 +70,6 @@ def uqi(
     """
     shape = Window((1 / window,) * window, epsilon, epsilon, double=True)
     return mean_dissimilarity(input, target, weight, scale, shape)
-
-
-def patch_mae(
-    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, sigma: float
-) -> tuple[Tensor, Tensor | None]:
-    """The absolute error averaged under a Gaussian about each pixel, averaged over pixels by their weight.
-
-    As in the plain way: the mean of the absolute error under the weight that all patches give to a pixel.
-    """
-    n, _, height, width = input.shape
-    rows, columns = (_patches(length, sigma) for length in (height, width))
-    if weight is None:
-        counts = np.outer(rows.sum(axis=0), columns.sum(axis=0)).astype(np.float32)
-        shares = torch.from_numpy(counts).expand(n, 1, height, width).contiguous()
-    else:
-        shares = torch.empty_like(weight)
-        _spread_weights(weight.numpy(), rows, columns, int(2 * sigma), shares.numpy())
-    return mae(input, target, shares, scale)
-
-
-def _patches(length: int, sigma: float) -> NDArray[np.float32]:
-    """The (length, length) matrix whose rows are the Gaussian about each place, its part inside made 1."""
-    distances = np.arange(length)[:, None] - np.arange(length)
-    gaussian = np.exp(-np.square(distances) / (2 * sigma**2)) * (abs(distances) <= int(2 * sigma))
-    patches: NDArray[np.float64] = gaussian / gaussian.sum(axis=1, keepdims=True)
-    return patches.astype(np.float32)
-
-
-def _spread_weights(weight: Reals, rows: Reals, columns: Reals, radius: int, shares: Reals) -> None:
-    def worker() -> Work:
-        half = np.empty(weight.shape[2:], np.float32)
-
-        def work(picture: int) -> None:
-            _gather_patches(rows, columns, radius, weight[picture, 0], half, shares[picture, 0])
-
-        return work
-
-    spread(len(weight), worker)
-
-
-@compiled
-def _gather_patches(
-    rows: Reals, columns: Reals, radius: int, plane: Reals, half: Reals, gathered: Reals
-) -> None:
-    """rows^T plane columns, by the band that is not 0: a library's product sums in an order of its own."""
-    height, width = plane.shape
-    for i in range(height):
-        row = half[i]
-        row[:] = np.float32(0)
-        for k in range(max(i - radius, 0), min(i + radius + 1, height)):
-            share, source = rows[k, i], plane[k]
-            for j in range(width):
-                row[j] += share * source[j]
-    for i in range(height):
-        row, source = gathered[i], half[i]
-        row[:] = np.float32(0)
-        for k in range(width):
-            value, shares = source[k], columns[k]
-            for j in range(max(k - radius, 0), min(k + radius + 1, width)):
-                row[j] += value * shares[j]
 
 
 def mean_dissimilarity(

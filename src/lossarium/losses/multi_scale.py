@@ -207,10 +207,31 @@ def mix(
     if not sigma > 0:
         raise LossariumError(f"mix's sigma must be positive, not {sigma}")
     exponents = weights_of_scales("mix", scales, input, smallest_side=_WINDOW, published=_MS_SSIM_WEIGHTS)
-    structure = _ms_ssim(input, target, weight, exponents, _WINDOW, _SIGMA, reduction)
-    plain, fast = partial(_patch_mae_plain, sigma=sigma), kernel("structure", "patch_mae", sigma=sigma)
-    error = measure(plain, fast, input, target, weight, reduction)
-    return alpha * structure + (1 - alpha) * error
+    plain = partial(_mix_plain, alpha=alpha, sigma=sigma, exponents=exponents)
+    fast = kernel(
+        "mix",
+        "mix",
+        alpha=alpha,
+        patch_sigma=sigma,
+        exponents=exponents,
+        window=_WINDOW,
+        sigma=_SIGMA,
+        smallest=_SMALLEST_SIMILARITY,
+    )
+    return measure(plain, fast, input, target, weight, reduction)
+
+
+def _mix_plain(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    alpha: float,
+    sigma: float,
+    exponents: tuple[float, ...],
+) -> Tensor:
+    structure = _ms_ssim_plain(input, target, weight, exponents=exponents, window=_WINDOW, sigma=_SIGMA)
+    return alpha * structure + (1 - alpha) * _patch_mae_plain(input, target, weight, sigma=sigma)
 
 
 def _patch_mae_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, sigma: float) -> Tensor:

@@ -14,6 +14,8 @@ from lossarium.losses.pixel import check_scale, mae_plain
 from lossarium.losses.reduction import Reduction, as_pictures, reduce, weighted_mean
 
 _GREY_LEVEL = 1 / 255
+# Of a target whose neighbours are compared.
+_PIXELS_AT_ONCE = 1 << 20
 # A temperature below this is 0 as far as float64 can tell, one above would make values of 1e11 and more.
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 1e-18, 100.0
 # So many terms of imae's series are exact in float64 as far as it is used.
@@ -121,10 +123,20 @@ def _mase_map(input: Tensor, target: Tensor, *, eps: float = _GREY_LEVEL) -> Ten
 
 def _forecast_error(target: Tensor) -> Tensor:
     """Mean absolute difference of neighbours, each axis counting alike, (N,)."""
-    axes = [axis for axis in (2, 3) if target.shape[axis] > 1]
+    n, channels, height, width = target.shape
+    pairs = {2: channels * (height - 1) * width, 3: channels * height * (width - 1)}
+    axes = [axis for axis, count in pairs.items() if count]
     if not axes:
-        return target.new_zeros(len(target))
-    return torch.stack([target.diff(dim=axis).abs().mean(dim=(1, 2, 3)) for axis in axes]).mean(dim=0)
+        return target.new_zeros(n)
+    # Band by band, so that the differences of a large picture take little memory.
+    rows = max(_PIXELS_AT_ONCE // (n * channels * width), 1)
+    totals = [target.new_zeros(n) for _ in axes]
+    for first in range(0, height, rows):
+        bands = {2: target[:, :, first : first + rows + 1], 3: target[:, :, first : first + rows]}
+        for place, axis in enumerate(axes):
+            totals[place] = totals[place] + bands[axis].diff(dim=axis).abs().sum(dim=(1, 2, 3))
+    means = [total / pairs[axis] for total, axis in zip(totals, axes, strict=True)]
+    return torch.stack(means).mean(dim=0)
 
 
 def imae(
