@@ -8,22 +8,6 @@ from pathlib import Path
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-# Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def keep_freed_memory() -> None:
-    """Have malloc keep what is freed for the next who asks, whoever that is.
-
-    Else it gives large blocks back to the system as the heap happens to lie, and whoever asks next waits a
-    millisecond for the pages to come back: three times as long as a plain loss takes.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        libc.mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
-
-
 def peak_extra_bytes(run: Callable[[], object]) -> int | None:
     """The rise of the resident set's high-water mark during a call; None where Linux is not there to ask.
 

@@ -28,7 +28,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import file_name, package_version, processor
-from benchmarks.memory import keep_freed_memory
 from lossarium import losses
 from lossarium.facesets.augmentation import FACESWAP, Augmentation, augment_frames, draw
 from lossarium.facesets.batches import Batch
@@ -38,6 +37,7 @@ from lossarium.facesets.randomness import Purpose, generator
 from lossarium.losses.module import Loss
 from lossarium.models.registry import all_options, initial_model
 from lossarium.training import optimizers
+from lossarium.training.allocation import keep_freed_memory
 from lossarium.training.configuration import Recipe
 from lossarium.training.step import loss_terms
 from lossarium.training.trial_batches import batches_of

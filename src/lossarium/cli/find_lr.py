@@ -89,8 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.cli.rate_table import print_rates
     from lossarium.comparison.environment import environment
     from lossarium.report.find_lr import RateSearch, write
+    from lossarium.training.allocation import keep_freed_memory
     from lossarium.training.rate_finder import shared_rate
 
+    keep_freed_memory()
     losses, recipe = losses_of(arguments), recipe_of(arguments)
     facesets, _ = load_pair(arguments)
     model = _model(arguments, recipe, facesets)

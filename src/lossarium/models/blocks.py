@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
@@ -23,6 +24,7 @@ _HE_SCALE = 2.0
 _RESIDUAL_SCALE = 0.2
 _STEPS_PER_SIDE = 16
 _SHUFFLED = 4
+_LANES = 16
 
 
 class Downscale(nn.Sequential):
@@ -34,27 +36,66 @@ class Downscale(nn.Sequential):
         )
 
 
-class Upscale(nn.Sequential):
-    """(N, channels, H, W) to (N, to, 2 H, 2 W): a 3x3 convolution and a pixel shuffle."""
+class Convolution(nn.Conv2d):
+    """A convolution of odd size that takes and gives more channels than it has weights for.
 
-    def __init__(self, channels: int, to: int, slope: float = _SLOPE) -> None:
-        convolution = nn.Conv2d(channels, _SHUFFLED * to, kernel_size=3, padding=1)
+    Those beyond are 0, and whatever they are multiplied by, too: so a layer of 126 channels can work on 128,
+    which vector instructions do in three quarters of the time. Its weights are those of `nn.Conv2d`.
+
+    Args:
+        channels: Of what comes in, without those that are 0.
+        to: Of what goes out, without those that are 0.
+        size: Of the kernel.
+        given: Of what goes out, with those that are 0.
+    """
+
+    def __init__(self, channels: int, to: int, size: int, given: int) -> None:
+        super().__init__(channels, to, size, padding=size // 2)
+        self.given = given
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, channels or more, H, W) to (N, given, H, W)."""
+        weight, bias = self.weight, self.bias
+        assert bias is not None
+        into, more = input.shape[1] - self.in_channels, self.given - self.out_channels
+        if into or more:
+            weight, bias = F.pad(weight, (0, 0, 0, 0, 0, into, 0, more)), F.pad(bias, (0, more))
+        return F.conv2d(input, weight, bias, padding=self.padding)
+
+
+def in_lanes(channels: int) -> int:
+    """As many channels, or a few more, as fill vector registers."""
+    return -(-channels // _LANES) * _LANES
+
+
+class Upscale(nn.Sequential):
+    """(N, channels, H, W) to (N, given, 2 H, 2 W): a 3x3 convolution and a pixel shuffle.
+
+    Args:
+        channels: As for `Convolution`.
+        to: Channels after the shuffle, without those that are 0.
+        slope: Of the leaky ReLU.
+        given: Channels after the shuffle, with those that are 0; none are where this is 0.
+    """
+
+    def __init__(self, channels: int, to: int, slope: float = _SLOPE, given: int = 0) -> None:
+        convolution = Convolution(channels, _SHUFFLED * to, 3, _SHUFFLED * (given or to))
         super().__init__(convolution, nn.LeakyReLU(slope, inplace=True), nn.PixelShuffle(2))
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions beside an identity, (N, channels, H, W) to the same shape."""
+    """Two 3x3 convolutions beside an identity, (N, in_lanes(channels), H, W) to the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        self.second = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.first = Convolution(channels, channels, 3, in_lanes(channels))
+        self.second = Convolution(channels, channels, 3, in_lanes(channels))
         self.activation = nn.LeakyReLU(_RESIDUAL_SLOPE, inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
         """Add what the convolutions find."""
         found: Tensor = self.second(self.activation(self.first(features)))
-        changed: Tensor = self.activation(found + features)
+        changed: Tensor = self.activation(found.add_(features))
         return changed
 
 
@@ -106,13 +147,18 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            nn.Sequential(Upscale(before, after, slope), *(Residual(after) for _ in range(residuals)))
+            nn.Sequential(
+                Upscale(before, after, slope, in_lanes(after)), *(Residual(after) for _ in range(residuals))
+            )
             for before, after in pairwise((channels, *stages))
         )
         self.outputs = nn.ModuleList(_output(after, 3) for after in (stages if multiscale else stages[-1:]))
         self.mask: nn.Sequential | None = None
         if mask_stages:
-            upscales = (Upscale(*pair) for pair in pairwise((channels, *mask_stages)))
+            upscales = (
+                Upscale(before, after, given=in_lanes(after))
+                for before, after in pairwise((channels, *mask_stages))
+            )
             self.mask = nn.Sequential(*upscales, _output(mask_stages[-1], 1))
 
     def forward(self, code: Tensor) -> Prediction:
@@ -254,8 +300,8 @@ def _draw(weight: Tensor, name: str, seed: int, variance: float, copies: int) ->
         weight.copy_(values.repeat_interleave(copies, dim=0) if copies > 1 else values)
 
 
-def _output(channels: int, to: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, to, kernel_size=5, padding=2)
+def _output(channels: int, to: int) -> Convolution:
+    return Convolution(channels, to, 5, to)
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
+from lossarium.training.allocation import keep_freed_memory
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
@@ -103,6 +104,7 @@ def launched(accelerator: str, devices: int) -> Iterator[Processes]:
         LossariumError: this machine has no such accelerator, or Lightning Fabric is not installed.
     """
     kind = _found(accelerator)
+    keep_freed_memory()
     if devices == 1:
         yield Processes(torch.device(kind))
         return

@@ -1,0 +1,49 @@
+"""Channels that are 0 and ride along."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lossarium.models.blocks import Convolution, Residual, Upscale, in_lanes
+
+
+def pictures(channels, given):
+    made = torch.rand(2, channels, 6, 5, generator=torch.Generator().manual_seed(0))
+    return F.pad(made, (0, 0, 0, 0, 0, given - channels)), made
+
+
+@pytest.mark.parametrize(("channels", "lanes"), [(1, 16), (16, 16), (126, 128), (252, 256)])
+def test_lanes(channels, lanes):
+    assert in_lanes(channels) == lanes
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_convolution_is_torchs_but_for_channels_that_are_0(size):
+    ours, theirs = Convolution(5, 7, size, 16), nn.Conv2d(5, 7, size, padding=size // 2)
+    ours.load_state_dict(theirs.state_dict())
+    padded, plain = pictures(5, 16)
+    found, expected = ours(padded), theirs(plain)
+    assert found.shape == (2, 16, 6, 5)
+    assert torch.allclose(found[:, :7], expected, atol=1e-6)
+    assert found[:, 7:].count_nonzero() == 0
+    slopes = torch.rand(found.shape, generator=torch.Generator().manual_seed(1))
+    found.backward(slopes)
+    expected.backward(slopes[:, :7])
+    for name, weight in theirs.named_parameters():
+        assert torch.allclose(ours.get_parameter(name).grad, weight.grad, atol=1e-4)
+
+
+def test_doubling_and_residuals_keep_them_0():
+    padded, plain = pictures(5, 16)
+    wide, narrow = Upscale(5, 6, given=16), Upscale(5, 6)
+    narrow.load_state_dict(wide.state_dict())
+    residual = Residual(6)
+    doubled = residual(wide(padded))
+    assert doubled.shape == (2, 16, 12, 10)
+    assert doubled[:, 6:].count_nonzero() == 0
+    features = narrow(plain)
+    first, second = residual.first, residual.second
+    inner = F.leaky_relu(F.conv2d(features, first.weight, first.bias, padding=1), 0.2)
+    outer = F.conv2d(inner, second.weight, second.bias, padding=1) + features
+    assert torch.allclose(doubled[:, :6], F.leaky_relu(outer, 0.2), atol=1e-5)
