@@ -40,8 +40,9 @@ def weights(trial):
 
 def test_two_processes_reach_the_weights_of_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    assert main(command(tmp_path, one, "--steps", "20", *SMOOTH)) == 0
-    process = started(command(tmp_path, two, "--steps", "20", "--devices", "2", *SMOOTH))
+    faces = ("train", "demo", "--size", "32", "--batch-size", "4", "--steps", "20", *SMOOTH)
+    assert main([*faces, "--out", str(one)]) == 0
+    process = started([*faces, "--out", str(two), "--devices", "2"])
     told, complaints = process.communicate(timeout=300)
     assert process.returncode == 0, complaints
     # One of them speaks.

@@ -112,6 +112,14 @@ def test_an_even_keel_is_stated_with_its_hashes(page: str, example: ComparisonRe
     assert trial.final_weights in page
 
 
+def test_a_trial_that_went_back_is_not_on_an_even_keel(example: ComparisonResult) -> None:
+    first, *others = example.trials
+    text = readable(render(replace(example, trials=(replace(first, learning_rate_factor=0.25), *others))))
+    assert "Not on an even keel" in text
+    assert f"The loss of {first.loss} exploded" in text
+    assert "on with 0.25 of the learning rate" in text
+
+
 def test_an_uneven_keel_is_stated_beside_the_verdict(example: ComparisonResult) -> None:
     text = readable(render(uneven(example)))
     assert text.count("Not on an even keel") == 2

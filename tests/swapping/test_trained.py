@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from lossarium.errors import LossariumError
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.swapping.trained import identity_index, load_trained
-from tests.swapping.trials import SIZE, table, write_checkpoint, write_trial
+from tests.swapping.trials import SIZE, save_signed, table, write_checkpoint, write_trial
 
 
 def refused(folder, **options):
@@ -42,7 +42,7 @@ def test_the_digest_depends_on_the_configuration_and_on_the_weights_alone(tmp_pa
     (tmp_path / "b" / "trial.toml").write_text(tomli_w.dumps(table(steps=6)))
     assert load_trained(tmp_path / "b").digest != first
     path = next((tmp_path / "a" / "checkpoints").iterdir())
-    save_file({**load_file(path), "schedule.x": torch.zeros(2)}, path, metadata={"sha256": "00"})
+    save_signed({**load_file(path), "schedule.x": torch.zeros(2)}, path)
     assert load_trained(tmp_path / "a").digest == first
 
 
@@ -77,7 +77,13 @@ def without_a_weight(path):
 def not_finite(path):
     tensors = load_file(path)
     tensors["model.encoder.0.weight"][0, 0, 0, 0] = torch.nan
-    save_file(tensors, path)
+    save_signed(tensors, path)
+
+
+def changed_by_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
 
 
 def enormous_header(path):
@@ -98,6 +104,7 @@ def out_of_the_trial(path):
     ("damage", "why"),
     [
         (cut, "is damaged"),
+        (changed_by_a_bit, "is damaged (its content is not what was written"),
         (of_another_size, "holds the weights of another model"),
         (without_a_weight, "holds the weights of another model"),
         (not_finite, "not finite"),

@@ -1,11 +1,15 @@
 """Trials on disk, written by hand: what `lossarium.swapping` reads of them and no more."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import tomli_w
 from safetensors.torch import save_file
+from torch import Tensor
 
 from lossarium.models.registry import initial_model
+from lossarium.training.checkpoints import _digest
 
 SIZE = 32
 
@@ -27,8 +31,15 @@ def write_checkpoint(folder: Path, *, step: int = 5, seed: int = 0, size: int = 
     tensors["optimizer.0.exp_avg"] = next(model.parameters()).detach().clone().contiguous()
     path = folder / "checkpoints" / f"step_{step:08}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path)
+    save_signed(tensors, path)
     return path
+
+
+def save_signed(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """As a checkpoint is written: with the hash of what it holds."""
+    ordered = dict(sorted(tensors.items()))
+    described = json.dumps({"position": {"step": 5}, "optimizer": {}, "state": {}})
+    save_file(ordered, path, metadata={"trial": described, "sha256": _digest(described, ordered)})
 
 
 def write_trial(folder: Path, *, step: int = 5, seed: int = 0) -> Path:

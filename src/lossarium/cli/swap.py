@@ -50,7 +50,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         choices=("none", "blend"),
         default="none",
         help="blend: show the input outside the face, by the faceset's masks, by grey pictures of the same "
-        "names in a folder masks beside a folder frames, or by what faceswap or DeepFaceLab stored in the "
+        "names in a folder masks beside or in theirs, or by what faceswap or DeepFaceLab stored in the "
         "pictures: masks or landmarks (default: %(default)s)",
     )
     parser.add_argument(

@@ -95,7 +95,7 @@ def as_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
 @torch.inference_mode()
 def decode(model: nn.Module, frames: Tensor, identity: int) -> Tensor:
     """Frames (N, 3, size, size) through the shared encoder and one identity's decoder, wherever that is."""
-    device = next(model.parameters()).device
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     return torch.cat(
         [
             predict(model, chunk[None].to(device), (identity,)).pictures[0].float().cpu()

@@ -6,7 +6,6 @@ Only the first writes.
 """
 
 import logging
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -115,7 +114,8 @@ def launched(accelerator: str, devices: int) -> Iterator[Processes]:
     except BaseException:
         # The others may wait for this one for ever.
         if processes.is_first:
-            fabric.strategy.launcher.kill(signal.SIGKILL)
+            for other in fabric.strategy.launcher.procs:
+                other.kill()
         else:
             time.sleep(_SECONDS_FOR_THE_FIRST)
         raise
