@@ -54,6 +54,14 @@ def test_keeps_the_best_and_what_is_asked_for(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_keeps_as_many_of_the_last_as_are_asked_for(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(train(tmp_path, out, "--judge-every", "1", "--keep-last", "3")) == 0
+    there = [path.name for path in sorted((out / "checkpoints").iterdir())]
+    assert there == [f"step_0000000{step}.safetensors" for step in (4, 5, 6)]
+    capsys.readouterr()
+
+
 def test_a_finished_trial_is_left_alone_and_another_refused(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(train(tmp_path, out)) == 0

@@ -10,7 +10,7 @@ from lossarium.errors import LossariumError
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training.checkpoints import (
     Position,
-    keep_the_last_alone,
+    keep_the_last,
     load_checkpoint,
     load_good,
     position_of,
@@ -105,7 +105,7 @@ def test_the_last_the_best_and_the_good_are_kept(tmp_path):
     assert load_good(tmp_path, model, optimizer).position == Position(3)
     save_checkpoint(tmp_path, Position(3), model, optimizer)
     assert names(tmp_path / "checkpoints")[2:] == ["step_00000003.safetensors"]
-    keep_the_last_alone(tmp_path)
+    keep_the_last(tmp_path)
     assert names(tmp_path / "checkpoints") == ["best.safetensors", "step_00000003.safetensors"]
 
 

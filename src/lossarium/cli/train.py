@@ -48,6 +48,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--keep-every", type=int, default=0, metavar="STEPS", help="keep a checkpoint every so many steps"
     )
     parser.add_argument(
+        "--keep-last",
+        type=int,
+        default=1,
+        metavar="K",
+        help="how many of the last checkpoints stay; while it trains, two at least (default: %(default)s)",
+    )
+    parser.add_argument(
         "--until",
         choices=("steps", "converged"),
         default="steps",
@@ -76,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_range(arguments, "seed", 2**31, least=0)
     check_range(arguments, "keep_every", 10**8, least=0)
+    check_range(arguments, "keep_last", 10**6)
     if not 0 <= arguments.preview_every < math.inf:
         raise LossariumError(f"--preview-every must be 0 seconds or more, not {arguments.preview_every:g}")
     if arguments.tensorboard:
@@ -103,7 +111,7 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
                 facesets,
                 out,
                 watcher,
-                Keeping(best=arguments.keep_best, every=arguments.keep_every),
+                Keeping(arguments.keep_best, arguments.keep_every, arguments.keep_last),
                 until_converged=arguments.until == "converged",
                 processes=processes,
                 watching=Watching(arguments.preview_every, arguments.tensorboard),

@@ -32,7 +32,7 @@ from lossarium.training.optimizers import restore_state, state_numbers, state_te
 _FOLDER, _SNAPSHOTS, _BEST, _GOOD = "checkpoints", "snapshots", "best.safetensors", "good.safetensors"
 _CHECKPOINT_NAME = re.compile(r"step_([0-9]{1,18})\.safetensors")
 _MODEL, _OPTIMIZER = "model.", "optimizer."
-KEPT = 2
+_LEAST_KEPT = 2
 """How many of the last checkpoints are kept while a trial runs: one, and one should that be damaged."""
 
 
@@ -71,8 +71,9 @@ def save_checkpoint(
     best: bool = False,
     good: bool = False,
     snapshot: bool = False,
+    last: int = 1,
 ) -> None:
-    """Write a checkpoint, then remove all but the last `KEPT`, and what is later: the trial went back.
+    """Write a checkpoint, then remove all but the last ones, and what is later: the trial went back.
 
     Args:
         folder: The trial's.
@@ -83,6 +84,7 @@ def save_checkpoint(
         best: Whether this is the best so far; it then stays, too, until there is a better one.
         good: Whether this is one to go back to; it stays until the next such.
         snapshot: Whether this is one that stays for all time.
+        last: How many of the last ones stay; two at least, should one be damaged.
 
     Raises:
         OSError: the disk is full or refuses; all older checkpoints are still there.
@@ -100,13 +102,13 @@ def save_checkpoint(
         _kept_as(written, folder / _SNAPSHOTS / written.name)
     there = newest_checkpoints(folder)
     here = there.index(written)
-    for path in (*there[:here], *there[here + KEPT :]):
+    for path in (*there[:here], *there[here + max(last, _LEAST_KEPT) :]):
         path.unlink()
 
 
-def keep_the_last_alone(folder: Path) -> None:
-    """Remove the checkpoints that only a running trial needs."""
-    for path in (*newest_checkpoints(folder)[1:], folder / _FOLDER / _GOOD):
+def keep_the_last(folder: Path, last: int = 1) -> None:
+    """Remove the checkpoints that only a running trial needs: all but so many."""
+    for path in (*newest_checkpoints(folder)[last:], folder / _FOLDER / _GOOD):
         path.unlink(missing_ok=True)
 
 

@@ -19,7 +19,7 @@ from lossarium.training import clipping as clippings
 from lossarium.training import optimizers, schedules
 from lossarium.training.checkpoints import (
     Position,
-    keep_the_last_alone,
+    keep_the_last,
 )
 from lossarium.training.claims import claimed
 from lossarium.training.clipping import Clipping
@@ -166,7 +166,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
             if standing.saved < standing.step:
                 save(run, standing, records, last=True)
             if processes.is_first:
-                keep_the_last_alone(folder)
+                keep_the_last(folder, run.keeping.last)
             # After the last checkpoint: a trial that says it is finished has its final weights on disk.
             end: Row = {"finished": True, "weights": weights_digest(model)}
             if converged is not None:

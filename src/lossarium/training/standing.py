@@ -40,6 +40,8 @@ class Keeping:
     """The best of all snapshots is kept."""
     every: int = 0
     """Every so many steps one is kept for all time; 0 for none."""
+    last: int = 1
+    """So many of the last ones stay; while the trial runs, two at least."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ def save(
             _state(standing),
             best=best and run.keeping.best,
             snapshot=_stays(run, standing),
+            last=run.keeping.last,
             # At steps that do not depend on how fast this machine is: a return is to the same one everywhere.
             good=at_good_step and standing.watched.suspicious == 0,
         )
