@@ -27,8 +27,8 @@ from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, this_process
-from lossarium.training.region_weights import pixel_weights
-from lossarium.training.trial_batches import batches_of, check_regions
+from lossarium.training.step import rehearse
+from lossarium.training.trial_batches import batches_of
 from lossarium.training.watching import Progress, Watcher
 
 _FORMAT = "lossarium comparison 1"
@@ -101,14 +101,10 @@ def compare(
 
 def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset]) -> None:
     """Try every loss and every judge once: what cannot work fails before the first trial, not after it."""
-    check_regions(plan.recipe, plan.recipe.region_weights, facesets)
     batch = batches_of(0, plan.recipe, facesets, torch.device("cpu"))(1)
-    input, target = batch.input.flatten(0, 1), batch.target.flatten(0, 1)
-    weight = pixel_weights(plan.recipe.region_weights, batch.regions)
-    for spec in plan.losses:
-        losses.get(spec)(input, target, None if weight is None else weight.flatten(0, 1))
+    rehearse(map(losses.get, plan.losses), batch, plan.recipe.region_weights)
     for judge in JUDGES:
-        judge.measure(input, target, None)
+        judge.measure(batch.input.flatten(0, 1), batch.target.flatten(0, 1), None)
 
 
 def _report(

@@ -64,9 +64,9 @@ def run_trial(
             write_whole(folder / control.NAME, control.TEMPLATE.encode())
     if not processes.of_first(partial(records.is_finished, folder)):
         looks = judging_of(trial, directions(*facesets), folder)
-        watching = watching if processes.is_first else Watching(preview_every=0)
+        shown = (watching or Watching()) if processes.is_first else Watching(preview_every=0)
         identities = facesets[0].identity, facesets[1].identity
-        with watched(trial, looks.pair, identities, folder, watcher, watching or Watching()) as everyone:
+        with watched(trial, looks.pair, identities, folder, watcher, shown) as everyone:
             train(
                 trial,
                 facesets,

@@ -43,7 +43,7 @@ from lossarium.training.standing import (
 )
 from lossarium.training.step import loss_terms, term_names
 from lossarium.training.stopping import Stopped, listening
-from lossarium.training.trial_batches import batch_digest, chained, check_regions
+from lossarium.training.trial_batches import batch_digest, chained, check_regions, parts_of_step
 from lossarium.training.watching import Judge, Progress, Watcher
 
 
@@ -126,8 +126,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 learning_rate = _learning_rate(run, standing, step)
 
                 started = time.perf_counter()
-                first = (step - 1) * recipe.accumulation + 1
-                parts = [standing.batches(number) for number in range(first, first + recipe.accumulation)]
+                parts = parts_of_step(standing.batches, step, recipe.accumulation)
                 outcome = _step(run, standing, parts, clipping, learning_rate)
                 passed = time.perf_counter() - started
 

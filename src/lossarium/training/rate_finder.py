@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,8 @@ from lossarium.training import clipping as clippings
 from lossarium.training import optimizers
 from lossarium.training.configuration import Recipe
 from lossarium.training.range_test import RangeTest, range_test
-from lossarium.training.region_weights import pixel_weights
-from lossarium.training.step import loss_terms
-from lossarium.training.trial_batches import batches_of, check_regions
+from lossarium.training.step import loss_terms, rehearse
+from lossarium.training.trial_batches import batches_of, parts_of_step
 from lossarium.training.watching import Progress
 
 WIDEST_SPREAD = 10.0
@@ -107,16 +107,10 @@ def find_rates(
         LossariumError: a loss cannot be computed at this size, or is not finite at the first step; or regions
             are to count that nobody knows.
     """
-    check_regions(recipe, recipe.region_weights, facesets)
     batches = batches_of(seed, recipe, facesets, next(model.parameters()).device)
-    accumulation = recipe.accumulation
-
-    def parts(step: int) -> list[Batch]:
-        first = (step - 1) * accumulation + 1
-        return [batches(number) for number in range(first, first + accumulation)]
-
     tried = [losses.get(spec) for spec in specs]
-    _rehearse(tried, batches(1), recipe)
+    rehearse(tried, batches(1), recipe.region_weights)
+    parts = partial(parts_of_step, batches, accumulation=recipe.accumulation)
     optimizer = optimizers.parse(recipe.optimizer)
     found = []
     for number, (spec, loss) in enumerate(zip(specs, tried, strict=True), start=1):
@@ -143,17 +137,6 @@ def shared_rate(found: Sequence[Found]) -> SharedRate | None:
     first = min(found, key=lambda one: one.exploded_at or math.inf)
     ceiling = _SAFE_SHARE * (first.exploded_at or math.inf)
     return SharedRate(ceiling, spread, first.loss) if rate > ceiling else SharedRate(rate, spread)
-
-
-def _rehearse(tried: Sequence[Loss], batch: Batch, recipe: Recipe) -> None:
-    """Try every loss once: what cannot work fails before the first test, not after it."""
-    weight = pixel_weights(recipe.region_weights, batch.regions)
-    for loss in tried:
-        loss(
-            batch.input.flatten(0, 1),
-            batch.target.flatten(0, 1),
-            None if weight is None else weight.flatten(0, 1),
-        )
 
 
 def rounded(rate: float) -> float:

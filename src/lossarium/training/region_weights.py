@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.landmark_masks import MASK_KINDS
 from lossarium.facesets.regions import STORED, Region, region
@@ -73,8 +74,11 @@ def regions_for(
     """The regions that a trial needs to know of each faceset's frames.
 
     Raises:
-        LossariumError: a faceset has no masks or landmarks to make them of.
+        LossariumError: the loss should look at the mask alone, and there is none; or a faceset has no masks
+            or landmarks.
     """
+    if weights.mask_loss and mask is None:
+        raise LossariumError("a loss on the face alone needs a mask; name one with --mask, such as extended")
     wanted = {} if mask is None else {FACE: mask}
     if weights.eye_multiplier != 1:
         wanted[EYES] = Mask("eyes")

@@ -1,5 +1,7 @@
 """What a step minimises: the loss of a model's pictures, at every scale, in the loss's own precision."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,23 +43,38 @@ def loss_terms(
     """
     with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=precision == "bf16"):
         prediction = predict(model, batch.input, range(identities))
-    target = batch.target.flatten(0, 1)
-    weight = pixel_weights(weights or RegionWeights(), batch.regions)
-    counts = None if weight is None else weight.flatten(0, 1)
+    target, weight = batch.target.flatten(0, 1), _flat_weight(batch, weights or RegionWeights())
+
+    def at_scale(pictures: Tensor) -> Tensor:
+        side = pictures.shape[-1]
+        counts = None if weight is None else _reduced(weight, side)
+        return loss.terms(pictures.flatten(0, 1), _reduced(target, side), counts)
+
     # Each scale counts alike; their mean keeps the loss as high as that of a single one.
-    terms = torch.stack(
-        [
-            loss.terms(pictures, _reduced(target, side), None if counts is None else _reduced(counts, side))
-            for pictures in (scale.flatten(0, 1) for scale in (prediction.pictures, *prediction.coarser))
-            for side in (pictures.shape[-1],)
-        ]
-    ).mean(dim=0)
+    terms = torch.stack([at_scale(scale) for scale in (prediction.pictures, *prediction.coarser)]).mean(dim=0)
     return terms if prediction.masks is None else torch.cat([terms, _mask_error(prediction, batch)])
 
 
 def term_names(loss: Loss, count: int) -> list[str]:
     """The names of so many terms, in the order of `loss_terms`."""
     return [*map(str, loss.spec.terms), MASK_TERM][:count]
+
+
+def rehearse(losses: Iterable[Loss], batch: Batch, weights: RegionWeights) -> None:
+    """Try every loss once on a batch: what cannot work fails before anything is trained.
+
+    Raises:
+        LossariumError: a loss cannot be computed of such pictures.
+    """
+    input, target = batch.input.flatten(0, 1), batch.target.flatten(0, 1)
+    for loss in losses:
+        loss(input, target, _flat_weight(batch, weights))
+
+
+def _flat_weight(batch: Batch, weights: RegionWeights) -> Tensor | None:
+    """What each pixel counts, (identities * batch, 1, size, size)."""
+    weight = pixel_weights(weights, batch.regions)
+    return None if weight is None else weight.flatten(0, 1)
 
 
 def _mask_error(prediction: Prediction, batch: Batch) -> Tensor:

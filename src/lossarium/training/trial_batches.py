@@ -1,11 +1,10 @@
 """The batches of a trial: what its recipe says of them, and that all trials of a seed see the same."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
-from lossarium.errors import LossariumError
 from lossarium.facesets.batches import Batch, Batches
 from lossarium.facesets.faceset import Faceset
 from lossarium.training.configuration import Recipe
@@ -19,10 +18,7 @@ def check_regions(recipe: Recipe, weights: RegionWeights, facesets: Sequence[Fac
         LossariumError: the loss should look at the mask alone, and there is none; or a faceset has no masks
             or landmarks.
     """
-    mask = parse(recipe.mask)
-    if weights.mask_loss and mask is None:
-        raise LossariumError("a loss on the face alone needs a mask; name one with --mask, such as extended")
-    regions_for(weights, mask, facesets)
+    regions_for(weights, parse(recipe.mask), facesets)
 
 
 def batches_of(
@@ -39,7 +35,7 @@ def batches_of(
     Of several processes each sees a part.
 
     Raises:
-        LossariumError: a faceset has no masks or landmarks to make them of.
+        LossariumError: as `check_regions`.
     """
     return Batches(
         facesets,
@@ -53,6 +49,12 @@ def batches_of(
         kernels=True,
         part=part,
     )
+
+
+def parts_of_step(batches: Callable[[int], Batch], step: int, accumulation: int) -> list[Batch]:
+    """The batches whose gradients a step adds up."""
+    first = (step - 1) * accumulation + 1
+    return [batches(number) for number in range(first, first + accumulation)]
 
 
 def batch_digest(batch: Batch) -> bytes:
