@@ -243,7 +243,7 @@ def _provide_vgg_weights() -> None:
     """Convolutions take as long with any weights: random ones where VGG-16's are not at hand."""
     from safetensors.torch import save_file
 
-    from lossarium.losses.lpips_networks import network
+    from lossarium.losses.perceptual.lpips_networks import network
 
     folder = os.environ.get("LOSSARIUM_WEIGHTS")
     if folder and (Path(folder) / "lpips_vgg.safetensors").exists():

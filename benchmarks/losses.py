@@ -28,7 +28,7 @@ from benchmarks.contestants import OURS, Contest, contests, missing_peers
 from benchmarks.demands import Demand, judged
 from benchmarks.machine import file_name, package_version, processor
 from benchmarks.memory import peak_extra_bytes
-from lossarium.training.allocation import keep_freed_memory
+from lossarium.training.malloc import keep_freed_memory
 
 SHAPES = ((16, 3, 128, 128), (4, 3, 256, 256), (1, 3, 1080, 1920))
 # Short runs are repeated more often than asked for: their medians are the noisiest, and time allows it.

@@ -29,16 +29,16 @@ from torch import Tensor, nn
 
 from benchmarks.machine import file_name, package_version, processor
 from lossarium import losses
-from lossarium.facesets.augmentation import FACESWAP, Augmentation, augment_frames, draw
-from lossarium.facesets.batches import Batch
+from lossarium.facesets.batches.augmentation import FACESWAP, Augmentation, augment_frames, draw
+from lossarium.facesets.batches.batch import Batch
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.folder import load
 from lossarium.facesets.randomness import Purpose, generator
 from lossarium.losses.module import Loss
 from lossarium.models.registry import all_options, initial_model
-from lossarium.training import optimizers
-from lossarium.training.allocation import keep_freed_memory
 from lossarium.training.configuration import Recipe
+from lossarium.training.malloc import keep_freed_memory
+from lossarium.training.options import optimizers
 from lossarium.training.step import loss_terms
 from lossarium.training.trial_batches import batches_of
 

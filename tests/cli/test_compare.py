@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from lossarium.cli.main import main
-from lossarium.comparison import archive
+from lossarium.trial.folder import SETTINGS, claimed
 from tests.cli.folders import QUICK, pair
 
 LOSSES = ("mse", "ssim + 0.5*mae", "lpips")
@@ -116,7 +116,7 @@ def test_a_folder_of_other_pictures_is_refused(finished, tmp_path, capsys):
 
 def test_a_second_process_in_the_same_folder_is_refused(finished, capsys):
     out, command = finished
-    with archive.claimed(out, needed_bytes=0):
+    with claimed(out, needed_bytes=0):
         assert main(command) == 2
     assert "another process is working" in capsys.readouterr().err
 
@@ -126,9 +126,9 @@ def test_an_unfinished_comparison_does_not_go_on_in_another_environment(finished
     out = tmp_path / "out"
     begun = [*command[:-1], str(out)]
     out.mkdir()
-    settings = (finished[0] / archive.SETTINGS).read_text()
+    settings = (finished[0] / SETTINGS).read_text()
     version = tomllib.loads(settings)["environment"]["torch"]
-    (out / archive.SETTINGS).write_text(settings.replace(version, "1.0"))
+    (out / SETTINGS).write_text(settings.replace(version, "1.0"))
     assert main(begun) == 2
     assert f"torch: 1.0 there, {version} now" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from PIL import Image
 from lossarium import losses
 from lossarium.cli.main import main
 from lossarium.judging.held_out import as_tensor
-from lossarium.losses import lpips_weights
+from lossarium.losses.perceptual import lpips_weights
 from tests.cli.looks import printed
 
 EXAMPLE = Path(__file__).parents[1] / "golden" / "lpips"

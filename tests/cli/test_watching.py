@@ -9,16 +9,16 @@ from PIL import Image
 
 from lossarium.cli.main import main
 from lossarium.cli.progress import training_progress
-from lossarium.comparison.single import run_trial
-from lossarium.comparison.watching import Watching
 from lossarium.provenance import DIGITAL_SOURCE_TYPE, trial_digest
+from lossarium.training.callbacks import Progress, Watcher
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.standing import Keeping
-from lossarium.training.watching import Progress, Watcher
+from lossarium.training.run_state import Keeping
+from lossarium.trial.callbacks import Watching
+from lossarium.trial.run import run_trial
 from tests.cli.folders import QUICK, pair
-from tests.comparison.test_event_file import shown
 from tests.facesets.examples import blobs
 from tests.swapping.marks import mark_of
+from tests.trial.test_event_file import shown
 
 TRIAL = Trial("ssim + 0.5*mae", 0, Recipe(steps=6, size=32, batch_size=2, snapshots=3))
 PAIR = (blobs("ada"), blobs("ben", seed=5))
@@ -45,7 +45,7 @@ NUMBERS = {"learning_rate": 3e-5, "steps_per_second": 12.34}
 def quick_judge(monkeypatch):
     """Scores that cost nothing."""
     monkeypatch.setattr(
-        "lossarium.comparison.single.score",
+        "lossarium.trial.run.score",
         lambda *_: {"reconstruction/ssim": [0.5], "swap/lpips": [0.1, 0.3]},
     )
 
@@ -108,7 +108,7 @@ def test_a_timelapse_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lossarium.comparison.single.write_timelapse", full)
+    monkeypatch.setattr("lossarium.trial.run.write_timelapse", full)
     told = []
     run_trial(TRIAL, PAIR, tmp_path, Watcher(tell=told.append), Keeping())
     assert len(told) == 1

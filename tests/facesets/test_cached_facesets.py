@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from lossarium.facesets import cache, tables
-from lossarium.facesets.augmentation import Augmentation
-from lossarium.facesets.batches import Batches
+from lossarium.facesets import cache
+from lossarium.facesets.batches.augmentation import Augmentation
+from lossarium.facesets.batches.batch import Batches
 from lossarium.facesets.cache import decoded_bytes, is_cached
 from lossarium.facesets.faceset import data_digest
 from lossarium.facesets.folder import list_folder, load
+from lossarium.facesets.formats import tables
 from tests.facesets.handmade_folders import SIZE, complaint, noise, save, write_faceset
 
 

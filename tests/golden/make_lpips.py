@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tests.losses.test_perceptual import CASES, golden_pair, random_weights
+from tests.losses.perceptual.test_lpips import CASES, golden_pair, random_weights
 
 PLACE = Path(__file__).parent / "lpips_nets.json"
 

@@ -11,10 +11,10 @@ from skimage.metrics import structural_similarity
 
 from lossarium import losses
 from lossarium.errors import LossariumError
-from lossarium.losses import lpips_weights
+from lossarium.losses.perceptual import lpips_weights
 from tests.losses.pictures import random_pair
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -6,18 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lossarium.comparison.results import (
-    ComparisonResult,
-    Estimate,
-    Pictures,
-    PreviewRow,
-    Score,
-    Scores,
-    Snapshot,
-    TrialResult,
-    Verdict,
-    Vote,
-)
+from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
+from lossarium.evidence.results import Estimate, Score, Scores, Verdict, Vote
+from lossarium.trial.pictures import Pictures, PreviewRow
 
 LOSSES = (
     "mse",

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossarium.comparison.results import ComparisonResult, Estimate
+from lossarium.comparison.results import ComparisonResult
 from lossarium.errors import LossariumError
+from lossarium.evidence.results import Estimate
 from lossarium.report import render, write
 from tests.report.example import LOSSES, example_result, uneven
 

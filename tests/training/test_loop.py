@@ -14,13 +14,13 @@ import torch
 
 from lossarium import files
 from lossarium.errors import LossariumError
-from lossarium.facesets.batches import Batches
+from lossarium.facesets.batches.batch import Batches
 from lossarium.training import checkpoints, records
-from lossarium.training.claims import claimed
+from lossarium.training.callbacks import Watcher
 from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.folder_lock import claimed
 from lossarium.training.loop import train
-from lossarium.training.stopping import Stopped
-from lossarium.training.watching import Watcher
+from lossarium.training.signals import Stopped
 from tests.facesets.examples import blobs
 
 PAIR = (blobs("ada"), blobs("ben", seed=5))

@@ -12,7 +12,7 @@ from torch import nn
 
 from lossarium.errors import LossariumError
 from lossarium.training import range_test as module
-from lossarium.training.optimizers import Optimizer, make
+from lossarium.training.options.optimizers import Optimizer, make
 from lossarium.training.range_test import range_test
 
 

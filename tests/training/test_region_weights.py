@@ -5,7 +5,7 @@ import torch
 
 from lossarium import losses
 from lossarium.errors import LossariumError
-from lossarium.facesets.batches import Batch
+from lossarium.facesets.batches.batch import Batch
 from lossarium.models.prediction import Prediction
 from lossarium.training.region_weights import Mask, RegionWeights, parse, pixel_weights
 from lossarium.training.step import loss_terms, term_names

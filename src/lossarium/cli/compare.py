@@ -58,7 +58,7 @@ def _compare(arguments: argparse.Namespace, plan: "Plan", processes: "Processes"
     from lossarium.cli.verdict_table import print_verdict
     from lossarium.comparison.protocol import compare
     from lossarium.report.html import write
-    from lossarium.training.stopping import Stopped
+    from lossarium.training.signals import Stopped
 
     facesets, notes = load_pair(arguments, "lossarium")
     out = arguments.out or default_out("lossarium", arguments, facesets)

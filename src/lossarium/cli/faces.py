@@ -78,11 +78,11 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 def run_synthesize(arguments: argparse.Namespace) -> int:
     """Render the facesets that the arguments ask for."""
     from lossarium.errors import LossariumError
-    from lossarium.facesets.synthetic.anny_data import require_synthetic_extra
+    from lossarium.synthesis.anny_data import require_synthetic_extra
 
     require_synthetic_extra()
-    from lossarium.facesets.synthetic.identities import resolve_identities
-    from lossarium.facesets.synthetic.writing import Synthesis, default_held_out, synthesize
+    from lossarium.synthesis.identities import resolve_identities
+    from lossarium.synthesis.writing import Synthesis, default_held_out, synthesize
 
     if arguments.workers is not None and arguments.workers < 1:
         raise LossariumError(f"{arguments.workers} workers cannot render: ask for 1 or more.")

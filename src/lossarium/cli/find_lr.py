@@ -87,10 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     # Late: torch takes a second to import, and --help should not wait for it.
     from lossarium.cli.rate_table import print_rates
-    from lossarium.comparison.environment import environment
     from lossarium.report.find_lr import RateSearch, write
-    from lossarium.training.allocation import keep_freed_memory
+    from lossarium.training.malloc import keep_freed_memory
     from lossarium.training.rate_finder import shared_rate
+    from lossarium.trial.environment import environment
 
     keep_freed_memory()
     losses, recipe = losses_of(arguments), recipe_of(arguments)
@@ -163,9 +163,9 @@ def _found(
     from lossarium.cli.progress import comparison_progress
     from lossarium.comparison.plan import Plan
     from lossarium.comparison.protocol import TrialProgress
+    from lossarium.training.callbacks import Progress
     from lossarium.training.configuration import Trial
     from lossarium.training.rate_finder import find_rates
-    from lossarium.training.watching import Progress
 
     # For the time left: as many steps as a test has at most.
     plan = Plan(losses, 1, replace(recipe, steps=span.steps))

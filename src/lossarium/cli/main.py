@@ -9,7 +9,7 @@ import lossarium
 from lossarium.cli import compare, explain, faces, find_lr, losses, measure, swap, timelapse, train
 from lossarium.cli import set as set_command
 from lossarium.errors import LossariumError
-from lossarium.training.stopping import Stopped
+from lossarium.training.signals import Stopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lossarium.cli.counting import counting
 from lossarium.errors import LossariumError
-from lossarium.facesets.wording import printable_name
+from lossarium.text.wording import printable_name
 
 if TYPE_CHECKING:
     from lossarium.judging.measuring import Measured

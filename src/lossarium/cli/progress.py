@@ -13,10 +13,10 @@ from rich.text import Text
 
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import TrialProgress
+from lossarium.training.callbacks import Progress as TrainingProgress
+from lossarium.training.callbacks import Watcher
 from lossarium.training.configuration import Trial
 from lossarium.training.records import Row
-from lossarium.training.watching import Progress as TrainingProgress
-from lossarium.training.watching import Watcher
 
 _SECONDS_BETWEEN_LINES = 5.0
 

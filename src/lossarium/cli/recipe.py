@@ -79,8 +79,9 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         LossariumError: a number is out of its range.
     """
     from lossarium.models.registry import all_options
-    from lossarium.training import augmentations, clipping, optimizers, region_weights, schedules
+    from lossarium.training import region_weights
     from lossarium.training.configuration import Recipe
+    from lossarium.training.options import augmentations, clipping, optimizers, schedules
 
     for option, most in (("steps", 10**8), ("batch_size", 1024), ("accumulation", 1024)):
         check_range(arguments, option, most)

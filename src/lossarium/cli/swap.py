@@ -86,10 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise LossariumError(f"--feather must be from 0 to 50 percent, not {arguments.feather}")
 
     # Late: torch takes a second to import, and --help should not wait for it.
-    from lossarium.facesets.wording import counted, printable_name
     from lossarium.swapping.apply import Finish, swap_pictures
     from lossarium.swapping.jobs import find_jobs
     from lossarium.swapping.trained import identity_index, load_trained
+    from lossarium.text.wording import counted, printable_name
 
     trained = load_trained(arguments.trial, own_model=arguments.own_model)
     identity_index(trained, arguments.source)

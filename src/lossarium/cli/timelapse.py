@@ -41,8 +41,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(arguments: argparse.Namespace) -> int:
     """Make it and say where it is."""
     # Late: torch takes a second to import, and --help should not wait for it.
-    from lossarium.comparison.timelapse import NAME, write_timelapse
-    from lossarium.facesets.wording import counted, printable_name
+    from lossarium.text.wording import counted, printable_name
+    from lossarium.trial.timelapse import NAME, write_timelapse
 
     out = arguments.out or arguments.trial / NAME
     if out.suffix.lower() != _ENDING:

@@ -77,9 +77,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(arguments: argparse.Namespace) -> int:
     """Train, and say where the results are."""
     # Late: torch takes a second to import, and --help should not wait for it.
-    from lossarium.comparison.event_file import require_tensorboard
     from lossarium.losses.spec import parse
     from lossarium.training.configuration import Trial
+    from lossarium.trial.event_file import require_tensorboard
 
     check_range(arguments, "seed", 2**31, least=0)
     check_range(arguments, "keep_every", 10**8, least=0)
@@ -96,11 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes") -> None:
     from lossarium.cli.progress import training_progress
-    from lossarium.comparison.single import run_trial
-    from lossarium.comparison.timelapse import NAME as TIMELAPSE
-    from lossarium.comparison.watching import Watching
-    from lossarium.training.standing import Keeping
-    from lossarium.training.stopping import Stopped
+    from lossarium.training.run_state import Keeping
+    from lossarium.training.signals import Stopped
+    from lossarium.trial.callbacks import Watching
+    from lossarium.trial.run import run_trial
+    from lossarium.trial.timelapse import NAME as TIMELAPSE
 
     facesets, _ = load_pair(arguments, "lossarium-train")
     out = arguments.out or default_out("lossarium-train", arguments, facesets)

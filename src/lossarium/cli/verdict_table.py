@@ -5,7 +5,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lossarium.comparison.results import ComparisonResult, Estimate, Score
+from lossarium.comparison.results import ComparisonResult
+from lossarium.evidence.results import Estimate, Score
 
 _HOME = "⌂"
 

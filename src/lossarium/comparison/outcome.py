@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lossarium.comparison import archive
 from lossarium.comparison.plan import Plan
-from lossarium.comparison.previews import load_previews, preview_rows
-from lossarium.comparison.results import ComparisonResult, Score, Scores, Snapshot, TrialResult
-from lossarium.comparison.verdict import decide
+from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
 from lossarium.errors import LossariumError
-from lossarium.facesets.augmentation import Augmentation
+from lossarium.evidence.results import Score, Scores
+from lossarium.evidence.verdict import decide
+from lossarium.facesets.batches.augmentation import Augmentation
 from lossarium.facesets.faceset import Faceset
 from lossarium.judging.held_out import RECONSTRUCTION, SWAP, Direction, score_key
 from lossarium.judging.judges import JUDGES, Judge
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
+from lossarium.trial.folder import SETTINGS, TRIAL, read_toml, trial_folder
+from lossarium.trial.previews import load_previews, preview_rows
 
 
 def outcome(
@@ -31,7 +32,7 @@ def outcome(
     Raises:
         LossariumError: a trial's records are damaged.
     """
-    trials = tuple(_trial_result(trial, archive.trial_folder(out, trial)) for trial in plan.trials())
+    trials = tuple(_trial_result(trial, trial_folder(out, trial)) for trial in plan.trials())
     scores = _scores(pair)
     finals = {score.key: {loss: _final(score.key, loss, trials) for loss in plan.losses} for score in scores}
     return ComparisonResult(
@@ -42,7 +43,7 @@ def outcome(
         verdict=decide(plan.losses, scores, finals, _units(facesets, pair)),
         preview_rows=preview_rows(pair, facesets),
         settings=_settings(plan, facesets),
-        environment=archive.read_toml(out / archive.SETTINGS)["environment"],
+        environment=read_toml(out / SETTINGS)["environment"],
         notes=notes,
     )
 
@@ -113,7 +114,7 @@ def _trial_result(trial: Trial, folder: Path) -> TrialResult:
         name=folder.name,
         loss=trial.loss,
         seed=trial.seed,
-        initial_weights=archive.read_toml(folder / archive.TRIAL)["initial_weights"],
+        initial_weights=read_toml(folder / TRIAL)["initial_weights"],
         final_weights=last["weights"],
         batches=batches,
         steps=last["step"],

@@ -11,12 +11,9 @@ from typing import Any
 import torch
 
 from lossarium import losses
-from lossarium.comparison import archive
-from lossarium.comparison.environment import environment
 from lossarium.comparison.outcome import outcome
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.results import ComparisonResult
-from lossarium.comparison.single import data_table, judging_of, trial_table
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.files import write_whole
@@ -24,12 +21,15 @@ from lossarium.judging.held_out import directions
 from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import parameter_count
 from lossarium.training import records
+from lossarium.training.callbacks import Progress, Watcher
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, this_process
 from lossarium.training.step import rehearse
 from lossarium.training.trial_batches import batches_of
-from lossarium.training.watching import Progress, Watcher
+from lossarium.trial.environment import environment
+from lossarium.trial.folder import SETTINGS, TRIAL, agree, claimed, read_toml, trial_folder
+from lossarium.trial.run import data_table, judging_of, trial_table
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
@@ -79,16 +79,16 @@ def compare(
     trials = plan.trials()
     data = data_table(facesets)
     needed = _needed_bytes(plan.recipe, _remaining(out, trials))
-    with archive.claimed(out, needed) if processes.is_first else nullcontext():
+    with claimed(out, needed) if processes.is_first else nullcontext():
         if processes.is_first:
-            archive.agree(out / archive.SETTINGS, _settings_table(plan, data, processes))
+            agree(out / SETTINGS, _settings_table(plan, data, processes))
             _check_environment(out, trials, processes)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
-            folder = archive.trial_folder(out, trial)
+            folder = trial_folder(out, trial)
             if processes.is_first:
                 folder.mkdir(parents=True, exist_ok=True)
-                archive.agree(folder / archive.TRIAL, trial_table(trial, data, processes))
+                agree(folder / TRIAL, trial_table(trial, data, processes))
             if not processes.of_first(partial(records.is_finished, folder)):
                 looks = judging_of(trial, pair, folder)
                 watcher = Watcher(report, tell, looks.previews.write)
@@ -128,7 +128,7 @@ def _check_environment(out: Path, trials: tuple[Trial, ...], processes: Processe
     """Refuse to go on where the remaining trials' numbers would not be comparable to the last bit."""
     if not _remaining(out, trials):
         return
-    there = archive.read_toml(out / archive.SETTINGS).get("environment", {})
+    there = read_toml(out / SETTINGS).get("environment", {})
     here = environment(processes)
     differences = [
         f"{key}: {there.get(key)} there, {here[key]} now"
@@ -143,7 +143,7 @@ def _check_environment(out: Path, trials: tuple[Trial, ...], processes: Processe
 
 
 def _remaining(out: Path, trials: tuple[Trial, ...]) -> list[Trial]:
-    return [trial for trial in trials if not records.is_finished(archive.trial_folder(out, trial))]
+    return [trial for trial in trials if not records.is_finished(trial_folder(out, trial))]
 
 
 def _needed_bytes(recipe: Recipe, trials: list[Trial]) -> int:

@@ -25,14 +25,14 @@ import numpy.typing as npt
 from lossarium import __version__
 from lossarium.errors import LossariumError
 from lossarium.facesets.array_file import ArrayFile, mapped
+from lossarium.facesets.formats.stored_face import LANDMARKS
+from lossarium.facesets.formats.tables import json_table
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import FrameFile, Listing
 from lossarium.facesets.reading import Remark, UnreadablePicture
 from lossarium.facesets.split import fair_rows, frame_digests, held_out_frames
-from lossarium.facesets.stored_face import LANDMARKS
-from lossarium.facesets.tables import json_table
-from lossarium.facesets.wording import printable_name, reason_of
 from lossarium.files import write_whole
+from lossarium.text.wording import printable_name, reason_of
 
 _FORMAT = "lossarium cache 2"
 # Decoded frames that are in memory at once while the cache is built.

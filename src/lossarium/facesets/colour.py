@@ -6,7 +6,7 @@ CIE 15 and IEC 61966-2-1, white D65, for the 2 degree observer. `kernels.colour`
 import torch
 from torch import Tensor
 
-from lossarium.kernels.colour import LIGHT_TO_XYZ, XYZ_TO_LIGHT
+from lossarium.facesets.batches.colour_cpu import LIGHT_TO_XYZ, XYZ_TO_LIGHT
 
 # Where CIE's cube root goes over to a straight line: its value and its argument.
 _KNEE = 6 / 29

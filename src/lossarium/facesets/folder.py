@@ -14,14 +14,14 @@ import numpy as np
 from lossarium.errors import LossariumError
 from lossarium.facesets.cache import cached_frames
 from lossarium.facesets.faceset import Faceset
-from lossarium.facesets.faceset_pak import PAK_NAME, pak_listing
+from lossarium.facesets.formats.faceset_pak import PAK_NAME, pak_listing
+from lossarium.facesets.formats.manifest import MANIFEST_NAME
+from lossarium.facesets.formats.own_format import own_listing
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing, names_in, plain_listing
-from lossarium.facesets.manifest import MANIFEST_NAME
-from lossarium.facesets.masks_beside import MASKS
-from lossarium.facesets.own_format import own_listing
+from lossarium.facesets.regions.masks_beside import MASKS
 from lossarium.facesets.split import held_out_frames, without_leaks
-from lossarium.facesets.wording import counted, listed, printable_name
+from lossarium.text.wording import counted, listed, printable_name
 
 FEWEST_PICTURES = 8
 """A faceset of fewer is refused."""
@@ -51,7 +51,7 @@ def load(
     frame_10); names that begin with a dot, `__MACOSX`, and linked folders are passed over. Its split is
     `held_out_blocks`. Where every picture carries landmarks, or a mask, in the way of faceswap's extracted
     PNGs or DeepFaceLab's aligned JPEGs, the faceset has them. A mask may be a grey picture, too, in a folder
-    `masks` at the top (`lossarium.facesets.masks_beside`), and goes before one inside the picture. A
+    `masks` at the top (`lossarium.facesets.regions.masks_beside`), and goes before one inside the picture. A
     `faceset.pak` is read in place of loose pictures. A folder with a `faceset.toml` brings its own split,
     masks, landmarks and states.
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from lossarium.errors import LossariumError
 from lossarium.facesets.decoding import jpeg, png
-from lossarium.facesets.dfl_format import dfl_face
-from lossarium.facesets.faceswap_format import faceswap_face
-from lossarium.facesets.links import why_outside
+from lossarium.facesets.formats.dfl_format import dfl_face
+from lossarium.facesets.formats.faceswap_format import faceswap_face
+from lossarium.facesets.formats.manifest import MANIFEST_NAME
+from lossarium.facesets.formats.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
 from lossarium.facesets.listing import FrameFile, Listing
-from lossarium.facesets.manifest import MANIFEST_NAME
 from lossarium.facesets.reading import (
     Picture,
     Remark,
@@ -26,9 +26,9 @@ from lossarium.facesets.reading import (
     refusals_named,
     stored_bytes,
 )
-from lossarium.facesets.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
 from lossarium.facesets.whole_pictures import read_grey_face_mask
-from lossarium.facesets.wording import counted
+from lossarium.text.links import why_outside
+from lossarium.text.wording import counted
 
 # Each decodes one picture; with transparency and the most pixels that are read that takes over a gigabyte.
 _MOST_THREADS = 8

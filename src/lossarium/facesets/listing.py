@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.manifest import MANIFEST_NAME
-from lossarium.facesets.masks_beside import MASKS, masks_of, place_beside, split_masks
-from lossarium.facesets.wording import counted, printable_name, reason_of
+from lossarium.facesets.formats.manifest import MANIFEST_NAME
+from lossarium.facesets.regions.masks_beside import MASKS, masks_of, place_beside, split_masks
+from lossarium.text.wording import counted, printable_name, reason_of
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 """Endings looked for in a plain folder, in any case."""
@@ -65,7 +65,7 @@ def plain_listing(folder: Path) -> Listing:
     """Any folder of pictures, with its subfolders.
 
     What lies in `masks` beside other pictures is no picture but the mask of one, see
-    `lossarium.facesets.masks_beside`.
+    `lossarium.facesets.regions.masks_beside`.
 
     Raises:
         LossariumError: it holds no pictures, whole facesets, or several masks for a picture, or it or a

@@ -24,7 +24,7 @@ from lossarium.facesets.decoding.decoded import Decoded, RefusedError
 from lossarium.facesets.decoding.exif import upright
 from lossarium.facesets.decoding.other_kinds import other_kind
 from lossarium.facesets.listing import Packed
-from lossarium.facesets.wording import printable_name, reason_of
+from lossarium.text.wording import printable_name, reason_of
 
 MAX_FILE_BYTES = 512 * 2**20
 """Larger files are refused unread."""

@@ -15,12 +15,12 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 from lossarium.facesets.reading import Remark
 from lossarium.facesets.whole_pictures import read_whole_picture
-from lossarium.facesets.wording import counted, printable_name
 from lossarium.judging.held_out import as_tensor
 from lossarium.judging.pairs import Pair
 from lossarium.losses.module import Loss
 from lossarium.losses.registry import info, names
 from lossarium.losses.spec import Spec, parse, split
+from lossarium.text.wording import counted, printable_name
 
 ALL = "all"
 """Stands for every loss and measure there is."""

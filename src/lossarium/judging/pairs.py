@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from lossarium.errors import LossariumError
 from lossarium.facesets.folder import list_folder
-from lossarium.facesets.links import why_outside
 from lossarium.facesets.listing import FrameFile, Listing, Packed
 from lossarium.facesets.reading import UnreadablePicture, read_face_mask
 from lossarium.facesets.whole_pictures import read_grey_mask
-from lossarium.facesets.wording import counted, listed, printable_name
+from lossarium.text.links import why_outside
+from lossarium.text.wording import counted, listed, printable_name
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,19 @@ Loss(0.84*ssim + 0.16*mae)
 """
 
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.frequency import ffl
+from lossarium.losses.frequency.ffl import ffl
 from lossarium.losses.fused import without_kernels
-from lossarium.losses.gradient_similarity import gmsd, ms_gmsd
-from lossarium.losses.gradients import laplacian, pixel_gradient
-from lossarium.losses.ldr_flip import flip
+from lossarium.losses.gradient.derivatives import laplacian, pixel_gradient
+from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.module import Loss, TermReport, get
-from lossarium.losses.multi_scale import mix, ms_ssim
-from lossarium.losses.perceptual import lpips
-from lossarium.losses.pixel import linf, mae, mse, psnr, rmse, sse
+from lossarium.losses.perceptual.flip import flip
+from lossarium.losses.perceptual.lpips import lpips
+from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
+from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
+from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
 from lossarium.losses.registry import info, map, names
-from lossarium.losses.relative import imae, mape, mase, mbe, mpe
-from lossarium.losses.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
-from lossarium.losses.structure import ssim, uqi
+from lossarium.losses.structure.ms_ssim import mix, ms_ssim
+from lossarium.losses.structure.ssim import ssim, uqi
 
 __all__ = [
     "Loss",

@@ -1,8 +1,9 @@
 """Two ways to one value: plain torch operations, or a kernel that gives value and gradient in one pass.
 
 Every loss is written in plain torch operations, which serve any device, dtype, transformation and order of
-derivative. On a CPU, where each of those operations is a pass over the pictures, a kernel of
-`lossarium.kernels` takes their place when a first derivative of the input in float32 is all that is asked.
+derivative. On a CPU, where each of those operations is a pass over the pictures, a kernel (in the file of the
+same name that ends in `_cpu`) takes their place when a first derivative of the input in float32 is all that
+is asked.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def without_kernels() -> Iterator[None]:
 
 
 def kernel(family: str, name: str, **options: object) -> Kernel:
-    """The kernel `lossarium.kernels.<family>.<name>` with its options, imported when it is first called.
+    """The kernel `lossarium.losses.<family>.<name>` with its options, imported when it is first called.
 
     Importing the compiler takes half a second, which nobody should wait who only asks for help.
     """
@@ -65,7 +66,7 @@ def kernel(family: str, name: str, **options: object) -> Kernel:
 
 @cache
 def _module(family: str) -> ModuleType:
-    return import_module(f"lossarium.kernels.{family}")
+    return import_module(f"lossarium.losses.{family}")
 
 
 def measure(

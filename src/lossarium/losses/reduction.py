@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lossarium.compute.weighting import luminance_shares
 from lossarium.errors import LossariumError
-from lossarium.kernels.weighting import luminance_shares
 
 Reduction = Literal["mean", "none"]
 

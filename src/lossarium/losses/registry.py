@@ -1,36 +1,28 @@
 """The losses by name. To add one: write a plain function and its declaration in its family's file."""
 
-import difflib
-
 import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
-from lossarium.losses import (
-    frequency,
-    gradient_similarity,
-    gradients,
-    ldr_flip,
-    multi_scale,
-    perceptual,
-    pixel,
-    relative,
-    robust,
-    structure,
-)
 from lossarium.losses.declaration import LossInfo, Option
+from lossarium.losses.frequency import ffl
+from lossarium.losses.gradient import derivatives, gmsd
+from lossarium.losses.perceptual import flip, lpips
+from lossarium.losses.pixel import norms, relative, robust
+from lossarium.losses.structure import ms_ssim, ssim
+from lossarium.text.suggestions import nearest
 
 _LOSSES: tuple[LossInfo, ...] = (
-    *pixel.LOSSES,
+    *norms.LOSSES,
     *robust.LOSSES,
     *relative.LOSSES,
-    *structure.LOSSES,
-    *multi_scale.LOSSES,
-    *gradient_similarity.LOSSES,
-    *gradients.LOSSES,
-    *frequency.LOSSES,
-    *perceptual.LOSSES,
-    *ldr_flip.LOSSES,
+    *ssim.LOSSES,
+    *ms_ssim.LOSSES,
+    *gmsd.LOSSES,
+    *derivatives.LOSSES,
+    *ffl.LOSSES,
+    *lpips.LOSSES,
+    *flip.LOSSES,
 )
 
 
@@ -84,11 +76,3 @@ def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
             raise LossariumError(f'{name} has no option "{option}"; {nearest(option, tuple(loss.options))}')
     with torch.autocast(input.device.type, enabled=False):
         return loss.map(input, target, **options)
-
-
-def nearest(word: str, known: tuple[str, ...]) -> str:
-    """Words for an error message: the known names most like `word`, or all of them."""
-    close = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.5)
-    if close:
-        return "did you mean " + " or ".join(close) + "?"
-    return "there are " + ", ".join(known) if known else "there are none"

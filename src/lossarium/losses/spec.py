@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import Option
-from lossarium.losses.registry import info, nearest
+from lossarium.losses.registry import info
+from lossarium.text.suggestions import nearest
 
 _MAX_LENGTH = 1000
 _TOKEN = re.compile(

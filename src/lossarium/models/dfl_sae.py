@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.losses.registry import nearest
 from lossarium.models.blocks import (
     Autoencoder,
     Decoder,
@@ -21,6 +20,7 @@ from lossarium.models.blocks import (
     downscales,
 )
 from lossarium.models.prediction import Prediction
+from lossarium.text.suggestions import nearest
 
 _DECODER_SLOPE = 0.2
 _AE_DIMS = {"df": 512, "liae": 256}

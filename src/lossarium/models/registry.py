@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.losses.registry import nearest
 from lossarium.models.blocks import initialise
 from lossarium.models.compact import Compact, CompactOptions
 from lossarium.models.dfl_h128 import DflH128Options, dfl_h128
 from lossarium.models.dfl_sae import DflSaeOptions, dfl_sae
 from lossarium.models.faceswap import LightweightOptions, OriginalOptions, lightweight, original
 from lossarium.models.prediction import predict
+from lossarium.text.suggestions import nearest
 
 Option = bool | int | float | str
 """What an option of a model can be, in TOML as here."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossarium.comparison.results import ComparisonResult, Scores, Snapshot, TrialResult
+from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
+from lossarium.evidence.results import Scores
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 
-from lossarium.comparison.results import Estimate
+from lossarium.evidence.results import Estimate
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"

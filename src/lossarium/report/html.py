@@ -4,7 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from lossarium.comparison.results import ComparisonResult, Score, TrialResult
+from lossarium.comparison.results import ComparisonResult, TrialResult
+from lossarium.evidence.results import Score
 from lossarium.report import keel, views
 from lossarium.report.curves import curve_of
 from lossarium.report.formatting import format_seconds, format_value

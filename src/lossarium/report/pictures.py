@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from lossarium.comparison.results import ComparisonResult, Pictures, PreviewRow, Snapshot
+from lossarium.comparison.results import ComparisonResult, Snapshot
+from lossarium.trial.pictures import Pictures, PreviewRow
 
 ERROR_SCALE = 0.25
 """The mean absolute difference (of 1) that the error map shows in its brightest colour."""

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lossarium.comparison.results import ComparisonResult, Estimate, Score, Vote
+from lossarium.comparison.results import ComparisonResult
+from lossarium.evidence.results import Estimate, Score, Vote
 from lossarium.report.formatting import (
     count,
     format_difference,

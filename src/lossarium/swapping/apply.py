@@ -11,7 +11,6 @@ import torch
 from lossarium.errors import LossariumError
 from lossarium.facesets.reading import Picture, Remark, UnreadablePicture, read_picture
 from lossarium.facesets.whole_pictures import read_whole_picture
-from lossarium.facesets.wording import counted, listed, printable_name
 from lossarium.files import write_whole
 from lossarium.judging.held_out import as_bytes, as_tensor
 from lossarium.models.prediction import predict
@@ -21,6 +20,7 @@ from lossarium.swapping.colour_transfer import transfer_colour
 from lossarium.swapping.jobs import Job
 from lossarium.swapping.masks import face_mask_of
 from lossarium.swapping.trained import Trained
+from lossarium.text.wording import counted, listed, printable_name
 
 # Pictures a forward pass; bounds the memory, and the work that Ctrl-C throws away.
 _CHUNK = 16

@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import nn
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.wording import listed, printable_name
 from lossarium.swapping.trained import load_trained
+from lossarium.text.wording import listed, printable_name
 
 
 def copy_trained_weights(

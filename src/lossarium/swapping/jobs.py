@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from lossarium.errors import LossariumError
 from lossarium.facesets.folder import list_folder
-from lossarium.facesets.links import why_outside
+from lossarium.facesets.formats.manifest import MANIFEST_NAME, read_manifest
 from lossarium.facesets.listing import PICTURE_ENDINGS, FrameFile, Listing, Packed
-from lossarium.facesets.manifest import MANIFEST_NAME, read_manifest
-from lossarium.facesets.masks_beside import FRAMES, MASKS, masks_of
 from lossarium.facesets.reading import UnreadablePicture
-from lossarium.facesets.wording import counted, listed, printable_name
+from lossarium.facesets.regions.masks_beside import FRAMES, MASKS, masks_of
 from lossarium.judging.pairs import Mask
 from lossarium.provenance import ENDINGS, PNG
+from lossarium.text.links import why_outside
+from lossarium.text.wording import counted, listed, printable_name
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def find_jobs(source: Path, out: Path, *, ending: str | None = None, force: bool
 
     A folder is read as `lossarium.facesets.folder.load` reads it, and its pictures keep their paths below
     `out`. Masks are taken from where they are known: a faceset's own, or grey pictures of the same path in a
-    folder `masks` (`lossarium.facesets.masks_beside`), beside the picture or beside the `frames` that it is
-    in.
+    folder `masks` (`lossarium.facesets.regions.masks_beside`), beside the picture or beside the `frames` that
+    it is in.
 
     Args:
         source: A picture, or a folder.

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.facesets.decoding import jpeg, png
-from lossarium.facesets.dfl_format import dfl_face
-from lossarium.facesets.faceswap_format import faceswap_face
-from lossarium.facesets.landmark_masks import face_mask
+from lossarium.facesets.formats.dfl_format import dfl_face
+from lossarium.facesets.formats.faceswap_format import faceswap_face
+from lossarium.facesets.formats.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
 from lossarium.facesets.reading import UnreadablePicture, refusals_named, stored_bytes
-from lossarium.facesets.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
+from lossarium.facesets.regions.landmark_masks import face_mask
 from lossarium.judging.pairs import Mask
 from lossarium.swapping.blending import Pixels, resized_mask
 from lossarium.swapping.jobs import Job

@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.links import why_outside
-from lossarium.facesets.wording import listed, printable_name, reason_of
 from lossarium.models.registry import Option, initial_model, weights_digest
 from lossarium.provenance import trial_digest
+from lossarium.text.links import why_outside
+from lossarium.text.wording import listed, printable_name, reason_of
 from lossarium.training.checkpoints import newest_checkpoints, read_checkpoint
 
 _TRIAL, _CHECKPOINTS, _OF_COMPARISON = "trial.toml", "checkpoints", "comparison.toml"

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
-from lossarium.training.optimizers import restore_state, state_numbers, state_tensors
+from lossarium.training.options.optimizers import restore_state, state_numbers, state_tensors
 
 _FOLDER, _SNAPSHOTS, _BEST, _GOOD = "checkpoints", "snapshots", "best.safetensors", "good.safetensors"
 _CHECKPOINT_NAME = re.compile(r"step_([0-9]{1,18})\.safetensors")

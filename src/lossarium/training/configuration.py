@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lossarium.facesets.augmentation import Augmentation
+from lossarium.facesets.batches.augmentation import Augmentation
 from lossarium.training.region_weights import RegionWeights
 
 

@@ -22,7 +22,7 @@ from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 from lossarium.losses.spec import parse
-from lossarium.training import schedules
+from lossarium.training.options import schedules
 from lossarium.training.region_weights import RegionWeights
 
 NAME, _HISTORY = "control.toml", "control.jsonl"

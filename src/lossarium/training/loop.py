@@ -12,25 +12,26 @@ import torch
 from torch import Tensor
 
 from lossarium import losses
-from lossarium.facesets.batches import Batch
+from lossarium.facesets.batches.batch import Batch
 from lossarium.facesets.faceset import Faceset
 from lossarium.models.registry import weights_digest
-from lossarium.training import clipping as clippings
-from lossarium.training import optimizers, schedules
+from lossarium.training.callbacks import Judge, Progress, Watcher
 from lossarium.training.checkpoints import (
     Position,
     keep_the_last,
 )
-from lossarium.training.claims import claimed
-from lossarium.training.clipping import Clipping
 from lossarium.training.configuration import Trial
 from lossarium.training.control import Control, Settings
 from lossarium.training.convergence import Convergence, has_converged
+from lossarium.training.folder_lock import claimed
 from lossarium.training.guards import Guards, Watched, exploded, watch_step
+from lossarium.training.options import clipping as clippings
+from lossarium.training.options import optimizers, schedules
+from lossarium.training.options.clipping import Clipping
+from lossarium.training.options.schedules import Plateau
 from lossarium.training.processes import Processes, this_process
 from lossarium.training.records import Records, Row, Unrecorded
-from lossarium.training.schedules import Plateau
-from lossarium.training.standing import (
+from lossarium.training.run_state import (
     Keeping,
     Run,
     Standing,
@@ -41,10 +42,9 @@ from lossarium.training.standing import (
     restored,
     save,
 )
+from lossarium.training.signals import Stopped, listening
 from lossarium.training.step import loss_terms, term_names
-from lossarium.training.stopping import Stopped, listening
 from lossarium.training.trial_batches import batch_digest, chained, check_regions, parts_of_step
-from lossarium.training.watching import Judge, Progress, Watcher
 
 
 @dataclass(frozen=True)

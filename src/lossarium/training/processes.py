@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.training.allocation import keep_freed_memory
+from lossarium.training.malloc import keep_freed_memory
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 

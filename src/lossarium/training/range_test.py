@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.training.optimizers import Optimizer, make
+from lossarium.training.options.optimizers import Optimizer, make
 
 _FEWEST = 10
 # A loss so many times its lowest has exploded.

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from lossarium import losses
-from lossarium.facesets.batches import Batch
+from lossarium.facesets.batches.batch import Batch
 from lossarium.facesets.faceset import Faceset
 from lossarium.losses.module import Loss
-from lossarium.training import clipping as clippings
-from lossarium.training import optimizers
+from lossarium.training.callbacks import Progress
 from lossarium.training.configuration import Recipe
+from lossarium.training.options import clipping as clippings
+from lossarium.training.options import optimizers
 from lossarium.training.range_test import RangeTest, range_test
 from lossarium.training.step import loss_terms, rehearse
 from lossarium.training.trial_batches import batches_of, parts_of_step
-from lossarium.training.watching import Progress
 
 WIDEST_SPREAD = 10.0
 """Suggestions that lie further apart than this have no rate that is fair to all of them."""

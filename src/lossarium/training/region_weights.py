@@ -7,9 +7,9 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
-from lossarium.facesets.landmark_masks import MASK_KINDS
-from lossarium.facesets.regions import STORED, Region, region
-from lossarium.training.calls import Call, call_text, read_call
+from lossarium.facesets.regions.landmark_masks import MASK_KINDS
+from lossarium.facesets.regions.regions import STORED, Region, region
+from lossarium.training.options.syntax import Call, call_text, read_call
 
 FACE, EYES, MOUTH = "face", "eyes", "mouth"
 KINDS = (STORED, *MASK_KINDS)

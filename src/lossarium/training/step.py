@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.batches import Batch
+from lossarium.facesets.batches.batch import Batch
 from lossarium.losses.module import Loss
 from lossarium.models.prediction import Prediction, predict
 from lossarium.training.region_weights import FACE, RegionWeights, pixel_weights

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lossarium.facesets.batches import Batch, Batches
+from lossarium.facesets.batches.batch import Batch, Batches
 from lossarium.facesets.faceset import Faceset
 from lossarium.training.configuration import Recipe
 from lossarium.training.region_weights import RegionWeights, parse, regions_for

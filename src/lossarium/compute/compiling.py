@@ -1,0 +1,166 @@
+"""How kernels are compiled: by Numba, once for each processor, and kept on disk."""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core import event, types
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
+from numba.extending import intrinsic, register_jitable
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., object])
+# Numbers and arrays inside kernels. Which ones is for the compiler to infer: most kernels are compiled for
+# float32, some for float64, too.
+Real = Any
+Reals = NDArray[Any]
+
+# Sums may be taken in another order and products fused into them, as vector instructions need it. Infinities
+# and NaN keep their meaning: guards look for them.
+_REORDERING = {"reassoc", "contract", "nsz", "arcp"}
+_PATIENCE = 1.0
+
+
+def compiled(function: Function) -> Function:
+    """Compile a kernel: serial, without the interpreter's lock, open to vector instructions."""
+    kernel = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING)(function)
+    # Without a folder to write to, neither the package's nor the user's, every process compiles anew.
+    with contextlib.suppress(RuntimeError):
+        kernel._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
+    return cast("Function", kernel)
+
+
+def inlined(function: Function) -> Function:
+    """Let kernels call a small function, which becomes part of each that does.
+
+    By force: a function that were only called could be linked to a copy of its own, compiled by itself, in
+    the process that compiles, and to the kernel's in all later ones, and so differ in its last bits.
+    """
+    return register_jitable(forceinline=True, error_model="numpy", fastmath=_REORDERING)(function)
+
+
+NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+"""What `native` gives: called with the address of int64 arguments, it runs without the interpreter."""
+
+
+def native(function: Callable[[Any], None]) -> Callable[[], Callable[[int], None]]:
+    """Compile a function of a pointer to int64 arguments for other threads to run without the interpreter.
+
+    What it gives compiles it at the first call, and gives it as a `NATIVE`.
+    """
+    options = {"error_model": "numpy", "fastmath": _REORDERING}
+    signature = ((types.CPointer(types.int64),), types.void)  # type: ignore[no-untyped-call]
+    callback = CFunc(function, signature, {}, options)
+    with contextlib.suppress(RuntimeError):
+        callback._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
+
+    @cache
+    def compiled_once() -> Callable[[int], None]:
+        about = {"dispatcher": SimpleNamespace(py_func=function)}
+        with event.trigger_event("numba:compile", data=about):
+            callback.compile()
+        return NATIVE(cast("int", callback.address))
+
+    return compiled_once
+
+
+def _pointer_to(numbers: types.Type) -> Callable[[int], Any]:
+    def typed(_typing: Any, address: Any) -> Any:
+        def pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(numbers)(address), pointer  # type: ignore[no-untyped-call]
+
+    return cast("Callable[[int], Any]", intrinsic(typed))
+
+
+floats_at, doubles_at = _pointer_to(types.float32), _pointer_to(types.float64)
+"""In a native function: the numbers at an address."""
+
+
+def _counted(_typing: Any, counters: Any, place: Any) -> Any:
+    def raised(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        counter = builder.gep(arguments[0], [arguments[1]])
+        return builder.atomic_rmw("add", counter, counter.type.pointee(1), "seq_cst")
+
+    return types.int64(counters, place), raised
+
+
+next_of = cast("Callable[[Any, int], int]", intrinsic(_counted))
+"""In a native function: (pointer to int64, place) -> the count there before it is raised by 1, for no other
+to get. What was written before is there for those who see the count raised."""
+
+
+class _Cache(FunctionCache):
+    """Numba's cache on disk, but valid only as long as all kernels' sources are what they were.
+
+    Numba's own looks at the one file that a kernel stands in, not at those of the functions it calls.
+    """
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(signature, codegen), _sources_digest())  # type: ignore[no-untyped-call]
+
+
+@cache
+def _sources_digest() -> str:
+    digest = hashlib.sha256()
+    compute = Path(__file__).parent
+    for file in sorted((*compute.glob("*.py"), *compute.parent.rglob("*_cpu.py"))):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+class _Announcement(event.Listener):
+    """Says what takes so long when compiling takes longer than a second."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.silent = False
+        self.timer = threading.Timer(_PATIENCE, self.announce)
+
+    def on_start(self, event: Any) -> None:
+        if not _is_ours(event):
+            return
+        self.depth += 1
+        if self.depth == 1 and not self.silent:
+            self.timer = threading.Timer(_PATIENCE, self.announce)
+            self.timer.daemon = True
+            self.timer.start()
+
+    def on_end(self, event: Any) -> None:
+        if not _is_ours(event):
+            return
+        self.depth -= 1
+        if self.depth == 0:
+            self.timer.cancel()
+
+    def announce(self) -> None:
+        self.silent = True
+        print(
+            "lossarium: compiling its kernels for this processor, once; this takes seconds", file=sys.stderr
+        )
+
+
+def _is_ours(event: Any) -> bool:
+    return str(event.data["dispatcher"].py_func.__module__).startswith("lossarium.")
+
+
+event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
+if hasattr(os, "register_at_fork"):
+    # A fork while another thread compiles would leave the child with a lock that nobody opens.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )

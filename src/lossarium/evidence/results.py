@@ -1,0 +1,75 @@
+"""The plain data that a verdict is made from, and the verdict."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is measured on held-out frames: a judge applied to a task."""
+
+    key: str
+    """`task/judge`, such as `reconstruction/psnr` or `swap/lpips`."""
+    task: str
+    """`reconstruction` (A->A, B->B) or `swap` (A->B against B's frame in the same state)."""
+    judge: str
+    title: str
+    """For people, such as `PSNR`."""
+    unit: str
+    """`dB` or empty."""
+    higher_is_better: bool
+    digits: int
+    """Decimals worth showing."""
+    description: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its bootstrap interval, 95% unless said otherwise."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What one score says about one pair of losses."""
+
+    score: str
+    """The score's key."""
+    first: str
+    second: str
+    difference: Estimate
+    """first - second, paired over frames and seeds, turned so that positive means `first` is better.
+    Its interval is widened so that all pairs of this score hold together with 95%."""
+    preferred: str | None
+    """`first`, `second`, or None where the interval holds 0 or the score may not vote."""
+    home_of: tuple[str, ...]
+    """Those of the two losses that trained on this judge; if any, the score does not vote on this pair."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The ranking with its confidence, or "undecided"."""
+
+    winner: str | None
+    """The loss that beats every other one, or None."""
+    contenders: tuple[str, ...]
+    """The losses that no other loss beats; more than one of them means "undecided" between these."""
+    sentence: str
+    """The verdict for people."""
+    caveats: tuple[str, ...]
+    """What the verdict does not say, a sentence each."""
+    table: dict[str, dict[str, Estimate]]
+    """Score key -> loss -> estimate at the end of training."""
+    home: dict[str, tuple[str, ...]]
+    """Score key -> the losses whose home judge it is."""
+    votes: tuple[Vote, ...]
+    wins: dict[str, tuple[str, ...]]
+    """Loss -> the losses it beats."""

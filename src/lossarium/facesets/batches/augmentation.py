@@ -1,0 +1,270 @@
+"""Augmentation, batched on the device: colour, an affine transform, and the random warp of face swapping.
+
+The network sees the warped picture and must give back the unwarped one. That is what makes its encoder
+describe pose and expression rather than copy pixels, and so what makes swapping work.
+
+`augment` takes any device; `augment_frames` does the same by kernels on a CPU, in a fraction of the time.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.batches import colour_cpu, resampling_cpu
+from lossarium.facesets.batches.contrast import clahe
+from lossarium.facesets.batches.resampling_cpu import WARP_NODES
+from lossarium.facesets.colour import lab_to_srgb, srgb_to_lab
+
+# The places of a picture's random numbers: uniform in [-1, 1), but for the warp's, which are standard normal.
+_ROTATION, _ZOOM, _SHIFT_X, _SHIFT_Y, _MIRROR, _BRIGHTNESS, _CONTRAST = range(7)
+_TINT = slice(7, 10)
+_WARP = slice(10, 10 + 2 * WARP_NODES**2)
+_LAB = slice(_WARP.stop, _WARP.stop + 3)
+_CLAHE, _CLAHE_TILES = _LAB.stop, _LAB.stop + 1
+_PLACES = _CLAHE_TILES + 1
+
+# The ends that L*, a* and b* are drawn towards, either way, from the middle of each.
+_LAB_MIDDLE, _LAB_REACH = (50.0, 0.0, 0.0), (50.0, 128.0, 128.0)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much each picture is changed, drawn evenly up to each amount. Lengths are shares of its side."""
+
+    rotation: float = 5.0
+    """Largest turn in degrees, either way."""
+    zoom: float = 0.04
+    """Largest change of scale, up or down."""
+    shift: float = 0.03
+    """Largest shift, each way."""
+    flip: float = 0.5
+    """How often a picture is mirrored."""
+    warp: float = 0.025
+    """Standard deviation of the jitter of the 5x5 warp grid (faceswap's: 5 pixels of 160)."""
+    brightness: float = 0.03
+    """Largest brightness added or taken away, of 1."""
+    contrast: float = 0.06
+    """Largest relative change of contrast."""
+    tint: float = 0.02
+    """Largest relative change of each channel's gain."""
+    lightness: float = 0.0
+    """Largest share of its way to white or black that CIELAB's L* goes (faceswap's: 0.3)."""
+    colour: float = 0.0
+    """Largest share of their ways to +-128 that CIELAB's a* and b* go, each its own (faceswap's: 0.08)."""
+    clahe: float = 0.0
+    """How often L* is equalised, by CLAHE (faceswap's: 0.5)."""
+    clahe_clip: float = 2.0
+    """The highest level of a histogram that CLAHE does not cut, of the mean level."""
+    clahe_tiles_least: int = 2
+    """The fewest tiles along each side that CLAHE equalises."""
+    clahe_tiles_most: int = 6
+    """The most of them; drawn for each picture."""
+
+    def __post_init__(self) -> None:
+        """Refuse amounts that mean nothing.
+
+        Raises:
+            LossariumError: one is negative, infinite or above its greatest value.
+        """
+        shares = ("flip", "lightness", "colour", "clahe")
+        for name, amount in ((field.name, getattr(self, field.name)) for field in fields(self)):
+            most = 1.0 if name in shares else math.inf
+            if not (math.isfinite(amount) and 0 <= amount <= most):
+                upper = "up" if most == math.inf else f"to {most:g}"
+                raise LossariumError(f"The augmentation's {name} is {amount}; give a number from 0 {upper}.")
+        if not 1 <= self.clahe_tiles_least <= self.clahe_tiles_most <= 64:
+            raise LossariumError(
+                f"The augmentation's clahe_tiles_least and clahe_tiles_most are {self.clahe_tiles_least} and "
+                f"{self.clahe_tiles_most}; give two whole numbers from 1 to 64, the smaller first."
+            )
+
+    @property
+    def in_lab(self) -> bool:
+        """Whether anything is changed in CIELAB."""
+        return self.lightness > 0 or self.colour > 0 or self.clahe > 0
+
+
+FACESWAP = Augmentation(
+    rotation=10,
+    zoom=0.05,
+    shift=0.05,
+    warp=5 / 256,
+    brightness=0,
+    contrast=0,
+    tint=0,
+    lightness=0.3,
+    colour=0.08,
+    clahe=0.5,
+)
+"""As near to faceswap's defaults as can be: far stronger colour than `Augmentation()`, for long training."""
+
+
+def draw(generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """All random numbers that one picture's augmentation needs, (places,)."""
+    uniform = generator.uniform(-1, 1, _WARP.start)
+    normal = generator.standard_normal(_WARP.stop - _WARP.start)
+    # Last, so that what came before them draws what it has always drawn.
+    return np.concatenate([uniform, normal, generator.uniform(-1, 1, _PLACES - _WARP.stop)])
+
+
+def augment(frames: Tensor, drawn: Tensor, amount: Augmentation) -> tuple[Tensor, Tensor]:
+    """The network's input and its target.
+
+    Args:
+        frames: (N, 3, H, W) in [0, 1].
+        drawn: (N, places), from `draw`, a row a picture.
+        amount: How much.
+
+    Returns:
+        The warped and the unwarped picture, both (N, 3, H, W) in [0, 1], alike in all else.
+    """
+    coloured = _coloured(frames, drawn, amount)
+    if amount.in_lab:
+        coloured = _coloured_in_lab(coloured, drawn, amount)
+    affine = _affine(drawn, amount)
+    grid = F.affine_grid(affine, list(frames.shape), align_corners=False)
+    # Bicubic, since a blurred target would teach every loss to blur.
+    target = _sampled(coloured, grid, "bicubic").clamp(0, 1)
+    return _sampled(coloured, grid + _warp(drawn, affine, frames.shape[2:], amount), "bilinear"), target
+
+
+def augment_regions(regions: Tensor, drawn: Tensor, amount: Augmentation) -> Tensor:
+    """Regions of the target: turned, zoomed, shifted and mirrored as it is.
+
+    Args:
+        regions: (N, regions, H, W) in [0, 1].
+        drawn: (N, places), the frames' own.
+        amount: How much.
+
+    Returns:
+        (N, regions, H, W) in [0, 1].
+    """
+    grid = F.affine_grid(_affine(drawn, amount), list(regions.shape), align_corners=False)
+    return _sampled(regions, grid, "bilinear")
+
+
+def augment_frames(
+    frames: npt.NDArray[np.uint8], drawn: npt.NDArray[np.float64], amount: Augmentation
+) -> tuple[Tensor, Tensor]:
+    """What `augment` gives, but from 8-bit frames, by kernels on the CPU; alike to about 1e-4.
+
+    CLAHE counts pixels by levels, and those that stand on an edge between two may be counted elsewhere: there
+    it differs by some thousandths.
+
+    Args:
+        frames: (N, H, W, 3), RGB.
+        drawn: (N, places), from `draw`, a row a picture.
+        amount: How much.
+    """
+    rows = torch.from_numpy(drawn).float()
+    frames = np.ascontiguousarray(frames)
+    _, height, width, _ = frames.shape
+    affine = _affine(rows, amount)
+    tiles = _clahe_tiles(rows, amount, height, width).numpy() if amount.in_lab else None
+    places, nodes = _in_pixels(affine, height, width), _nodes_in_pixels(rows, affine, amount, height, width)
+    return resampling_cpu.augmented(
+        frames, _colour_changes(rows, amount), tiles, amount.clahe_clip, places, nodes
+    )
+
+
+def _sampled(frames: Tensor, grid: Tensor, mode: str) -> Tensor:
+    return F.grid_sample(frames, grid, mode=mode, padding_mode="reflection", align_corners=False)
+
+
+def _coloured(frames: Tensor, drawn: Tensor, amount: Augmentation) -> Tensor:
+    def column(index: int) -> Tensor:
+        return drawn[:, index].view(-1, 1, 1, 1)
+
+    tint = 1 + amount.tint * drawn[:, _TINT].view(-1, 3, 1, 1)
+    gain = 1 + amount.contrast * column(_CONTRAST)
+    middle = frames.mean(dim=(1, 2, 3), keepdim=True)
+    contrasted = torch.addcmul(middle + amount.brightness * column(_BRIGHTNESS), frames - middle, gain)
+    return (contrasted * tint).clamp(0, 1)
+
+
+def _coloured_in_lab(frames: Tensor, drawn: Tensor, amount: Augmentation) -> Tensor:
+    kept, added = (change.view(-1, 3, 1, 1) for change in _lab_changes(drawn, amount))
+    lab = srgb_to_lab(frames) * kept + added
+    tiles = _clahe_tiles(drawn, amount, *frames.shape[2:])
+    for number in sorted(set(tiles.tolist())):
+        if number:
+            chosen = tiles == number
+            lab[chosen, 0] = 100 * clahe(lab[chosen, 0] / 100, number, amount.clahe_clip)
+    return lab_to_srgb(lab)
+
+
+def _lab_changes(drawn: Tensor, amount: Augmentation) -> tuple[Tensor, Tensor]:
+    """What share of L*, a* and b* stays, and what comes to it, both (N, 3)."""
+    moves = drawn[:, _LAB] * drawn.new_tensor([amount.lightness, amount.colour, amount.colour])
+    ends = drawn.new_tensor(_LAB_MIDDLE) + moves.sign() * drawn.new_tensor(_LAB_REACH)
+    return 1 - moves.abs(), moves.abs() * ends
+
+
+def _clahe_tiles(drawn: Tensor, amount: Augmentation, height: int, width: int) -> Tensor:
+    """How many tiles along each side CLAHE has, (N,), 0 where there is none."""
+    choices = amount.clahe_tiles_most - amount.clahe_tiles_least + 1
+    tiles = amount.clahe_tiles_least + ((drawn[:, _CLAHE_TILES] + 1) / 2 * choices).long()
+    # Rounding to float32 can make 1 of a number below it.
+    tiles = tiles.clamp(max=min(amount.clahe_tiles_most, height, width))
+    return torch.where(drawn[:, _CLAHE].abs() < amount.clahe, tiles, 0)
+
+
+def _affine(drawn: Tensor, amount: Augmentation) -> Tensor:
+    """(N, 2, 3), from the places of the result to the places of the frame, in units of half a side."""
+    angle = torch.deg2rad(amount.rotation * drawn[:, _ROTATION])
+    scale = torch.exp(amount.zoom * drawn[:, _ZOOM])
+    mirror = torch.where(drawn[:, _MIRROR].abs() < amount.flip, -1.0, 1.0)
+    cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
+    shift_x, shift_y = 2 * amount.shift * drawn[:, _SHIFT_X], 2 * amount.shift * drawn[:, _SHIFT_Y]
+    rows = [cosine * mirror, -sine, shift_x, sine * mirror, cosine, shift_y]
+    return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def _nodes(drawn: Tensor, amount: Augmentation) -> Tensor:
+    """The jitter of the 5x5 nodes, (N, 2, nodes, nodes), in units of half a side."""
+    return 2 * amount.warp * drawn[:, _WARP].view(-1, 2, WARP_NODES, WARP_NODES)
+
+
+def _warp(drawn: Tensor, affine: Tensor, shape: torch.Size, amount: Augmentation) -> Tensor:
+    """The jitter spread over the picture and turned as the picture is, (N, H, W, 2)."""
+    nodes = _nodes(drawn, amount)
+    field = F.interpolate(nodes, size=list(shape), mode="bilinear", align_corners=True)
+    return torch.einsum("nij,njhw->nhwi", affine[:, :, :2], field)
+
+
+def _colour_changes(drawn: Tensor, amount: Augmentation) -> npt.NDArray[np.float32]:
+    """By the places of `kernels.colour`, (N, changes)."""
+    kept, added = _lab_changes(drawn, amount)
+    # The kernel has L* in [0, 1].
+    added = added / added.new_tensor([100, 1, 1])
+    brightness = amount.brightness * drawn[:, _BRIGHTNESS, None]
+    contrast = 1 + amount.contrast * drawn[:, _CONTRAST, None]
+    tint = 1 + amount.tint * drawn[:, _TINT]
+    changes = torch.cat([brightness, contrast, tint, kept, added], dim=1)
+    assert changes.shape[1] == colour_cpu.CHANGES
+    return changes.numpy()
+
+
+def _in_pixels(affine: Tensor, height: int, width: int) -> npt.NDArray[np.float32]:
+    """The transform by pixels, as `kernels.resampling` wants it, (N, 6)."""
+    by_halves = affine.double().numpy()
+    sides = np.array([width, height], np.float64)
+    # A pixel's middle stands at (2 j + 1) / side - 1.
+    steps = by_halves[:, :, :2] * sides[:, None] / sides
+    corner = by_halves[:, :, :2] @ (1 / sides - 1) + by_halves[:, :, 2]
+    start = ((corner + 1) * sides - 1) / 2
+    places: npt.NDArray[np.float64] = np.concatenate([start[:, :, None], steps], axis=2)
+    return places.reshape(-1, 6).astype(np.float32)
+
+
+def _nodes_in_pixels(
+    drawn: Tensor, affine: Tensor, amount: Augmentation, height: int, width: int
+) -> npt.NDArray[np.float32]:
+    turned = torch.einsum("nij,njhw->nihw", affine[:, :, :2], _nodes(drawn, amount))
+    return (turned * turned.new_tensor([width / 2, height / 2]).view(2, 1, 1)).numpy()

@@ -1,0 +1,65 @@
+"""Masks given as files: grey pictures in a folder `masks` beside the pictures, white where the face is."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from lossarium.errors import LossariumError
+from lossarium.text.wording import listed, printable_name
+
+FRAMES, MASKS = "frames", "masks"
+"""Masks lie in `MASKS`, by the paths that their pictures have beside it, or in a `FRAMES` beside it."""
+
+
+def split_masks(relative: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Tell a folder's pictures from its masks.
+
+    A folder that holds nothing but `masks` is one of pictures.
+
+    Args:
+        relative: Paths in the folder.
+
+    Returns:
+        Pictures and masks.
+    """
+    masks = [path for path in relative if len(path.parts) > 1 and path.parts[0] == MASKS]
+    if len(masks) == len(relative):
+        return list(relative), []
+    there = {*masks}
+    return [path for path in relative if path not in there], masks
+
+
+def place_beside(relative: PurePath) -> PurePath:
+    """The path below `MASKS` where a picture's mask is looked for, given the picture's in their folder."""
+    parts = relative.parts
+    return PurePath(*parts[1:]) if parts[0] == FRAMES and len(parts) > 1 else relative
+
+
+def masks_of(places: Sequence[PurePath], masks: Sequence[PurePath], folder: Path) -> list[PurePath | None]:
+    """For each picture its mask: of the same file name, else of the same but for the ending, else with an
+    ending of its own: for 7.jpg these are 7.jpg, 7.png (or another ending) and 7.jpg.png.
+
+    Args:
+        places: Of `place_beside`.
+        masks: Paths below `MASKS`.
+        folder: Where both are, for messages.
+
+    Raises:
+        LossariumError: there are several for a picture.
+    """
+    names = {*masks}
+    by_stem: dict[PurePath, list[PurePath]] = {}
+    for mask in masks:
+        by_stem.setdefault(mask.with_suffix(""), []).append(mask)
+
+    def mask_of(place: PurePath) -> PurePath | None:
+        if place in names:
+            return place
+        found = by_stem.get(place.with_suffix("")) or by_stem.get(place) or []
+        if len(found) > 1:
+            raise LossariumError(
+                f"{printable_name(folder)} holds several masks for one picture: "
+                f"{listed([f'{MASKS}/{mask}' for mask in found])}; keep one of them."
+            )
+        return found[0] if found else None
+
+    return [mask_of(place) for place in places]

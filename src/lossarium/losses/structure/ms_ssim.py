@@ -1,0 +1,309 @@
+"""Losses that compare structure at several scales, halving the pictures between them."""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossarium.compute.weighting import halved_weight
+from lossarium.errors import LossariumError
+from lossarium.losses.declaration import LossInfo
+from lossarium.losses.fused import kernel, measure
+from lossarium.losses.reduction import Reduction, as_pictures, in_color, weighted_mean
+from lossarium.losses.structure.ssim import (
+    WIDEST_KERNEL,
+    at_centres,
+    check_gaussian,
+    gaussian_band,
+    ssim_terms,
+)
+
+_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# A mean similarity of 0 or less has no fractional power, and one just above it has a power whose slope is
+# without bound. At 1e-4 that slope is at most 300, and what is cut off is anti-correlated.
+_SMALLEST_SIMILARITY = 1e-4
+_WINDOW, _SIGMA = 11, 1.5
+
+
+def ms_ssim(
+    input: Tensor,
+    target: Tensor,
+    *,
+    scales: int = 0,
+    window: int = 11,
+    sigma: float = 1.5,
+    color: str = "rgb",
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """1 - MS-SSIM, so that smaller is better: 0 at equality, at most 1.
+
+    MS-SSIM is the product over scales of mean(cs)^w with SSIM's contrast and structure term
+    cs = (2 sxy + C2) / (sx^2 + sy^2 + C2), and of mean(SSIM)^w at the coarsest scale, taken in each channel
+    and averaged over channels. The weights w of five scales are 0.0448, 0.2856, 0.3001, 0.2363 and 0.1333.
+    Means below 0.0001 (anti-correlated pictures) count as 0.0001.
+    Source: Wang, Simoncelli, Bovik, Multi-scale structural similarity for image quality assessment, 2003,
+    equation 7.
+
+    The pictures are averaged over 2x2 pixels from scale to scale. A side that is odd then gets a line of
+    zeros before it, as in pytorch-msssim, so there a mirrored pair measures slightly differently.
+
+    Args:
+        input: (N, C, H, W), the prediction.
+        target: (N, C, H, W), the truth.
+        scales: How many of the five scales, from the finest; fewer than five have their weights renormalised
+            to the sum 1. 0 takes as many as the window fits into: of 11 pixels, into one scale of a side of
+            11, three of 64 pixels, four of 128, five from 161.
+        window: Side of the window in pixels, odd; no larger than the pictures.
+        sigma: Standard deviation of the Gaussian in pixels.
+        color: "rgb" measures every channel and averages, "gray" the luminance alone, as the paper does.
+        weight: (N, 1, H, W), non-negative; averaged from scale to scale like the pictures, and a window
+            counts what the pixel at its centre counts there. A scale whose centres all count 0, as when a
+            small region lies at the border, is left out of the product.
+        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+
+    Raises:
+        LossariumError: that many scales do not fit or are not known, the window is even, sigma is not
+            positive, or the color is unknown.
+
+    >>> import torch
+    >>> picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> ms_ssim(picture, picture)
+    tensor(0.)
+    """
+    input, target, weight = as_pictures(input, target, weight)
+    check_gaussian("ms_ssim", window, sigma)
+    exponents = weights_of_scales("ms_ssim", scales, input, smallest_side=window, published=_MS_SSIM_WEIGHTS)
+    input, target = in_color(input, color), in_color(target, color)
+    return _ms_ssim(input, target, weight, exponents, window, sigma, reduction)
+
+
+def _ms_ssim(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    exponents: tuple[float, ...],
+    window: int,
+    sigma: float,
+    reduction: Reduction,
+) -> Tensor:
+    plain = partial(_ms_ssim_plain, exponents=exponents, window=window, sigma=sigma)
+    fast = kernel(
+        "structure.ms_ssim_cpu",
+        "ms_ssim",
+        exponents=exponents,
+        window=window,
+        sigma=sigma,
+        smallest=_SMALLEST_SIMILARITY,
+    )
+    return measure(plain, fast if window <= WIDEST_KERNEL else None, input, target, weight, reduction)
+
+
+def _ms_ssim_plain(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    exponents: tuple[float, ...],
+    window: int,
+    sigma: float,
+) -> Tensor:
+    logarithm = input.new_zeros(input.shape[:2])
+    for scale, exponent in enumerate(exponents):
+        if scale > 0:
+            weight = halved_weight(weight)
+            input, target = _halved(input), _halved(target)
+        luminance, covariance, variances = ssim_terms(input, target, window, sigma)
+        coarsest = scale == len(exponents) - 1
+        similarity = (luminance * covariance if coarsest else covariance) / variances
+        # As a lack of similarity: a picture without weight then lacks nothing.
+        lack = mean_of_channels(1 - similarity, at_centres(weight, window))
+        logarithm = logarithm + exponent * torch.log1p(-lack.clamp(max=1 - _SMALLEST_SIMILARITY))
+    return -torch.expm1(logarithm).mean(dim=1)
+
+
+def _halved(planes: Tensor) -> Tensor:
+    height, width = planes.shape[2:]
+    return F.avg_pool2d(planes, kernel_size=2, padding=(height % 2, width % 2))
+
+
+def weights_of_scales(
+    loss: str, scales: int, input: Tensor, *, smallest_side: int, published: tuple[float, ...]
+) -> tuple[float, ...]:
+    """The weights of the finest scales: of all that fit where `scales` is 0, else of that many.
+
+    Published weights are kept as they are where all scales are used (MS-SSIM's sum to 1.0001), and
+    renormalised to the sum 1 where not.
+
+    Raises:
+        LossariumError: `scales` is no number of scales that fit.
+    """
+    height, width = input.shape[2:]
+    side, fitting = min(height, width), 0
+    while fitting < len(published) and side >= smallest_side:
+        side, fitting = (side + 1) // 2, fitting + 1
+    if not 0 <= scales <= len(published):
+        raise LossariumError(
+            f"{loss}'s scales must be 1 to {len(published)}, or 0 for as many as fit, not {scales}"
+        )
+    if fitting == 0:
+        raise LossariumError(
+            f"{loss} needs pictures with sides of at least {smallest_side} pixels, not {width}x{height}"
+        )
+    if scales > fitting:
+        raise LossariumError(
+            f"{loss} has room for {fitting} of {scales} scales in pictures of {width}x{height}; "
+            f"ask for {fitting}, or for 0 to take as many as fit"
+        )
+    chosen = published[: scales or fitting]
+    total = sum(chosen) if len(chosen) < len(published) else 1.0
+    return tuple(weight / total for weight in chosen)
+
+
+def mean_of_channels(map: Tensor, weight: Tensor | None) -> Tensor:
+    """`weighted_mean` of each channel alone, (N, C)."""
+    n, channels, height, width = map.shape
+    planes = map.reshape(n * channels, 1, height, width)
+    if weight is not None:
+        weight = weight.expand(n, channels, height, width).reshape(planes.shape)
+    return weighted_mean(planes, weight).view(n, channels)
+
+
+def mix(
+    input: Tensor,
+    target: Tensor,
+    *,
+    alpha: float = 0.84,
+    sigma: float = 8.0,
+    scales: int = 0,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """alpha (1 - MS-SSIM) + (1 - alpha) G * L1, with G a Gaussian. Range [0, inf), 0 at equality.
+
+    The paper writes it for a patch: MS-SSIM at its central pixel, and the absolute errors of the patch
+    averaged under a Gaussian about that pixel, with the sigma of the coarsest scale. Here every pixel of the
+    picture is the centre of a patch once; the Gaussian reaches 2 sigma and is normalised over its part inside
+    the picture, and the averages are averaged over the centres. MS-SSIM is `ms_ssim` of the whole picture,
+    which halves the pictures where the paper widens the Gaussian from scale to scale.
+    Source: Zhao, Gallo, Frosio, Kautz, Loss functions for image restoration with neural networks, 2017,
+    equation 14.
+
+    Args:
+        input: (N, C, H, W), the prediction; sides of at least 11.
+        target: (N, C, H, W), the truth.
+        alpha: What 1 - MS-SSIM counts, in [0, 1]; the rest is the absolute error's.
+        sigma: Standard deviation in pixels of the Gaussian over absolute errors.
+        scales: As for `ms_ssim`.
+        weight: (N, 1, H, W), non-negative; what each centre counts.
+        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+
+    Raises:
+        LossariumError: alpha is outside [0, 1], sigma is not positive, or that many scales do not fit.
+
+    >>> import torch
+    >>> flat = torch.full((1, 3, 64, 64), 0.5)
+    >>> mix(flat + 0.1, flat, alpha=0.0)
+    tensor(0.1000)
+    """
+    input, target, weight = as_pictures(input, target, weight)
+    if not 0 <= alpha <= 1:
+        raise LossariumError(f"mix's alpha must be from 0 to 1, not {alpha}")
+    if not sigma > 0:
+        raise LossariumError(f"mix's sigma must be positive, not {sigma}")
+    exponents = weights_of_scales("mix", scales, input, smallest_side=_WINDOW, published=_MS_SSIM_WEIGHTS)
+    plain = partial(_mix_plain, alpha=alpha, sigma=sigma, exponents=exponents)
+    fast = kernel(
+        "structure.mix_cpu",
+        "mix",
+        alpha=alpha,
+        patch_sigma=sigma,
+        exponents=exponents,
+        window=_WINDOW,
+        sigma=_SIGMA,
+        smallest=_SMALLEST_SIMILARITY,
+    )
+    return measure(plain, fast, input, target, weight, reduction)
+
+
+def _mix_plain(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    alpha: float,
+    sigma: float,
+    exponents: tuple[float, ...],
+) -> Tensor:
+    structure = _ms_ssim_plain(input, target, weight, exponents=exponents, window=_WINDOW, sigma=_SIGMA)
+    return alpha * structure + (1 - alpha) * _patch_mae_plain(input, target, weight, sigma=sigma)
+
+
+def _patch_mae_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, sigma: float) -> Tensor:
+    return weighted_mean((input - target).abs(), _patch_weight(input, weight, sigma))
+
+
+def _patch_weight(input: Tensor, weight: Tensor | None, sigma: float) -> Tensor:
+    """What each pixel counts in all patches together, (N, 1, H, W).
+
+    The error about the centre p is sum_q g_pq |e_q| with sum_q g_pq = 1, and centres are averaged by their
+    weight w_p: sum_q (sum_p w_p g_pq) |e_q| / sum_p w_p. Summed over q the new weights give sum_p w_p again,
+    so that is the mean of |e| under them: one plane is blurred, not the error's every channel.
+    """
+    n, _, height, width = input.shape
+    if weight is None:
+        weight = input.new_ones(n, 1, height, width)
+    rows, columns = (_patches(length, sigma).to(input) for length in (height, width))
+    return rows.mT @ weight @ columns
+
+
+def _patches(length: int, sigma: float) -> Tensor:
+    """The (length, length) matrix whose rows are the Gaussian about each place, its part inside made 1."""
+    radius = int(2 * sigma)
+    band = gaussian_band(length + 2 * radius, 2 * radius + 1, sigma)[:, radius : radius + length]
+    return band / band.sum(dim=1, keepdim=True)
+
+
+LOSSES = (
+    LossInfo(
+        name="ms_ssim",
+        function=ms_ssim,
+        family="structure",
+        formula=(
+            "1 - prod_s mean(cs_s)^w_s * mean(SSIM_S)^w_S, cs = (2 sxy + C2) / (sx^2 + sy^2 + C2), "
+            "x and y halved from scale to scale"
+        ),
+        source="Wang, Simoncelli, Bovik 2003, eq. 7",
+        range="[0, 1]",
+        good_at="structure from fine texture to the shape of a face",
+        bad_at="flat offsets, brightness and colour",
+        gradient=(
+            "Vanishes in proportion to the error near equality. A scale that correlates poorly is pulled "
+            "hardest, one that is anti-correlated on average gives none."
+        ),
+        artefacts=(
+            "Brightness and colours drift more than with ssim, since only the coarsest scale looks at "
+            "luminance, with an exponent of 0.13."
+        ),
+        when="As the structural part beside an L1 (see mix), for pictures of 128 pixels and more.",
+    ),
+    LossInfo(
+        name="mix",
+        function=mix,
+        family="structure",
+        formula="a (1 - MS-SSIM(x, y)) + (1 - a) mean(G * |x - y|), a = 0.84, G a Gaussian of sigma 8",
+        source="Zhao, Gallo, Frosio, Kautz 2017, eq. 14",
+        good_at="structure at all scales with colour held in place",
+        bad_at="exact values: the absolute error is 16 % of it",
+        gradient=(
+            "That of ms_ssim plus the constant pull of an L1 at 0.16, which does not fade as the error does "
+            "and weakens slightly towards the border."
+        ),
+        artefacts="Slight softness of fine texture; weaker colour drift than with ms_ssim alone.",
+        when=(
+            "As a first choice without a perceptual loss; its authors found it the best of theirs for "
+            "denoising, demosaicking and removing JPEG's artefacts."
+        ),
+    ),
+)

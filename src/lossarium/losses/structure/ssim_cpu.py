@@ -1,0 +1,156 @@
+"""Kernels for losses that look through windows. Contract: `lossarium.losses.fused.Kernel`."""
+
+from array import array
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossarium.compute.threads import sweep
+from lossarium.compute.tiling import even_parts_up_to
+from lossarium.compute.weighting import totals_of
+from lossarium.losses.structure.windows_cpu import similarity, tile_width
+
+# Rows of a tile: so many that the windows which reach into it from outside add little, so few that a picture
+# has enough tiles for all threads.
+_TILE_HEIGHT = 270
+# Small planes are done together, as many as have this many pixels.
+_TILE_PIXELS = 1 << 13
+
+
+@dataclass(frozen=True)
+class Window:
+    """The window that a similarity looks through, the same along rows and columns."""
+
+    taps: tuple[float, ...]
+    c1: float
+    c2: float
+    luminance: bool = True
+    double: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.taps)
+
+
+@cache
+def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
+    """A Gaussian at `size` places about its centre, normalised to the sum 1."""
+    offsets = np.arange(size) - (size - 1) / 2
+    gaussian = np.exp(-np.square(offsets) / (2 * sigma**2))
+    return tuple(gaussian / gaussian.sum())
+
+
+def ssim(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    scale: float | None,
+    *,
+    window: int,
+    sigma: float,
+    shares: tuple[float, ...] = (),
+) -> tuple[Tensor, Tensor | None]:
+    """The mean over windows of 1 - SSIM, and over channels; or that of the channels' sum times `shares`."""
+    shape = Window(gaussian_taps(window, sigma), 0.01**2, 0.03**2)
+    return mean_dissimilarity(input, target, weight, scale, shape, shares)
+
+
+def uqi(
+    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, window: int, epsilon: float
+) -> tuple[Tensor, Tensor | None]:
+    """The mean over channels and windows of 1 - Q: SSIM with windows of one height and an epsilon for C1, C2.
+
+    In float64: so small an epsilon does not forgive what float32 loses of a flat window's variance.
+    """
+    shape = Window((1 / window,) * window, epsilon, epsilon, double=True)
+    return mean_dissimilarity(input, target, weight, scale, shape)
+
+
+def mean_dissimilarity(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    scale: float | None,
+    window: Window,
+    shares: tuple[float, ...] = (),
+) -> tuple[Tensor, Tensor | None]:
+    """The (weighted) mean over channels and windows of 1 - similarity, and its gradient times `scale`."""
+    n, channels, height, width = input.shape
+    centres, totals = window_weights(weight, n, height, width, window.size)
+    planes = 1 if shares else channels
+    factors = np.repeat(1 / (totals * planes), planes)
+    gradient = None if scale is None else torch.empty_like(input)
+    sums = dissimilarity_of_planes(input, target, centres, gradient, factors * (scale or 1), window, shares)
+    values = sums.reshape(n, planes).sum(axis=1) / (scale or 1)
+    return torch.from_numpy(values.astype(np.float32)), gradient
+
+
+def window_weights(
+    weight: Tensor | None, n: int, height: int, width: int, size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What each window counts, (N, H - size + 1, W - size + 1), and the sums thereof, (N,).
+
+    A window counts what the pixel at its centre counts; without weights, the first array is empty.
+    """
+    if weight is None:
+        windows = (height - size + 1) * (width - size + 1)
+        return np.zeros((n, 0, 0), np.float32), np.full(n, float(windows))
+    if size % 2 == 0:
+        # An even window's centre lies between four pixels.
+        weight = F.avg_pool2d(weight, kernel_size=2, stride=1)
+    margin = (size - 1) // 2
+    rows, columns = height - size + 1, width - size + 1
+    centres = weight[:, 0, margin : margin + rows, margin : margin + columns].contiguous().numpy()
+    return centres, totals_of(centres)
+
+
+def dissimilarity_of_planes(
+    input: Tensor,
+    target: Tensor,
+    centres: NDArray[np.float32],
+    gradient: Tensor | None,
+    factors: NDArray[np.float64],
+    window: Window,
+    shares: tuple[float, ...] = (),
+) -> NDArray[np.float64]:
+    """Sums over each plane's windows of factor * count * (1 - similarity), (planes,), and their gradient.
+
+    Planes are the pictures' channels, N * C of them, or with shares of the channels the N pictures.
+    """
+    n, channels, height, width = input.shape
+    planes = n if shares else n * channels
+    kernel = similarity(window.size, window.luminance, window.double, mixed=bool(shares))
+    pieces = list(
+        product(even_parts_up_to(height, _TILE_HEIGHT), even_parts_up_to(width, tile_width(window.size)))
+    )
+    together = max(_TILE_PIXELS // (height * width), 1)
+    tiles = len(pieces) * -(-planes // together)
+    # Shares that do not mix the channels are there for the kernel's sake.
+    channel_shares = shares or (1.0,)
+    few = (window.c1, window.c2, *window.taps, *channel_shares)
+    numbers = np.concatenate([few, factors, np.zeros(len(pieces) * planes)])
+    addresses = (
+        input.data_ptr(),
+        target.data_ptr(),
+        0 if gradient is None else gradient.data_ptr(),
+        centres.ctypes.data if centres.size else 0,
+        numbers.ctypes.data,
+    )
+    arguments = array(
+        "q",
+        (
+            *(0, tiles, len(pieces), together, planes, len(channel_shares), height, width, len(centres)),
+            *addresses,
+            *(place for rows, columns in pieces for place in (*rows, *columns)),
+        ),
+    )
+    sweep(kernel(), arguments.buffer_info()[0], tiles)
+    sums = numbers[len(few) + planes :].reshape(len(pieces), planes)
+    by_plane: NDArray[np.float64] = sums.sum(axis=0)
+    return by_plane

@@ -1,0 +1,394 @@
+"""Similarity under sliding windows, of SSIM's kind: its value and its gradient, a tile at a time.
+
+A tile is swept from top to bottom in strips of rows. Along each new row of pixels four moments are averaged,
+those of x, of the error e = x - y, of x^2 + y^2 and of e^2; of these, down the columns, come the moments of
+a row of windows; from these the dissimilarity and its derivatives by the moments; and the same averages
+backwards over a window's worth of such rows make a row of the gradient. What later strips need stays in a
+scratch of a few rows that fits the L2 cache, so the pictures are read and the gradient is written once.
+
+The scratch is one array whose parts lie at constant distances: so the compiler can prove that the rows
+written are not the rows read, and use vector instructions. (Arrays of their own would do as well for a
+reader, at twelve times the time.)
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numba.np.numpy_support import carray
+
+from lossarium.compute.compiling import Real, Reals, doubles_at, floats_at, inlined, native, next_of
+
+# Numbers from row to row of the scratch: 33 cache lines, an odd number, so that rows do not compete for the
+# same places in the cache.
+_STRIDE = 528
+# Windows are compared so many at a time, without a rest of a few for which there are no vector instructions.
+_LANES = 32
+# Rows of a strip; even, since rows are compared two at a time.
+_STRIP = 32
+# Of a tile with its surroundings: a tile is at most this less the windows' reach on both sides.
+_WIDEST = 520
+
+Tile = Callable[..., Real]
+Kernel = Callable[[], Callable[[int], None]]
+
+
+def tile_width(size: int) -> int:
+    """Columns that a tile can hold for windows of `size` pixels a side; none if those are too large."""
+    return _WIDEST - 2 * (size - 1)
+
+
+def scratch_size(size: int) -> int:
+    """Numbers that a kernel for windows of `size` pixels a side needs room for."""
+    return (9 * (_STRIP + size - 1) + 3) * _STRIDE
+
+
+@cache
+def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Kernel:
+    """The kernel for windows of `size` pixels a side, compiled for that size; native, see `compiling.native`.
+
+    Its arguments are those of `structure.dissimilarity_of_planes`, which lays them out.
+    """
+    sweep = similarity_sweep(size, luminance, double, mixed)
+    precision = np.float64 if double else np.float32
+    reach, room = size - 1, scratch_size(size)
+
+    @inlined
+    def planes_at(address: int, planes: int, _channels: int, height: int, width: int) -> Reals:
+        there = 1 if address else 0
+        return carray(floats_at(address), (planes, height * there, width * there))
+
+    @inlined
+    def mixed_planes_at(address: int, planes: int, channels: int, height: int, width: int) -> Reals:
+        there = 1 if address else 0
+        return carray(floats_at(address), (planes, channels, height * there, width * there))
+
+    pictures_at = mixed_planes_at if mixed else planes_at
+
+    def tiles(arguments: Reals) -> None:
+        """Tile after tile, each a piece of some planes."""
+        count, pieces, together = arguments[1], arguments[2], arguments[3]
+        planes, channels, height, width = arguments[4], arguments[5], arguments[6], arguments[7]
+        pictures, has_counts = arguments[8], 1 if arguments[12] else 0
+        x = pictures_at(arguments[9], planes, channels, height, width)
+        y = pictures_at(arguments[10], planes, channels, height, width)
+        gradient = pictures_at(arguments[11], planes, channels, height, width)
+        rows, columns = (height - reach) * has_counts, (width - reach) * has_counts
+        centres = carray(floats_at(arguments[12]), (pictures, rows, columns))
+        numbers = carray(doubles_at(arguments[13]), (2 + size + channels + planes + pieces * planes,))
+        c1, c2 = precision(numbers[0]), precision(numbers[1])
+        taps = numbers[2 : 2 + size].astype(precision)
+        shares = numbers[2 + size : 2 + size + channels].astype(precision)
+        factors = numbers[2 + size + channels : 2 + size + channels + planes].astype(precision)
+        sums = numbers[2 + size + channels + planes :].reshape(pieces, planes)
+        scratch = np.empty(room, precision)
+        tile = next_of(arguments, 0)
+        while tile < count:
+            piece, first = tile % pieces, tile // pieces * together
+            place = 14 + 4 * piece
+            for plane in range(first, min(first + together, planes)):
+                sums[piece, plane] = sweep(
+                    x[plane], y[plane], centres[plane * pictures // planes], gradient[plane], shares, scratch,
+                    taps, factors[plane], c1, c2,
+                    arguments[place], arguments[place + 1], arguments[place + 2], arguments[place + 3],
+                )  # fmt: skip
+            tile = next_of(arguments, 0)
+
+    return native(tiles)
+
+
+@cache
+def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Tile:  # noqa: C901 - its parts are functions
+    """What sweeps over a tile, for other kernels to be part of.
+
+    The similarity of a window is (2 mx my + c1) / (mx^2 + my^2 + c1) * (2 sxy + c2) / (sx^2 + sy^2 + c2), or
+    only its second factor where `luminance` is False. What a factor lacks to 1 is taken from the error's
+    moments, me^2 / (mx^2 + my^2 + c1) and se^2 / (sx^2 + sy^2 + c2): small where the pictures are alike, and
+    not the difference of two numbers near 1. Each tile gives the sum of count * (1 - similarity) over
+    its own windows, those whose first pixel it holds, and writes its part of that sum's gradient by x (over
+    all windows of the picture), unless the gradient has no elements.
+
+    Where it is `mixed`, a plane is the sum of its channels times their shares, (C, H, W), and mixed as it is
+    read.
+    """
+    precision = np.float64 if double else np.float32
+    reach = size - 1
+    plane = (_STRIP + reach) * _STRIDE
+    # Parts of the scratch, as distances from a row's first number: the moments and derivatives of
+    # `_STRIP + reach` rows, the counts and counted dissimilarities of `_STRIP` rows of windows; single rows.
+    x_moment, error_moment, squares_moment, square_error_moment = 0, plane, 2 * plane, 3 * plane
+    # Slopes have a margin on both sides, which no window reaches.
+    x_slope, squares_slope, square_error_slope = (part * plane + reach for part in (4, 5, 6))
+    counts, dissimilarities = 7 * plane, 8 * plane
+    single_rows = 9 * plane
+    newest = reach * _STRIDE
+    zero, one, two = precision(0), precision(1), precision(2)
+
+    @inlined
+    def load(
+        plane: Reals, _shares: Reals, i: int, first: int, reference: Real, row: Reals, width: int
+    ) -> None:
+        """Columns first to first + width of row i, less the reference."""
+        source = plane[i, first:]
+        for j in range(width):
+            row[j] = source[j] - reference
+
+    @inlined
+    def load_mixed(
+        plane: Reals, shares: Reals, i: int, first: int, reference: Real, row: Reals, width: int
+    ) -> None:
+        source, share = plane[0, i, first:], shares[0]
+        if plane.shape[0] == 3:
+            second, third = plane[1, i, first:], plane[2, i, first:]
+            second_share, third_share = shares[1], shares[2]
+            for j in range(width):
+                row[j] = share * source[j] + second_share * second[j] + (third_share * third[j] - reference)
+            return
+        for j in range(width):
+            row[j] = share * source[j] - reference
+        for channel in range(1, plane.shape[0]):
+            source, share = plane[channel, i, first:], shares[channel]
+            for j in range(width):
+                row[j] += share * source[j]
+
+    @inlined
+    def store(row: Reals, _shares: Reals, gradient: Reals, i: int, left: int, width: int) -> None:
+        target = gradient[i, left:]
+        for j in range(width):
+            target[j] = row[j]
+
+    @inlined
+    def store_mixed(row: Reals, shares: Reals, gradient: Reals, i: int, left: int, width: int) -> None:
+        for channel in range(gradient.shape[0]):
+            target, share = gradient[channel, i, left:], shares[channel]
+            for j in range(width):
+                target[j] = share * row[j]
+
+    read, write = (load_mixed, store_mixed) if mixed else (load, store)
+
+    @inlined
+    def average_along(x: Reals, y: Reals, rows: Reals, taps: Reals, width: int) -> None:
+        """The four moments of a row of pixels, averaged along it."""
+        for j in range(width):
+            mean_x = mean_error = mean_squares = mean_square_error = zero
+            for k in range(size):
+                tap, error = taps[k], x[j + k] - y[j + k]
+                mean_x += tap * x[j + k]
+                mean_error += tap * error
+                mean_squares += tap * (x[j + k] * y[j + k])
+                mean_square_error += tap * (error * error)
+            rows[j + x_moment] = mean_x
+            rows[j + error_moment] = mean_error
+            rows[j + squares_moment] = mean_square_error + two * mean_squares
+            rows[j + square_error_moment] = mean_square_error
+
+    @inlined
+    def dissimilarity(
+        mean_x: Real,
+        mean_error: Real,
+        mean_squares: Real,
+        mean_square_error: Real,
+        reference: Real,
+        c1: Real,
+        c2: Real,
+    ) -> tuple[Real, Real, Real, Real]:
+        """A window's dissimilarity by its moments, and its derivatives by those of x, x^2 + y^2 and e^2.
+
+        Variances do not depend on the reference that the moments are taken about; means do.
+        """
+        mean_y = mean_x - mean_error
+        variances = max(mean_squares - mean_x * mean_x - mean_y * mean_y, zero)
+        per_contrast = one / (variances + c2)
+        change = max(mean_square_error - mean_error * mean_error, zero) * per_contrast
+        change_slope = two * (change * mean_x - mean_error) * per_contrast
+        if not luminance:
+            return change, change_slope, -change * per_contrast, per_contrast
+        bright_x, bright_y = mean_x + reference, mean_y + reference
+        per_brightness = one / (bright_x * bright_x + bright_y * bright_y + c1)
+        shade = mean_error * mean_error * per_brightness
+        shade_slope = two * (mean_error - shade * bright_x) * per_brightness
+        light = one - shade
+        slope = shade_slope * (one - change) + change_slope * light
+        return shade + change * light, slope, -light * change * per_contrast, light * per_contrast
+
+    @inlined
+    def average_down(rows: Reals, taps: Reals, width: int) -> None:
+        """Average two rows, one below the other, with the `reach` rows below each, in place.
+
+        Two at once, since all but one of the rows that they look through are the same; in place, since
+        nothing looks at these two again. (With the outermost rows inside the inner loop the compiler would
+        gather along the columns, at ten times the time.)
+        """
+        for j in range(width):
+            above, below = taps[0] * rows[j], taps[reach] * rows[j + size * _STRIDE]
+            for k in range(1, size):
+                value = rows[j + k * _STRIDE]
+                above += taps[k] * value
+                below += taps[k - 1] * value
+            rows[j] = above
+            rows[j + _STRIDE] = below
+
+    @inlined
+    def compare(rows: Reals, reference: Real, c1: Real, c2: Real, width: int) -> None:
+        """A row of windows: counted dissimilarities, and their slopes by the moments."""
+        for j in range(width):
+            value, by_x, by_squares, by_square_error = dissimilarity(
+                rows[j + x_moment],
+                rows[j + error_moment],
+                rows[j + squares_moment],
+                rows[j + square_error_moment],
+                reference,
+                c1,
+                c2,
+            )
+            count = rows[j + counts]
+            rows[j + dissimilarities] = count * value
+            rows[j + newest + x_slope] = count * by_x
+            rows[j + newest + squares_slope] = count * by_squares
+            rows[j + newest + square_error_slope] = count * by_square_error
+
+    @inlined
+    def no_slopes(rows: Reals, width: int) -> None:
+        """Beyond the first and last rows of windows there is none that could pull at a pixel."""
+        for j in range(width):
+            rows[j + x_slope] = zero
+            rows[j + squares_slope] = zero
+            rows[j + square_error_slope] = zero
+
+    @inlined
+    def gather_along(rows: Reals, x: Reals, y: Reals, gradient: Reals, taps: Reals, width: int) -> None:
+        """The slopes of all windows that hold a pixel, times the moments' own: a row of the gradient.
+
+        The taps are symmetric, so averages backwards are averages.
+        """
+        for j in range(width):
+            by_x = by_squares = by_square_error = zero
+            for k in range(size):
+                tap = taps[k]
+                by_x += tap * rows[j + k]
+                by_squares += tap * rows[j + k + plane]
+                by_square_error += tap * rows[j + k + 2 * plane]
+            gradient[j] = by_x + two * (x[j] * by_squares + (x[j] - y[j]) * by_square_error)
+
+    @inlined
+    def keep_overlap(scratch: Reals, parts: int, width: int) -> None:
+        """The last rows of a strip are the first of the next."""
+        for part in range(parts):
+            for i in range(reach):
+                row = scratch[part * plane + i * _STRIDE :]
+                for j in range(reach + width):
+                    row[j] = row[j + _STRIP * _STRIDE]
+
+    @inlined
+    def weigh(centres: Reals, factor: Real, row_counts: Reals, width: int) -> None:
+        for j in range(width):
+            row_counts[j] = factor * centres[j]
+
+    @inlined
+    def total(values: Reals, width: int) -> Real:
+        result = zero
+        for j in range(width):
+            result += values[j]
+        return result
+
+    @inlined
+    def sweep(  # noqa: C901 - one sweep, read from top to bottom
+        x: Reals,
+        y: Reals,
+        centres: Reals,
+        gradient: Reals,
+        shares: Reals,
+        scratch: Reals,
+        taps: Reals,
+        factor: Real,
+        c1: Real,
+        c2: Real,
+        top: int,
+        bottom: int,
+        left: int,
+        right: int,
+    ) -> Real:
+        """Rows top to bottom and columns left to right of one picture's plane x beside y, (H, W).
+
+        `scratch` has `scratch_size` elements. What a window counts is `factor`, times what `centres`,
+        (H - reach, W - reach) or empty, says of it.
+        """
+        height, width = x.shape[-2], x.shape[-1]
+        sloped = gradient.size > 0
+        surroundings = reach if sloped else 0
+        last_window = min(bottom, height - reach)
+        window = max(top - surroundings, 0)
+        first_column = max(left - surroundings, 0)
+        columns = min(right, width - reach) - first_column
+        lanes = min((columns + _LANES - 1) // _LANES * _LANES, _STRIDE - reach)
+        lead = left - first_column
+        last = bottom if sloped else last_window
+        shifted_x, shifted_y = scratch[single_rows:], scratch[single_rows + _STRIDE :]
+        slopes = scratch[single_rows + 2 * _STRIDE :]
+        read(y, shares, (top + bottom) // 2, (left + right) // 2, zero, shifted_y, 1)
+        reference = shifted_y[0]
+
+        for part in range(4, 7):
+            for i in range(_STRIP + reach):
+                start = part * plane + i * _STRIDE
+                scratch[start : start + reach] = zero
+                scratch[start + reach + columns : start + columns + 2 * reach] = zero
+        for i in range(reach):
+            no_slopes(scratch[i * _STRIDE :], lanes)
+        scratch[single_rows : single_rows + 2 * _STRIDE] = zero
+        for i in range(_STRIP):
+            row_counts = scratch[counts + i * _STRIDE :]
+            row_counts[:columns] = factor
+            row_counts[columns:lanes] = zero
+
+        result = 0.0
+        filled = 0
+        while window < last:
+            strip = min(_STRIP, last - window)
+            for i in range(filled, min(strip + reach, height - window)):
+                read(x, shares, window + i, first_column, reference, shifted_x, columns + reach)
+                read(y, shares, window + i, first_column, reference, shifted_y, columns + reach)
+                average_along(shifted_x, shifted_y, scratch[i * _STRIDE :], taps, lanes)
+            for i in range(0, strip, 2):
+                row, below = window + i, window + i + 1
+                rows = scratch[i * _STRIDE :]
+                if row < last_window:
+                    if centres.size > 0:
+                        weigh(centres[row, first_column:], factor, rows[counts:], columns)
+                        if below < last_window:
+                            weigh(centres[below, first_column:], factor, rows[_STRIDE + counts :], columns)
+                    for part in range(4):
+                        average_down(rows[part * plane :], taps, lanes)
+                    compare(rows, reference, c1, c2, lanes)
+                    if row >= top:
+                        result += total(rows[dissimilarities + lead :], columns - lead)
+                    if below < last_window:
+                        compare(rows[_STRIDE:], reference, c1, c2, lanes)
+                        if below >= top:
+                            result += total(rows[_STRIDE + dissimilarities + lead :], columns - lead)
+                else:
+                    no_slopes(rows[newest:], lanes)
+                if below >= last_window:
+                    no_slopes(rows[_STRIDE + newest :], lanes)
+                if sloped and below >= top:
+                    for part in range(3):
+                        average_down(rows[x_slope + part * plane :], taps, lanes)
+                    for second in range(2):
+                        if top <= row + second < last:
+                            read(x, shares, row + second, left, reference, shifted_x, right - left)
+                            read(y, shares, row + second, left, reference, shifted_y, right - left)
+                            gather_along(
+                                rows[4 * plane + second * _STRIDE + lead :],
+                                shifted_x,
+                                shifted_y,
+                                slopes,
+                                taps,
+                                right - left,
+                            )
+                            write(slopes, shares, gradient, row + second, left, right - left)
+            keep_overlap(scratch, 7 if sloped else 4, lanes)
+            filled = reach
+            window += strip
+        return result
+
+    return sweep

@@ -1,0 +1,232 @@
+"""Where the run of a trial stands between two steps: restored from a checkpoint, saved, gone back to one."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lossarium import losses
+from lossarium.errors import LossariumError
+from lossarium.facesets.batches.batch import Batches
+from lossarium.facesets.faceset import Faceset
+from lossarium.losses.module import Loss
+from lossarium.models.registry import initial_model
+from lossarium.training.callbacks import Watcher
+from lossarium.training.checkpoints import Position, load_checkpoint, load_good, save_checkpoint
+from lossarium.training.configuration import Trial
+from lossarium.training.control import Settings
+from lossarium.training.guards import Guards, Watched, remembered, went_back
+from lossarium.training.options import clipping, optimizers, schedules
+from lossarium.training.options.clipping import NormHistory
+from lossarium.training.options.schedules import PlateauState, Schedule
+from lossarium.training.processes import Processes
+from lossarium.training.records import Records, Unrecorded
+from lossarium.training.trial_batches import batches_of
+
+# A killed trial loses at most this much work; and so often a full disk is tried again.
+_SECONDS_BETWEEN_CHECKPOINTS = 15.0
+_STEPS_BETWEEN_GOOD_CHECKPOINTS = 500
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Which checkpoints stay beside the last ones; the numbers do not depend on it."""
+
+    best: bool = False
+    """The best of all snapshots is kept."""
+    every: int = 0
+    """Every so many steps one is kept for all time; 0 for none."""
+    last: int = 1
+    """So many of the last ones stay; while the trial runs, two at least."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same while a trial runs."""
+
+    trial: Trial
+    facesets: Sequence[Faceset]
+    folder: Path
+    processes: Processes
+    model: nn.Module
+    together: nn.Module
+    """The model as it is called to be trained, by all processes."""
+    optimizer: torch.optim.Optimizer
+    initial_optimizer: Mapping[str, Any]
+    """Its state before the first step."""
+    guards: Guards
+    keeping: Keeping
+    watcher: Watcher
+    snapshot_steps: frozenset[int]
+
+
+@dataclass
+class Standing:
+    """Where a run stands between two steps."""
+
+    position: Position
+    settings: Settings
+    loss: Loss
+    schedule: Schedule
+    batches: Batches
+    watched: Watched
+    history: "History"
+    saved: int
+    """Step of the last checkpoint."""
+    tried_to_save_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def step(self) -> int:
+        return self.position.step
+
+
+@dataclass
+class History:
+    """What the steps and looks so far leave behind, beside weights and optimiser."""
+
+    norms: NormHistory
+    plateau: PlateauState
+    looks: list[tuple[int, float]]
+    """Step and goodness of every snapshot."""
+
+
+def model_of(trial: Trial, identities: int) -> nn.Module:
+    recipe = trial.recipe
+    return initial_model(
+        recipe.model,
+        size=recipe.size,
+        identities=identities,
+        seed=trial.seed,
+        options=recipe.model_options,
+    )
+
+
+def restored(run: Run) -> Standing:
+    """Restore the last checkpoint."""
+    loaded = load_checkpoint(run.folder, run.model, run.optimizer)
+    for sentence in loaded.damaged:
+        run.watcher.tell(f"{sentence}; going on from step {loaded.position.step} instead")
+    recipe, state = run.trial.recipe, loaded.state
+    begun = Settings(recipe.learning_rate, run.trial.loss, recipe.schedule, **asdict(recipe.region_weights))
+    settings = Settings(**state["settings"]) if "settings" in state else begun
+    return Standing(
+        position=loaded.position,
+        settings=settings,
+        loss=losses.get(settings.loss),
+        schedule=schedules.parse(settings.schedule),
+        batches=batches_for(run, settings),
+        watched=remembered(state.get("guards", {})),
+        history=_history(state),
+        saved=loaded.position.step,
+    )
+
+
+def _history(state: Mapping[str, Any]) -> History:
+    """As a checkpoint has it."""
+    return History(
+        norms=clipping.norm_history(state.get("norms", ())),
+        plateau=PlateauState(**state.get("plateau", {})),
+        looks=[(int(step), float(goodness)) for step, goodness in state.get("looks", ())],
+    )
+
+
+def _state(standing: Standing) -> dict[str, Any]:
+    """What `restored` needs beside weights, optimiser and position."""
+    return {
+        "settings": asdict(standing.settings),
+        "guards": standing.watched.as_table(),
+        "norms": list(standing.history.norms),
+        "plateau": asdict(standing.history.plateau),
+        "looks": standing.history.looks,
+    }
+
+
+def batches_for(run: Run, settings: Settings) -> Batches:
+    trial, processes = run.trial, run.processes
+    return batches_of(
+        trial.seed,
+        trial.recipe,
+        run.facesets,
+        processes.device,
+        settings.region_weights,
+        part=(processes.rank, processes.count),
+    )
+
+
+def go_back(run: Run, standing: Standing, records: Records | Unrecorded, loss: float) -> None:
+    """Restore the last good checkpoint, to go on from it with a lower learning rate; or give up."""
+    watched, step = standing.watched, standing.step
+    what = f'the loss "{standing.settings.loss}" became {loss:g} at step {step} of seed {run.trial.seed}'
+    if watched.rollbacks >= run.guards.rollbacks:
+        raise LossariumError(
+            f'{what}, after going back {watched.rollbacks} times, its term "{watched.first}" first; '
+            f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
+        )
+    run.model.load_state_dict(model_of(run.trial, len(run.facesets)).state_dict())
+    optimizers.restore_state(run.optimizer, {}, dict(run.initial_optimizer))
+    good = load_good(run.folder, run.model, run.optimizer)
+    position = good.position
+    records.go_back(position.record_bytes)
+    standing.position, standing.watched = position, went_back(watched)
+    standing.history = _history(good.state)
+    factor = run.guards.slower**standing.watched.rollbacks
+    event = {"from": step, "term": watched.first, "learning_rate_factor": factor}
+    records.write({"step": position.step, "seconds": position.seconds, "went_back": event})
+    run.watcher.tell(
+        f'{what}, its term "{watched.first}" first: back to step {position.step}, '
+        f"and on with {factor:g} of the learning rate"
+    )
+    # At once: a trial that is killed now must not begin again at the old rate.
+    save(run, standing, records)
+
+
+def is_due(run: Run, standing: Standing) -> bool:
+    return (
+        time.monotonic() - standing.tried_to_save_at > _SECONDS_BETWEEN_CHECKPOINTS
+        or standing.step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
+        or _stays(run, standing)
+    )
+
+
+def _stays(run: Run, standing: Standing) -> bool:
+    return run.keeping.every > 0 and standing.step % run.keeping.every == 0
+
+
+def save(
+    run: Run, standing: Standing, records: Records | Unrecorded, *, best: bool = False, last: bool = False
+) -> None:
+    """Write a checkpoint, or tell the watcher why there is none; the last one has to be written."""
+    standing.tried_to_save_at = time.monotonic()
+    if not run.processes.is_first:
+        standing.saved = standing.step
+        return
+    step = standing.step
+    at_good_step = step in run.snapshot_steps or step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
+    try:
+        run.watcher.keep_pictures()
+        position = replace(standing.position, record_bytes=records.flush())
+        save_checkpoint(
+            run.folder,
+            position,
+            run.model,
+            run.optimizer,
+            _state(standing),
+            best=best and run.keeping.best,
+            snapshot=_stays(run, standing),
+            last=run.keeping.last,
+            # At steps that do not depend on how fast this machine is: a return is to the same one everywhere.
+            good=at_good_step and standing.watched.suspicious == 0,
+        )
+    except OSError as error:
+        if last:
+            raise
+        run.watcher.tell(
+            f"no checkpoint could be written after step {step} ({error.strerror or error}); "
+            f"training goes on, and the one of step {standing.saved} is safe"
+        )
+        return
+    standing.position, standing.saved = position, step

@@ -1,0 +1,121 @@
+"""A comparison's folder: its settings, its trials' folders, and who may write there.
+
+OUT/comparison.toml    settings, data and environment
+OUT/trials/NAME/       trial.toml, metrics.jsonl, checkpoints/, previews/
+OUT/verdict.json       the verdict with every vote
+OUT/report.html        what people look at
+"""
+
+import hashlib
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from lossarium.errors import LossariumError
+from lossarium.files import write_whole
+from lossarium.training.configuration import Trial
+from lossarium.training.folder_lock import locked
+
+SETTINGS = "comparison.toml"
+TRIAL = "trial.toml"
+_LONGEST_NAME = 80
+_LARGEST_TOML = 1 << 20
+
+
+def trial_folder(out: Path, trial: Trial) -> Path:
+    """Where a trial of this comparison lives."""
+    return out / "trials" / trial_name(trial.loss, trial.seed)
+
+
+def trial_name(loss: str, seed: int) -> str:
+    """A folder's name for a trial: the spec without what file systems dislike."""
+    name = re.sub(r"[^A-Za-z0-9.+=_-]+", "_", loss.replace(" ", "").replace("*", "x")).strip("_")
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(loss.encode()).hexdigest()[:8]}"
+    return f"{name}-seed{seed}"
+
+
+@contextmanager
+def claimed(out: Path, needed_bytes: int) -> Iterator[None]:
+    """Make the folder and hold it against a second process.
+
+    Raises:
+        LossariumError: the folder cannot be made or written, has no room, or another process works in it.
+    """
+    _check_room(out, needed_bytes)
+    with locked(
+        out,
+        busy=f"another process is working in {out}; wait for it or choose another --out",
+        unwritable=f"cannot write to the output folder {out}: {{reason}}; choose another one with --out",
+    ):
+        yield
+
+
+def _check_room(out: Path, needed_bytes: int) -> None:
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise LossariumError(
+            f"the output folder {out} has room for {free / 1e6:.0f} MB, and the comparison needs about "
+            f"{needed_bytes / 1e6:.0f} MB; free some or choose another place with --out"
+        )
+
+
+def agree(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a table to a TOML file, or hold it against the one that is there.
+
+    Tables under `environment` may differ.
+
+    Raises:
+        LossariumError: the file is damaged or says something else; every difference is named.
+    """
+    if not path.exists():
+        write_whole(path, tomli_w.dumps(dict(table)).encode())
+        return
+    there = _without_environment(read_toml(path))
+    here = _without_environment(tomllib.loads(tomli_w.dumps(dict(table))))
+    differences = list(_differences(there, here))
+    if differences:
+        raise LossariumError(
+            f"{path.parent} was made with other settings ({'; '.join(differences)}); "
+            "repeat those, or choose another folder with --out"
+        )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file of ours.
+
+    Raises:
+        LossariumError: it is damaged.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_TOML:
+            raise ValueError("it is too large")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LossariumError(f"{path} is damaged: {error}; remove {path.parent} to begin anew") from None
+
+
+def _without_environment(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != "environment"}
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted({*there, *here}):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new)
+        elif old != new:
+            yield f"{key.replace('_', ' ')}: {_shown(old)} there, {_shown(new)} now"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -1,0 +1,137 @@
+"""`preview.png` of a trial: what its model makes of a few held-out frames, drawn anew every so many seconds.
+
+The wall clock says when, and nothing of it reaches the numbers of the trial.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lossarium.files import write_whole
+from lossarium.judging.held_out import Direction, as_bytes, decode
+from lossarium.models.registry import weights_digest
+from lossarium.provenance import PNG, encoded, trial_digest, xmp_packet
+from lossarium.training.configuration import Trial
+from lossarium.training.records import Row
+from lossarium.trial.folder import TRIAL
+from lossarium.trial.pictures import Pictures
+from lossarium.trial.previews import chosen, known_swaps
+from lossarium.trial.sheets import Block, Column, draw_sheet, picture_side
+
+NAME = "preview.png"
+_SECONDS_BETWEEN_COMPLAINTS = 600.0
+# Pictures of 64 pixels are too small to see what a loss does to them; larger ones than this fill the screen.
+_LEAST_SIDE, _MOST_SIDE = 128, 256
+
+
+class PreviewSheets:
+    """The sheets of one trial, drawn when asked for."""
+
+    def __init__(
+        self, trial: Trial, pair: tuple[Direction, ...], identities: tuple[str, ...], folder: Path
+    ) -> None:
+        self._trial, self._pair, self._identities = trial, pair, identities
+        self._table = (folder / TRIAL).read_bytes()
+        self._row: Row = {}
+
+    def record(self, row: Row) -> None:
+        """Remember the loss for the header."""
+        if "terms" in row or "passed_over" in row:
+            self._row = row
+
+    def draw(self, model: nn.Module, step: int) -> Pictures:
+        """A block an identity: frame, reconstruction, swap and, where it is known, the exact swap.
+
+        Returns:
+            (H, W, 3); the model is as it was.
+        """
+        recipe = self._trial.recipe
+        with _undisturbed(model):
+            blocks = [self._block(model, direction) for direction in self._pair]
+        side = picture_side(recipe.size, least=_LEAST_SIDE, most=_MOST_SIDE)
+        header = f"step {step:,} of {recipe.steps:,}    {_loss_of(self._row)}"
+        return draw_sheet(header, blocks, side, share=step / recipe.steps)
+
+    def encoded(self, pixels: Pictures, model: nn.Module) -> bytes:
+        """A PNG, marked as `lossarium swap` marks what these weights make."""
+        digest = trial_digest(self._table, weights_digest(model))
+        return encoded(pixels, PNG, xmp_packet(digest))
+
+    def _block(self, model: nn.Module, direction: Direction) -> Block:
+        frames = direction.frames[chosen(direction)]
+        columns = [
+            Column("frame", as_bytes(frames)),
+            Column("reconstruction", as_bytes(decode(model, frames, direction.source))),
+            Column("swap", as_bytes(decode(model, frames, direction.target))),
+        ]
+        if (exact := known_swaps(direction)) is not None:
+            columns.append(Column("exact swap", exact))
+        return Block(
+            block_title(self._identities[direction.source], self._identities[direction.target]),
+            tuple(columns),
+        )
+
+
+class LivePreview:
+    """Writes `preview.png` after the first step of a run, then every so many seconds."""
+
+    def __init__(self, folder: Path, *, every: float, tell: Callable[[str], None]) -> None:
+        """Nothing is written yet.
+
+        Args:
+            folder: The trial's.
+            every: Seconds; 0 for never.
+            tell: Hears, now and then, why it cannot be written.
+        """
+        self._path, self._every, self._tell = folder / NAME, every, tell
+        self._written_at = self._complained_at = -math.inf
+
+    def is_due(self, *, at_snapshot: bool) -> bool:
+        """Whether it is time; at a snapshot it always is, so that the last one shows the end."""
+        due = at_snapshot or time.monotonic() - self._written_at >= self._every
+        return self._every > 0 and due
+
+    def write(self, content: bytes) -> None:
+        """Replace the file."""
+        try:
+            write_whole(self._path, content)
+        except OSError as error:
+            if time.monotonic() - self._complained_at >= _SECONDS_BETWEEN_COMPLAINTS:
+                self._complained_at = time.monotonic()
+                self._tell(f"{self._path} cannot be written ({error.strerror or error}); training goes on")
+        # From here and not from when it was due: however slow it is, training gets its time.
+        self._written_at = time.monotonic()
+
+
+def block_title(source: str, target: str) -> str:
+    """Over the columns of one direction."""
+    return f"{source}, swapped to {target}"
+
+
+def _loss_of(row: Row) -> str:
+    if "loss" not in row:
+        return "loss: not finite, step passed over" if "passed_over" in row else ""
+    loss = f"loss {row['loss']:.4f}"
+    terms = ", ".join(f"{term} {value:.4f}" for term, value in row["terms"].items())
+    return f"{loss} ({terms})" if len(row["terms"]) > 1 else loss
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode; afterwards every module and torch's random state are as before.
+
+    A model of one's own may drop out or gather statistics, and each forward would count.
+    """
+    training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for module, mode in training:
+            module.training = mode

@@ -1,0 +1,126 @@
+"""The pictures that a trial keeps of itself: a few held-out frames at every snapshot."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor, nn
+
+from lossarium.facesets.faceset import Faceset
+from lossarium.files import write_whole
+from lossarium.judging.held_out import Direction, as_bytes, decode
+from lossarium.trial.pictures import Pictures, PreviewRow
+
+ROWS_PER_DIRECTION = 4
+FOLDER = "previews"
+FRAMES = "frames.png"
+"""Beside the sheets: their frames left and, where one is known, the exact swap right, black elsewhere."""
+
+
+def chosen(direction: Direction) -> npt.NDArray[np.intp]:
+    """Which held-out frames are shown: a few spread evenly, with a known exact swap if any has one."""
+    candidates = direction.known.numpy() if len(direction.known) else np.arange(len(direction.frames))
+    places = np.linspace(0, len(candidates) - 1, min(ROWS_PER_DIRECTION, len(candidates)))
+    return np.asarray(candidates[np.unique(places.round().astype(np.intp))], dtype=np.intp)
+
+
+def preview_rows(pair: tuple[Direction, ...], facesets: tuple[Faceset, ...]) -> tuple[PreviewRow, ...]:
+    """The frames that every trial is shown on, with the truth about each."""
+    return tuple(
+        PreviewRow(
+            source=facesets[direction.source].identity,
+            target=facesets[direction.target].identity,
+            frame_name=direction.frame_names[frame],
+            frame=as_bytes(direction.frames[frame][None])[0],
+            exact_swap=_exact_swap(direction, frame),
+        )
+        for direction in pair
+        for frame in chosen(direction)
+    )
+
+
+def known_swaps(direction: Direction) -> Pictures | None:
+    """The exact swaps of the frames that are shown, black where one is not known; None if none is."""
+    swaps = [_exact_swap(direction, frame) for frame in chosen(direction)]
+    known = [swap for swap in swaps if swap is not None]
+    if not known:
+        return None
+    return np.stack([np.zeros_like(known[0]) if swap is None else swap for swap in swaps])
+
+
+def _exact_swap(direction: Direction, frame: np.intp) -> Pictures | None:
+    places = np.flatnonzero(direction.known.numpy() == frame)
+    return as_bytes(direction.exact_swaps[places[:1]])[0] if len(places) else None
+
+
+def _frames_sheet(pair: tuple[Direction, ...]) -> Pictures:
+    frames = [as_bytes(direction.frames[chosen(direction)]) for direction in pair]
+    swaps = [known_swaps(direction) for direction in pair]
+    if all(swap is None for swap in swaps):
+        return _stacked(np.concatenate(frames))
+    shown = [
+        np.zeros_like(frame) if swap is None else swap for frame, swap in zip(frames, swaps, strict=True)
+    ]
+    return _stacked(np.concatenate([np.concatenate(frames), np.concatenate(shown)], axis=2))
+
+
+class Previews:
+    """The sheets that a trial takes of itself, written when there is room for them."""
+
+    def __init__(self, pair: tuple[Direction, ...], folder: Path) -> None:
+        self._pair = pair
+        self._folder = folder
+        self._taken: dict[Path, bytes] = {}
+
+    def take(self, model: nn.Module, step: int) -> None:
+        """A snapshot's sheet: a row a frame, its reconstruction left, its swap right; lossless."""
+        rows = []
+        for direction in self._pair:
+            frames = direction.frames[chosen(direction)]
+            reconstructed = decode(model, frames, direction.source)
+            rows.append(_side_by_side(reconstructed, decode(model, frames, direction.target)))
+        self._taken[_sheet(self._folder, step)] = _png(np.concatenate(rows))
+        frames_path = self._folder / FOLDER / FRAMES
+        if not frames_path.exists():
+            self._taken[frames_path] = _png(_frames_sheet(self._pair))
+
+    def write(self) -> None:
+        """Write what was taken.
+
+        Raises:
+            OSError: the disk is full or refuses; what is not written is kept for the next time.
+        """
+        while self._taken:
+            path, content = next(iter(self._taken.items()))
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, content)
+            del self._taken[path]
+
+
+def load_previews(folder: Path, step: int, size: int) -> tuple[Pictures, Pictures]:
+    """A snapshot's reconstructions and swaps, each (rows, size, size, 3)."""
+    with Image.open(_sheet(folder, step)) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    rows = pixels.reshape(-1, size, 2, size, 3).transpose(2, 0, 1, 3, 4)
+    return np.ascontiguousarray(rows[0]), np.ascontiguousarray(rows[1])
+
+
+def _sheet(folder: Path, step: int) -> Path:
+    return folder / FOLDER / f"step_{step:08}.png"
+
+
+def _side_by_side(left: Tensor, right: Tensor) -> Pictures:
+    return _stacked(np.concatenate([as_bytes(left), as_bytes(right)], axis=2))
+
+
+def _stacked(pictures: Pictures) -> Pictures:
+    """(N, H, W, 3) one below the other."""
+    return pictures.reshape(-1, *pictures.shape[2:])
+
+
+def _png(pixels: Pictures) -> bytes:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="PNG")
+    return encoded.getvalue()

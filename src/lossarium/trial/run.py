@@ -1,0 +1,138 @@
+"""One trial for its own sake: what `lossarium train` runs, with every comparison's loop and judges."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.faceset import Faceset, data_digest
+from lossarium.files import write_whole
+from lossarium.judging.held_out import RECONSTRUCTION, Direction, directions, score, score_key
+from lossarium.judging.judges import Judge, judge
+from lossarium.models.registry import initial_model, weights_digest
+from lossarium.training import control, records
+from lossarium.training.callbacks import HeldOutScores, Watcher
+from lossarium.training.configuration import Trial
+from lossarium.training.loop import train
+from lossarium.training.processes import Processes, this_process
+from lossarium.training.run_state import Keeping
+from lossarium.training.trial_batches import check_regions
+from lossarium.trial.callbacks import Watching, watched
+from lossarium.trial.environment import environment
+from lossarium.trial.folder import TRIAL, agree
+from lossarium.trial.previews import Previews
+from lossarium.trial.timelapse import NAME as TIMELAPSE
+from lossarium.trial.timelapse import sheet_count, write_timelapse
+
+
+def run_trial(
+    trial: Trial,
+    facesets: tuple[Faceset, Faceset],
+    folder: Path,
+    watcher: Watcher,
+    keeping: Keeping,
+    *,
+    until_converged: bool = False,
+    processes: Processes | None = None,
+    watching: Watching | None = None,
+) -> None:
+    """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
+
+    Args:
+        trial: What to train.
+        facesets: The two identities.
+        folder: The trial's; made if need be.
+        watcher: Who looks on; `keep_pictures` is seen to here.
+        keeping: Which checkpoints stay.
+        until_converged: Whether to stop when the recipe's judge sees no more gain.
+        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
+        watching: What is shown meanwhile.
+
+    Raises:
+        LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
+        Stopped: it was asked to stop.
+    """
+    check_regions(trial.recipe, trial.recipe.region_weights, facesets)
+    processes = processes or this_process()
+    if processes.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        agree(folder / TRIAL, trial_table(trial, data_table(facesets), processes))
+        if not (folder / control.NAME).exists():
+            write_whole(folder / control.NAME, control.TEMPLATE.encode())
+    if not processes.of_first(partial(records.is_finished, folder)):
+        looks = judging_of(trial, directions(*facesets), folder)
+        shown = (watching or Watching()) if processes.is_first else Watching(preview_every=0)
+        identities = facesets[0].identity, facesets[1].identity
+        with watched(trial, looks.pair, identities, folder, watcher, shown) as everyone:
+            train(
+                trial,
+                facesets,
+                folder,
+                looks,
+                replace(everyone, keep_pictures=looks.previews.write),
+                keeping=keeping,
+                until_converged=until_converged,
+                by_hand=True,
+                processes=processes,
+            )
+    if processes.is_first and not (folder / TIMELAPSE).exists():
+        _keep_timelapse(folder, watcher)
+
+
+def _keep_timelapse(folder: Path, watcher: Watcher) -> None:
+    """The trial is done, and a picture is no reason to say that it is not."""
+    if sheet_count(folder) > 1:
+        try:
+            write_timelapse(folder, folder / TIMELAPSE)
+        except (OSError, LossariumError) as error:
+            watcher.tell(f"there is no {TIMELAPSE}: {error}")
+
+
+@dataclass(frozen=True)
+class HeldOutJudge:
+    """What looks at a trial's held-out frames: scores, pictures, and whether it gets better."""
+
+    pair: tuple[Direction, ...]
+    previews: Previews
+    judge: Judge
+
+    def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
+        self.previews.take(model, step)
+        return score(model, self.pair)
+
+    def goodness(self, scores: HeldOutScores) -> float:
+        """The judge's mean over the held-out frames' reconstructions, the more the better."""
+        values = scores[score_key(RECONSTRUCTION, self.judge)]
+        return (1 if self.judge.higher_is_better else -1) * sum(values) / len(values)
+
+
+def judging_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutJudge:
+    """The looks at a trial in a folder of its own."""
+    return HeldOutJudge(pair, Previews(pair, folder), judge(trial.recipe.judge))
+
+
+def trial_table(trial: Trial, data: dict[str, str], processes: Processes) -> dict[str, Any]:
+    """For `trial.toml`: the configuration, and hashes of the initial weights and the data."""
+    recipe = trial.recipe
+    model = initial_model(
+        recipe.model, size=recipe.size, identities=2, seed=trial.seed, options=recipe.model_options
+    )
+    return {
+        **trial.as_table(),
+        "initial_weights": weights_digest(model),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "data": data,
+        "environment": environment(processes),
+    }
+
+
+def data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
+    """Names and hashes of two facesets."""
+    table = {}
+    for label, faceset in zip(("first", "second"), facesets, strict=True):
+        table[label] = faceset.identity
+        table[f"pictures_of_{label}"] = data_digest(faceset)
+    return table

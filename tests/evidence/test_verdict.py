@@ -1,0 +1,143 @@
+"""Statistics and votes: what may be called a win, and what may not."""
+
+import numpy as np
+import pytest
+
+from lossarium.evidence.results import Score
+from lossarium.evidence.statistics import Bootstrap
+from lossarium.evidence.verdict import decide
+
+PSNR = Score("reconstruction/psnr", "reconstruction", "psnr", "PSNR", "dB", True, 2, "")
+SSIM = Score("reconstruction/ssim", "reconstruction", "ssim", "SSIM", "", True, 3, "")
+LPIPS = Score("reconstruction/lpips", "reconstruction", "lpips", "LPIPS", "", False, 3, "")
+FRAMES = 40
+UNITS = {"reconstruction": np.arange(FRAMES)}
+
+
+def values(mean, *, spread=1.0, seeds=1, own=0.05, seed=0):
+    """Scores that share a frame's difficulty, and differ a little on their own."""
+    difficulty = np.random.default_rng(7).normal(0, spread, FRAMES)
+    return mean + difficulty + np.random.default_rng(seed).normal(0, own, (seeds, FRAMES))
+
+
+def test_the_interval_of_a_mean_is_the_textbooks():
+    sample = np.random.default_rng(0).normal(5, 2, (1, 200))
+    estimate = Bootstrap(np.arange(200), 1).estimate(sample)
+    error = 1.96 * sample.std() / np.sqrt(200)
+    assert estimate.mean == pytest.approx(sample.mean())
+    assert estimate.low == pytest.approx(sample.mean() - error, abs=0.03)
+    assert estimate.high == pytest.approx(sample.mean() + error, abs=0.03)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    source = np.random.default_rng(0)
+    bootstrap = Bootstrap(np.arange(60), 1)
+    estimates = [bootstrap.estimate(source.normal(0, 1, (1, 60))) for _ in range(200)]
+    held = np.mean([estimate.low <= 0 <= estimate.high for estimate in estimates])
+    assert 0.89 <= held <= 0.99
+
+
+def test_frames_of_one_state_are_one_piece_of_evidence():
+    once = np.random.default_rng(0).normal(0, 1, (1, 50))
+    alone = Bootstrap(np.arange(50), 1).estimate(once)
+    doubled = Bootstrap(np.tile(np.arange(50), 2), 1).estimate(np.tile(once, 2))
+    assert doubled.high - doubled.low == pytest.approx(alone.high - alone.low, rel=0.05)
+
+
+def test_luck_between_seeds_widens_the_interval():
+    source = np.random.default_rng(0)
+    luck = source.normal(0, 1, (5, 1))
+    noise = source.normal(0, 0.1, (5, 40))
+    bootstrap = Bootstrap(np.arange(40), 5)
+    assert (e := bootstrap.estimate(luck + noise)).high - e.low > 0.5
+    assert (e := bootstrap.estimate(noise)).high - e.low < 0.1
+
+
+def test_a_small_difference_on_every_frame_is_seen_because_frames_are_paired():
+    finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.2, seed=1)}}
+    verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS)
+    apart = verdict.table[LPIPS.key]
+    assert apart["mae"].low < apart["mse"].mean < apart["mae"].high
+    assert verdict.winner == "mae"
+    assert verdict.wins == {"mse": (), "mae": ("mse",)}
+    assert "mae makes the best pictures" in verdict.sentence
+
+
+def test_a_difference_within_chance_is_undecided():
+    finals = {LPIPS.key: {"mse": values(0.3, own=0.5), "mae": values(0.3, own=0.5, seed=1)}}
+    verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS)
+    assert verdict.winner is None
+    assert verdict.contenders == ("mse", "mae")
+    assert verdict.sentence == "Undecided between mse and mae."
+
+
+def test_equal_results_are_undecided():
+    finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.3)}}
+    assert decide(("mse", "mae"), (LPIPS,), finals, UNITS).winner is None
+
+
+def test_a_home_judge_is_shown_but_does_not_vote():
+    finals = {
+        PSNR.key: {"mse": values(30), "mae": values(20)},
+        LPIPS.key: {"mse": values(0.4), "mae": values(0.1)},
+    }
+    verdict = decide(("mse", "mae"), (PSNR, LPIPS), finals, UNITS)
+    assert verdict.home == {PSNR.key: ("mse",), LPIPS.key: ()}
+    assert verdict.table[PSNR.key]["mse"].mean == pytest.approx(30, abs=0.5)
+    psnr, lpips = verdict.votes
+    assert (psnr.preferred, psnr.home_of) == (None, ("mse",))
+    assert psnr.difference.low > 0
+    assert lpips.preferred == "mae"
+    assert verdict.winner == "mae"
+
+
+def test_as_many_votes_for_as_against_is_a_tie():
+    finals = {
+        SSIM.key: {"mse": values(0.8), "mae": values(0.2)},
+        LPIPS.key: {"mse": values(0.8), "mae": values(0.2)},
+    }
+    verdict = decide(("mse", "mae"), (SSIM, LPIPS), finals, UNITS)
+    assert [vote.preferred for vote in verdict.votes] == ["mse", "mae"]
+    assert verdict.winner is None
+    assert verdict.contenders == ("mse", "mae")
+
+
+def test_three_losses_with_two_at_the_top():
+    finals = {LPIPS.key: {"mse": values(0.9), "mae": values(0.2), "smooth_l1": values(0.2, own=0)}}
+    finals[LPIPS.key]["smooth_l1"] = finals[LPIPS.key]["mae"] + np.random.default_rng(3).normal(
+        0, 0.1, FRAMES
+    )
+    verdict = decide(("mse", "mae", "smooth_l1"), (LPIPS,), finals, UNITS)
+    assert verdict.sentence == "Undecided between mae and smooth_l1; each of them beats mse."
+
+
+def test_an_unbeaten_loss_that_does_not_beat_all_is_no_winner():
+    # LPIPS may not vote on the third loss at all, so that nobody can beat it, nor it anybody.
+    finals = {LPIPS.key: {"mse": values(0.9), "mae": values(0.2), "lpips": values(0.1)}}
+    verdict = decide(("mse", "mae", "lpips"), (LPIPS,), finals, UNITS)
+    assert verdict.winner is None
+    assert verdict.contenders == ("mae", "lpips")
+
+
+def test_more_pairs_ask_for_more_evidence():
+    finals = {LPIPS.key: {name: values(0.3, own=0.5, seed=place) for place, name in enumerate("abcd")}}
+    names = {"a": "mse", "b": "mae", "c": "smooth_l1", "d": "ssim"}
+    finals = {LPIPS.key: {names[key]: value for key, value in finals[LPIPS.key].items()}}
+    few = decide(("mse", "mae"), (LPIPS,), finals, UNITS).votes[0].difference
+    many = decide(tuple(names.values()), (LPIPS,), finals, UNITS).votes[0].difference
+    assert many.high - many.low > 1.2 * (few.high - few.low)
+
+
+def test_what_the_verdict_does_not_say_is_said():
+    finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.2)}}
+    one = decide(("mse", "mae"), (LPIPS,), finals, UNITS).caveats
+    assert any("One seed" in caveat for caveat in one)
+    assert any("Swaps are shown but not scored" in caveat for caveat in one)
+    three = {LPIPS.key: {"mse": values(0.3, seeds=3), "mae": values(0.2, seeds=3)}}
+    assert not any("seed" in caveat for caveat in decide(("mse", "mae"), (LPIPS,), three, UNITS).caveats)
+
+
+def test_a_loss_alone_has_nothing_to_beat():
+    verdict = decide(("mse",), (LPIPS,), {LPIPS.key: {"mse": values(0.3)}}, UNITS)
+    assert verdict.winner is None
+    assert "alone" in verdict.sentence

@@ -1,0 +1,175 @@
+"""The options one by one, and the kernels beside the plain operations."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.batches.augmentation import (
+    FACESWAP,
+    Augmentation,
+    augment,
+    augment_frames,
+    augment_regions,
+    draw,
+)
+from lossarium.facesets.colour import srgb_to_lab
+from lossarium.facesets.randomness import Purpose, generator
+from tests.losses.kernel_cases import threads
+
+STILL = Augmentation(rotation=0, zoom=0, shift=0, flip=0, warp=0, brightness=0, contrast=0, tint=0)
+LAB = replace(STILL, lightness=0.3, colour=0.08)
+
+
+def draws(count, seed=0):
+    return np.stack([draw(generator(seed, Purpose.AUGMENTATION, 1, sample)) for sample in range(count)])
+
+
+def photographs(count, height, width, seed=0):
+    """8-bit pictures with smooth places, edges and noise, (N, H, W, 3)."""
+    numbers = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:height, 0:width] / max(height, width)
+    waves = numbers.uniform(1, 9, (count, 3, 2, 1, 1))
+    light = np.sin(waves[:, :, 0] * rows + waves[:, :, 1] * columns) * 0.4 + 0.5
+    light[:, :, rows > columns] *= 0.7
+    noisy = light + numbers.normal(0, 0.02, light.shape)
+    return (noisy.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def planar(frames):
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def both_ways(frames, amount, seed=0):
+    drawn = draws(len(frames), seed)
+    plain = augment(planar(frames), torch.from_numpy(drawn).float(), amount)
+    return augment_frames(frames, drawn, amount), plain
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        STILL,
+        Augmentation(),
+        replace(STILL, flip=1),
+        replace(STILL, warp=0.1),
+        LAB,
+        replace(FACESWAP, clahe=0),
+        Augmentation(rotation=180, zoom=0.7, shift=1.5, warp=0.5, lightness=1, colour=1),
+    ],
+    ids=["still", "default", "flip", "warp", "Lab", "faceswap", "wild"],
+)
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 47)])
+def test_kernels_agree_with_plain_operations(amount, height, width):
+    for fast, plain in zip(*both_ways(photographs(6, height, width), amount), strict=True):
+        assert fast.shape == plain.shape
+        assert (fast - plain).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 5])
+def test_kernels_agree_with_plain_clahe_but_where_levels_meet(tiles):
+    amount = replace(LAB, clahe=1, clahe_tiles_least=tiles, clahe_tiles_most=tiles)
+    for fast, plain in zip(*both_ways(photographs(4, 40, 56), amount), strict=True):
+        apart = (fast - plain).abs()
+        assert apart.max() < 0.02
+        assert apart.mean() < 1e-4
+
+
+def test_any_number_of_threads_and_any_company_gives_the_same_bits():
+    frames, drawn = photographs(5, 24, 24), draws(5)
+    with threads(1):
+        alone = augment_frames(frames, drawn, FACESWAP)
+        one = augment_frames(frames[3:4], drawn[3:4], FACESWAP)
+    with threads(3):
+        together = augment_frames(frames, drawn, FACESWAP)
+    for first, second, third in zip(alone, together, one, strict=True):
+        assert torch.equal(first, second)
+        assert torch.equal(first[3:4], third)
+
+
+def test_a_still_frame_comes_out_as_it_was_also_through_lab():
+    frames = photographs(2, 24, 30)
+    for amount in (STILL, replace(STILL, lightness=1e-9)):
+        for picture in augment_frames(frames, draws(2), amount):
+            assert (picture - planar(frames)).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["kernels", "plain"])
+def test_lightness_goes_towards_white_or_black_by_the_share_drawn(way):
+    grey = np.full((64, 8, 8, 3), 119, np.uint8)
+    target = both_ways(grey, replace(STILL, lightness=0.4))[way][1]
+    before = srgb_to_lab(planar(grey))[:, 0, 0, 0]
+    after = srgb_to_lab(target)
+    assert after[:, 1:].abs().max() < 0.05
+    shares = (after[:, 0, 0, 0] - before) / torch.where(after[:, 0, 0, 0] > before, 100 - before, before)
+    assert -0.4001 <= shares.min() < -0.3
+    assert 0.3 < shares.max() <= 0.4001
+    assert abs(shares.mean()) < 0.1
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["kernels", "plain"])
+def test_colour_leaves_the_lightness_alone(way):
+    frames = photographs(16, 12, 12) // 4 + 96
+    target = both_ways(frames, replace(STILL, colour=0.08))[way][1]
+    before, after = srgb_to_lab(planar(frames)), srgb_to_lab(target)
+    assert (after[:, 0] - before[:, 0]).abs().max() < 0.1
+    assert 1 < (after[:, 1:] - before[:, 1:]).abs().mean() < 0.08 * 140
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["kernels", "plain"])
+def test_clahe_is_done_as_often_as_asked_and_raises_contrast(way):
+    frames = photographs(64, 24, 24) // 4 + 96
+    target = both_ways(frames, replace(STILL, clahe=0.5))[way][1]
+    before, after = planar(frames).std(dim=(1, 2, 3)), target.std(dim=(1, 2, 3))
+    changed = (target - planar(frames)).abs().amax(dim=(1, 2, 3)) > 1e-3
+    assert 16 < changed.sum() < 48
+    assert (after[changed] > before[changed]).all()
+
+
+def test_more_tiles_than_pixels_are_as_many_as_there_are_pixels():
+    fast, plain = both_ways(photographs(3, 4, 3), replace(STILL, clahe=1, clahe_tiles_least=6))
+    assert torch.isfinite(fast[1]).all()
+    assert (fast[1] - plain[1]).abs().mean() < 1e-2
+
+
+def test_new_options_leave_the_numbers_of_the_old_ones_as_they_were():
+    # The first sixty are what was drawn before there were CIELAB and CLAHE; version 0.1.0.
+    drawn = draw(generator(0, Purpose.AUGMENTATION, 1, 0))
+    old = generator(0, Purpose.AUGMENTATION, 1, 0)
+    assert np.array_equal(drawn[:10], old.uniform(-1, 1, 10))
+    assert np.array_equal(drawn[10:60], old.standard_normal(50))
+    assert drawn.shape == (65,)
+
+
+def test_a_region_moves_with_the_target_and_is_not_warped():
+    frames = photographs(8, 40, 40)
+    frames[:] = 0
+    frames[:, 8:30, 12:20] = 255
+    drawn = torch.from_numpy(draws(8)).float()
+    amount = replace(STILL, rotation=15, zoom=0.1, shift=0.1, flip=0.5, warp=0.05)
+    target = augment(planar(frames), drawn, amount)[1]
+    region = augment_regions(planar(frames)[:, :1], drawn, amount)
+    assert region.min() >= 0
+    assert (region - target[:, :1]).abs().mean() < 0.01
+    assert (region - planar(frames)[:, :1]).abs().mean() > 0.05
+
+
+@pytest.mark.parametrize("name", ["rotation", "flip", "lightness", "clahe", "clahe_clip"])
+@pytest.mark.parametrize("amount", [-0.1, math.nan, math.inf])
+def test_meaningless_amounts_are_refused_by_name(name, amount):
+    with pytest.raises(LossariumError, match=name):
+        Augmentation(**{name: amount})
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 2), (4, 3), (1, 1000)])
+def test_meaningless_tiles_are_refused(least, most):
+    with pytest.raises(LossariumError, match="clahe_tiles"):
+        Augmentation(clahe_tiles_least=least, clahe_tiles_most=most)
+
+
+def test_a_share_above_one_is_refused():
+    with pytest.raises(LossariumError, match="from 0 to 1"):
+        Augmentation(flip=1.5)

@@ -1,0 +1,266 @@
+"""faceswap's extracted PNGs: landmarks and masks in the crop, and every refusal."""
+
+import tracemalloc
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lossarium.facesets.decoding.decoded import RefusedError
+from lossarium.facesets.folder import load
+from lossarium.facesets.formats import faceswap_format
+from lossarium.facesets.formats.alignment import crop_matrix, transform_points
+from lossarium.facesets.formats.faceswap_format import faceswap_face, parse_literal
+from lossarium.facesets.formats.stored_face import StoredFace, mask_in_frame
+from tests.facesets.handmade_faces import (
+    SIDE,
+    Points,
+    face,
+    faceswap_header,
+    faceswap_mask,
+    faceswap_png,
+    itxt_png,
+    lying_png,
+)
+from tests.facesets.handmade_folders import complaint
+
+IN_FRAME = face(120, turn=0.1, shift=(300, 200))
+
+
+def stored(data: bytes) -> StoredFace:
+    found = faceswap_face(data, (SIDE, SIDE))
+    assert found is not None
+    return found
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(RefusedError) as caught:
+        faceswap_face(data, (SIDE, SIDE))
+    assert "\n" not in caught.value.reason
+    return caught.value.reason
+
+
+def disc(side: int, landmarks: Points, matrix: Points, radius: float) -> Any:
+    """A mask of what lies within a radius of the nose, in frame pixels."""
+    rows, columns = np.mgrid[0:side, 0:side]
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    places = transform_points(inverse, np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float))
+    inside = np.linalg.norm(places - landmarks[30], axis=1) < radius
+    return (inside * 255).astype(np.uint8).reshape(side, side)
+
+
+def test_landmarks_in_a_crop_of_the_head() -> None:
+    found = stored(faceswap_png(faceswap_header(IN_FRAME)))
+    expected = transform_points(crop_matrix(IN_FRAME, "head", SIDE), IN_FRAME) + 0.5
+    assert found.landmarks is not None
+    np.testing.assert_allclose(found.landmarks, expected, atol=1e-9)
+    assert found.mask is None
+    # The whole head is in the picture, and the face a good part of it.
+    assert 0 < found.landmarks.min() < found.landmarks.max() < SIDE
+    assert np.ptp(found.landmarks[:, 0]) > SIDE / 4
+
+
+def test_landmarks_in_a_legacy_crop() -> None:
+    header = faceswap_header(IN_FRAME)
+    header["source"]["alignments_version"] = 1.0
+    expected = transform_points(crop_matrix(IN_FRAME, "legacy", SIDE), IN_FRAME) + 0.5
+    np.testing.assert_allclose(stored(faceswap_png(header)).landmarks, expected, atol=1e-9)
+
+
+def test_a_mask_lands_where_it_was_in_the_frame() -> None:
+    to_mask = crop_matrix(IN_FRAME, "face", 128)
+    mask = faceswap_mask(disc(128, IN_FRAME, to_mask, 30), to_mask)
+    found = stored(faceswap_png(faceswap_header(IN_FRAME, components=mask)))
+    assert found.mask is not None
+    in_frame = mask_in_frame(found.mask, (SIDE, SIDE), SIDE)
+    expected = disc(SIDE, IN_FRAME, crop_matrix(IN_FRAME, "head", SIDE), 30)
+    assert expected.mean() > 5
+    # They may differ along the edge alone.
+    assert np.mean((in_frame > 127) != (expected > 127)) < 0.01
+    half = mask_in_frame(found.mask, (SIDE, SIDE), SIDE // 2)
+    reduced = in_frame.reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3))
+    assert np.abs(half - reduced).mean() < 2
+
+
+def test_the_mask_that_saw_the_picture_is_preferred() -> None:
+    matrix = crop_matrix(IN_FRAME, "face", 16)
+    masks = {
+        name: faceswap_mask(np.full((16, 16), value, np.uint8), matrix)
+        for value, name in enumerate(["components", "eye", "extended", "bisenet-fp_face", "mouth"])
+    }
+    mask = stored(faceswap_png(faceswap_header(IN_FRAME, **masks))).mask
+    assert mask is not None
+    assert mask.pixels[0, 0] == 3
+
+
+def test_a_folder_of_extracted_faces(tmp_path: Path) -> None:
+    matrix = crop_matrix(IN_FRAME, "face", 32)
+    mask = faceswap_mask(np.full((32, 32), 255, np.uint8), matrix)
+    for number in range(10):
+        header = faceswap_header(IN_FRAME, extended=mask)
+        (tmp_path / f"f_{number}.png").write_bytes(faceswap_png(header, seed=number))
+    faceset = load(tmp_path, SIDE // 2).faceset
+    assert faceset.landmarks is not None
+    assert faceset.landmarks.shape == (10, 68, 2)
+    assert faceset.landmarks.dtype == np.float32
+    expected = (transform_points(crop_matrix(IN_FRAME, "head", SIDE), IN_FRAME) + 0.5) / 2
+    np.testing.assert_allclose(faceset.landmarks[3], expected, atol=1e-4)
+    assert faceset.face_masks is not None
+    assert faceset.face_masks.shape == (10, SIDE // 2, SIDE // 2)
+    assert faceset.face_masks.max() == 255
+    assert faceset.face_masks.min() == 0
+
+    (tmp_path / "f_4.png").write_bytes(itxt_png(b"Comment\0\0\0\0\0nothing", seed=4))
+    loaded = load(tmp_path, SIDE)
+    assert loaded.faceset.landmarks is None
+    assert loaded.faceset.face_masks is None
+    assert [note.partition(": ")[2] for note in loaded.notes] == [
+        "1 picture lacks the landmarks that others carry, so none is used.",
+        "1 picture lacks the mask that others carry, so none is used.",
+    ]
+
+    (tmp_path / "f_4.png").write_bytes(faceswap_png(b"[" * 1000))
+    sentence = complaint(tmp_path)
+    assert "f_4.png (carries damaged data of faceswap's: it is nested more than 16 deep" in sentence
+
+
+def test_other_numbers_of_landmarks_are_unknown() -> None:
+    assert stored(faceswap_png(faceswap_header(IN_FRAME[:4]))) == StoredFace()
+
+
+def test_pictures_without_its_chunk_hold_nothing_of_it() -> None:
+    assert faceswap_face(itxt_png(b"Comment\0\0\0\0\0faceswap"), (SIDE, SIDE)) is None
+    assert faceswap_face(itxt_png(b"faceswap")[:60], (SIDE, SIDE)) is None
+
+
+@pytest.mark.parametrize("length", [2**32 - 1, 2**20 + 1])
+def test_a_chunk_that_claims_too_much(length: int) -> None:
+    data = lying_png(length)
+    tracemalloc.start()
+    assert refused(data) == f"claims {length} bytes of faceswap's data; at most 1048576 are read"
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_a_chunk_that_is_cut_off_or_damaged() -> None:
+    assert "cut off" in refused(lying_png(100_000))
+    data = faceswap_png(faceswap_header(IN_FRAME))
+    assert "its checksum is wrong" in refused(data.replace(b"landmarks_xy", b"landmarks_yx"))
+    assert "it is compressed" in refused(itxt_png(b"faceswap\0\1\0\0\0" + zlib.compress(b"{}")))
+    assert "has no text" in refused(itxt_png(b"faceswap\0\0\0{}"))
+    assert "not UTF-8" in refused(faceswap_png(b"\xff\xfe"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('touch ran')",
+        "{'a': open('x')}",
+        "{'a': (lambda: 1)()}",
+        "{**{}}",
+        "{'a': 1 + 1}",
+        "{'a': 1+1}",
+        "{'a': 1 -1}",
+        "1e5+1e5",
+        "e+e+e",
+        "{'a': - - 1}",
+        "{'a': --1}",
+        "{'a': f'{1}'}",
+        "{'a': 'b'.c}",
+        "{'a': ()()()}",
+        "{'a': [0][0][0]}",
+        "{'a': not not 1}",
+        "{[]: 1}",
+        "{'a': 1",
+        "",
+        "[1]",
+        "{1, 2}",
+        "{'a': 1}\0",
+        "{'a': nan}",
+        "-" * 100_000 + "1",
+        "not " * 100_000 + "1",
+        "()" * 100_000,
+        "1" * 5_000,
+        "{'a': '" + "\\x00" * 10,
+    ],
+)
+def test_what_is_no_literal_of_a_dict(text: str) -> None:
+    with pytest.raises(RefusedError, match=r"^carries damaged data of faceswap's: it is no "):
+        parse_literal(text)
+
+
+def test_literals_that_would_take_much_memory() -> None:
+    tracemalloc.start()
+    for text in ("[" * 500_000, "{'a': " * 100_000, "[" + "1," * 500_000 + "]", "{1:1" * 200_000):
+        with pytest.raises(RefusedError):
+            parse_literal(text)
+    assert tracemalloc.get_traced_memory()[1] < 60 * 2**20
+    tracemalloc.stop()
+
+
+def test_literals_as_faceswap_writes_them() -> None:
+    value = {
+        "a": [-1.5e-07, 2, 1e16, (True, None)],
+        'b"': b"\x00'\"\\",
+        "c": {"d": -3},
+        "e - f": "(x)(y) + 1",
+    }
+    assert parse_literal(repr(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        (["alignments"], 3, "it has no table alignments"),
+        (["source"], None, "it has no table source"),
+        (["alignments", "landmarks_xy"], None, "its landmarks_xy is no list of points"),
+        (["alignments", "landmarks_xy"], [[1, 2, 3]] * 68, "its landmarks_xy is no list of points"),
+        (["alignments", "landmarks_xy"], [["1", 2]] * 68, "its landmarks_xy is no list of points"),
+        (["alignments", "landmarks_xy"], [[10**400, 2]] * 68, "its landmarks_xy is no list of points"),
+        (["alignments", "landmarks_xy"], [[5, 5]] * 68, "its landmarks are not those of a face"),
+        (["alignments", "mask"], [1], "it has no table mask"),
+        (["alignments", "mask", "extended", "stored_size"], 10**9, "size of its mask extended is not from 1"),
+        (["alignments", "mask", "extended", "stored_size"], True, "size of its mask extended is not from 1"),
+        (["alignments", "mask", "extended", "stored_size"], 17, "extended has fewer pixels than it says"),
+        (["alignments", "mask", "extended", "stored_size"], 15, "extended has more pixels than it says"),
+        (["alignments", "mask", "extended", "mask"], "text", "its mask extended is no bytes"),
+        (["alignments", "mask", "extended", "mask"], b"text", "its mask extended cannot be decompressed"),
+        (["alignments", "mask", "extended", "affine_matrix"], [[1, 0, 0]], "extended has no matrix of two"),
+        (["alignments", "mask", "extended", "affine_matrix"], [[1, 0, 1e99]] * 2, "has no matrix of two"),
+    ],
+)
+def test_damaged_fields_are_named(path: list[str], value: object, complaint: str) -> None:
+    mask = faceswap_mask(np.zeros((16, 16), np.uint8), crop_matrix(IN_FRAME, "face", 16))
+    header: Any = faceswap_header(IN_FRAME, extended=mask)
+    table = header
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = value
+    assert complaint in refused(faceswap_png(header))
+
+
+def test_a_mask_that_inflates_to_a_gigabyte() -> None:
+    mask = faceswap_mask(np.zeros((16, 16), np.uint8), crop_matrix(IN_FRAME, "face", 16))
+    packer = zlib.compressobj(9)
+    mask["mask"] = b"".join(packer.compress(bytes(2**20)) for _ in range(64)) + packer.flush()
+    data = faceswap_png(faceswap_header(IN_FRAME, extended=mask))
+    tracemalloc.start()
+    assert "has more pixels than it says" in refused(data)
+    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    tracemalloc.stop()
+
+
+def test_a_picture_that_is_not_square() -> None:
+    with pytest.raises(RefusedError, match="is 64 x 32 pixels, but what faceswap extracts is square"):
+        faceswap_face(faceswap_png(faceswap_header(IN_FRAME)), (64, 32))
+
+
+def test_the_caps_hold_what_faceswap_writes() -> None:
+    noise = np.random.default_rng(0).integers(0, 2, (128, 128), np.uint8) * np.uint8(255)
+    masks = {f"mask{n}": faceswap_mask(noise, crop_matrix(IN_FRAME, "face", 128)) for n in range(6)}
+    header = faceswap_header(IN_FRAME, **masks)
+    header["alignments"]["identity"] = {f"net{n}": [0.1234567] * 512 for n in range(4)}
+    assert len(repr(header)) < faceswap_format.MAX_CHUNK_BYTES
+    assert stored(faceswap_png(header)).mask is not None

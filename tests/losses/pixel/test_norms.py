@@ -1,0 +1,172 @@
+"""Means, sums and maxima of plain errors."""
+
+import doctest
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lossarium.errors import LossariumError
+from lossarium.losses.pixel import norms
+from tests.losses.pictures import random_pair
+
+PLAIN = [norms.mse, norms.rmse, norms.sse, norms.mae, norms.linf, norms.psnr]
+
+
+def weights(*, height: int = 24, width: int = 20, seed: int = 1) -> torch.Tensor:
+    """Uneven weights, a part of them 0."""
+    source = torch.Generator().manual_seed(seed)
+    return torch.rand(2, 1, height, width, generator=source, dtype=torch.float64).sub(0.3).clamp(min=0)
+
+
+def spread(weight: torch.Tensor, channels: int = 3) -> torch.Tensor:
+    """What each value counts, as shares of its picture's 1, (N, C, H, W)."""
+    return (weight / weight.sum(dim=(1, 2, 3), keepdim=True)).expand(-1, channels, -1, -1) / channels
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("height", "width", "channels"), [(24, 20, 3), (7, 31, 1), (16, 16, 5)])
+def test_equals_torchs_own(dtype, height, width, channels):
+    input, target = random_pair(height=height, width=width, channels=channels, dtype=dtype)
+    squares = [F.mse_loss(x, y) for x, y in zip(input, target, strict=True)]
+    assert norms.mse(input, target).item() == pytest.approx(F.mse_loss(input, target).item(), rel=1e-6)
+    assert norms.mae(input, target).item() == pytest.approx(F.l1_loss(input, target).item(), rel=1e-6)
+    assert torch.allclose(norms.rmse(input, target, reduction="none"), torch.stack(squares).sqrt(), rtol=1e-6)
+    total = F.mse_loss(input, target, reduction="sum") / 2
+    assert norms.sse(input, target).item() == pytest.approx(total.item(), rel=1e-6)
+    assert norms.linf(input, target, reduction="none").tolist() == [
+        (x - y).abs().max().item() for x, y in zip(input, target, strict=True)
+    ]
+    decibels = torch.stack([-10 * torch.log10(square) for square in squares])
+    assert torch.allclose(norms.psnr(input, target, reduction="none"), decibels, rtol=1e-6)
+
+
+def test_the_weight_is_exact_inside_roots_sums_and_logarithms():
+    input, target = random_pair(dtype=torch.float64)
+    weight = weights()
+    square = (spread(weight) * (input - target) ** 2).sum(dim=(1, 2, 3))
+    options = {"weight": weight, "reduction": "none"}
+    assert torch.allclose(norms.mse(input, target, **options), square, rtol=1e-12)
+    assert torch.allclose(norms.rmse(input, target, **options), square.sqrt(), rtol=1e-12)
+    assert torch.allclose(norms.sse(input, target, **options), 3 * 24 * 20 * square, rtol=1e-12)
+    assert torch.allclose(norms.psnr(input, target, **options), -10 * square.log10(), rtol=1e-12)
+    absolute = (spread(weight) * (input - target).abs()).sum(dim=(1, 2, 3))
+    assert torch.allclose(norms.mae(input, target, **options), absolute, rtol=1e-12)
+
+
+def test_linf_sees_the_largest_error_of_any_channel_and_row():
+    input = torch.zeros(1, 3, 4, 5)
+    input[0, 2, 3, 1] = -0.75
+    input[0, 0, 0, 4] = 0.5
+    assert norms.linf(input, torch.zeros_like(input)).item() == 0.75
+    weight = torch.ones(1, 1, 4, 5)
+    weight[0, 0, 3, 1] = 0.5
+    assert norms.linf(input, torch.zeros_like(input), weight=weight).item() == 0.5
+    weight[0, 0, 3, 1] = 0.8
+    assert norms.linf(input, torch.zeros_like(input), weight=weight).item() == pytest.approx(0.6)
+
+
+def test_equal_largest_errors_share_linfs_gradient():
+    input = torch.zeros(1, 3, 4, 5)
+    input[0, 0, 0, 0], input[0, 2, 3, 4] = 0.5, -0.5
+    input.requires_grad_()
+    norms.linf(input, torch.zeros_like(input)).backward()
+    assert input.grad[0, 0, 0, 0] == 0.5
+    assert input.grad[0, 2, 3, 4] == -0.5
+    assert input.grad.abs().sum() == 1
+
+
+@pytest.mark.parametrize("error", [1e-12, 1e-6, 1e-2, 1e4])
+def test_rmse_is_exact_from_tiny_to_huge_errors(error):
+    target = torch.zeros(1, 3, 4, 5)
+    input = torch.full_like(target, error).requires_grad_()
+    value = norms.rmse(input, target)
+    value.backward()
+    assert value.item() == pytest.approx(error, rel=1e-6)
+    # The length of the gradient does not depend on how large the error is.
+    assert input.grad.norm().item() == pytest.approx(1 / math.sqrt(60), rel=1e-6)
+
+
+def test_rmse_is_exactly_zero_at_equality_with_a_gradient_of_zero():
+    input, target = torch.full((2, 1, 3, 4, 5), 0.3)
+    input.requires_grad_()
+    value = norms.rmse(input, target)
+    value.backward()
+    assert value == 0
+    assert input.grad.abs().max() == 0
+
+
+def test_psnr_of_known_errors():
+    target = torch.zeros(1, 3, 4, 5, dtype=torch.float64)
+    for error, decibels in ((1.0, 0.0), (0.1, 20.0), (0.01, 40.0), (10.0, -20.0)):
+        assert norms.psnr(target + error, target).item() == pytest.approx(decibels, abs=1e-9)
+    bytes_apart = norms.psnr(target + 25.5, target, data_range=255.0)
+    assert bytes_apart.item() == pytest.approx(20, abs=1e-9)
+
+
+def test_psnr_is_capped_where_pictures_are_equal_or_have_no_weight():
+    target = torch.full((2, 3, 4, 5), 0.3)
+    input = target.clone()
+    input[1] += 0.1
+    assert norms.psnr(input, target, reduction="none").tolist() == pytest.approx([100, 20], abs=1e-4)
+    weight = torch.ones(2, 1, 4, 5)
+    weight[1] = 0
+    input.requires_grad_()
+    values = norms.psnr(input, target, weight=weight, reduction="none")
+    values.sum().backward()
+    assert values.tolist() == [100, 100]
+    assert input.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("loss", PLAIN, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradient_equals_finite_differences_twice(loss, weighted):
+    input, target = random_pair(height=3, width=4, channels=2, dtype=torch.float64)
+    weight = weights(height=3, width=4) if weighted else None
+    input.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: loss(x, target, weight=weight), (input,))
+    assert torch.autograd.gradgradcheck(lambda x: loss(x, target, weight=weight), (input,))
+
+
+@pytest.mark.parametrize(
+    "info", [info for info in norms.LOSSES if info.pixel_map], ids=lambda info: info.name
+)
+def test_the_loss_is_the_mean_of_its_map(info):
+    input, target = random_pair(dtype=torch.float64)
+    weight = weights()
+    map = info.map(input, target)
+    assert map.shape == (2, 1, 24, 20)
+    assert torch.allclose(info.function(input, target), map.mean(), rtol=1e-12)
+    means = (weight * map).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
+    assert torch.allclose(info.function(input, target, weight=weight, reduction="none"), means, rtol=1e-12)
+    assert torch.equal(info.map(input.mT, target.mT), map.mT)
+    with pytest.raises(LossariumError, match="shape"):
+        info.map(input, target[..., 1:])
+
+
+@pytest.mark.parametrize("loss", PLAIN, ids=lambda loss: loss.__name__)
+def test_compiles_into_one_graph(loss):
+    input, target = random_pair(height=6, width=5)
+    weight = weights(height=6, width=5).float()
+    compiled = torch.compile(lambda x, y, w: loss(x, y, weight=w), fullgraph=True, backend="eager")
+    assert torch.allclose(compiled(input, target, weight), loss(input, target, weight=weight))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-7, 1e7, math.inf, math.nan])
+def test_scales_that_float32_cannot_square_are_refused(value):
+    picture = torch.zeros(1, 3, 4, 5)
+    with pytest.raises(LossariumError, match="psnr's data_range must be between 1e-6 and 1e6, not"):
+        norms.psnr(picture, picture, data_range=value)
+
+
+def test_measures_say_why_they_are_not_minimised():
+    refused = {info.name: info.not_minimised for info in norms.LOSSES if not info.objective}
+    assert list(refused) == ["psnr"]
+    assert "higher" in refused["psnr"]
+
+
+def test_the_docstrings_examples_run():
+    tried = doctest.testmod(norms)
+    assert tried.failed == 0
+    assert tried.attempted > 0

@@ -1,0 +1,59 @@
+"""Kernels that look through windows give what the plain way gives."""
+
+import pytest
+import torch
+
+from lossarium import losses
+from tests.losses.kernel_cases import check_against_plain, pairs, value_and_gradient
+from tests.losses.pictures import random_pair
+
+CASES = pairs()
+LOSSES = [
+    ("ssim", {}),
+    ("ssim", {"window": 7, "sigma": 1.0}),
+    ("ssim", {"color": "gray"}),
+    ("ms_ssim", {}),
+    ("ms_ssim", {"window": 7}),
+    ("mix", {}),
+    ("uqi", {}),
+    ("uqi", {"window": 5}),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("name", "options"), LOSSES, ids=str)
+def test_equals_the_plain_way(name, options, case):
+    check_against_plain(name, *CASES[case], **options)
+
+
+def test_pictures_too_large_for_all_scales_at_once_are_measured_alike():
+    check_against_plain("ms_ssim", *random_pair(height=401, width=403, channels=1, seed=0), None)
+
+
+@pytest.mark.parametrize("name", ["ssim", "ms_ssim", "uqi"])
+@pytest.mark.parametrize("level", [0.0, 1.0, 30.0])
+def test_flat_and_bright_pictures_keep_their_digits(name, level):
+    """Variances of nearly flat pictures are small differences of large numbers, if taken carelessly."""
+    texture = 1e-3 * torch.randn(1, 1, 40, 44, generator=torch.Generator().manual_seed(0))
+    target = level + texture
+    input = target + 1e-3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))
+    values, gradient = value_and_gradient(name, input, target, None)
+    with losses.without_kernels():
+        exact, slopes = value_and_gradient(name, input.double(), target.double(), None)
+    assert torch.allclose(values.double(), exact, atol=1e-5)
+    # Pictures that are halved at a level of 30 are rounded to 2e-6, which is 2e-3 of their texture.
+    share = 5e-3 if (name, level) == ("ms_ssim", 30.0) else 1e-3
+    assert (gradient - slopes).abs().max() < share * slopes.abs().max()
+
+
+def test_flat_offsets_are_exact():
+    white = torch.ones(1, 3, 32, 32)
+    for other in (0.9, 0.5, 0.0):
+        expected = (1 - other) ** 2 / (1 + other**2 + 1e-4)
+        assert losses.ssim(white * other, white).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_window_too_wide_for_the_kernel_is_measured_plainly():
+    case = CASES["odd"]
+    picture = torch.nn.functional.interpolate(case[0], size=(80, 90))
+    assert losses.ssim(picture, picture * 0.5, window=67, sigma=9.0).item() > 0
