@@ -22,10 +22,10 @@ def judged(results: Mapping[Key, Any]) -> list[Demand]:
     return [demand for make in _demands() for demand in make(results)]
 
 
-Judge = Callable[[Mapping[Key, Any]], Iterable[Demand]]
+Check = Callable[[Mapping[Key, Any]], Iterable[Demand]]
 
 
-def _demands() -> list[Judge]:
+def _demands() -> list[Check]:
     return [
         _faster("ssim", 20),
         _faster("ms_ssim", 15),
@@ -60,7 +60,7 @@ def _peer(results: Mapping[Key, Any], contest: str, shape: tuple[int, ...], part
     return min(peers, key=lambda r: r.median_ms) if peers else None
 
 
-def _faster(contest: str, times: float, ours: str = "") -> Judge:
+def _faster(contest: str, times: float, ours: str = "") -> Check:
     def judge(results: Mapping[Key, Any]) -> Iterable[Demand]:
         for shape in dict.fromkeys(at for name, at, _ in results if name == contest):
             mine, peer = _ours(results, contest, shape, ours), _peer(results, contest, shape)
@@ -76,7 +76,7 @@ def _faster(contest: str, times: float, ours: str = "") -> Judge:
     return judge
 
 
-def _share_of_ssim(contest: str, share: float) -> Judge:
+def _share_of_ssim(contest: str, share: float) -> Check:
     def judge(results: Mapping[Key, Any]) -> Iterable[Demand]:
         for shape in dict.fromkeys(at for name, at, _ in results if name == contest):
             mine, peer = _ours(results, contest, shape), _peer(results, "ssim", shape)
@@ -91,7 +91,7 @@ def _share_of_ssim(contest: str, share: float) -> Judge:
     return judge
 
 
-def _per_pixel(contest: str, most: float) -> Judge:
+def _per_pixel(contest: str, most: float) -> Check:
     def judge(results: Mapping[Key, Any]) -> Iterable[Demand]:
         small, large = (_ours(results, contest, shape) for shape in (_SMALL, _LARGE))
         if small and large:
@@ -106,7 +106,7 @@ def _per_pixel(contest: str, most: float) -> Judge:
     return judge
 
 
-def _within(contest: str, peer_name: str, most: float) -> Judge:
+def _within(contest: str, peer_name: str, most: float) -> Check:
     def judge(results: Mapping[Key, Any]) -> Iterable[Demand]:
         mine, peer = _ours(results, contest, _LARGE), _peer(results, contest, _LARGE, peer_name)
         if mine and peer:
@@ -120,7 +120,7 @@ def _within(contest: str, peer_name: str, most: float) -> Judge:
     return judge
 
 
-def _memory(most: float) -> Judge:
+def _memory(most: float) -> Check:
     """At the largest size alone: at the others a picture is no larger than an allocator's grain."""
 
     def judge(results: Mapping[Key, Any]) -> Iterable[Demand]:

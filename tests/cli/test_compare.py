@@ -12,7 +12,7 @@ import tomllib
 import pytest
 
 from lossarium.cli.main import main
-from lossarium.trial.folder import SETTINGS, claimed
+from lossarium.trial.folder import SETTINGS, locked_output
 from tests.cli.folders import QUICK, pair
 
 LOSSES = ("mse", "ssim + 0.5*mae", "lpips")
@@ -116,7 +116,7 @@ def test_a_folder_of_other_pictures_is_refused(finished, tmp_path, capsys):
 
 def test_a_second_process_in_the_same_folder_is_refused(finished, capsys):
     out, command = finished
-    with claimed(out, needed_bytes=0):
+    with locked_output(out, needed_bytes=0):
         assert main(command) == 2
     assert "another process is working" in capsys.readouterr().err
 

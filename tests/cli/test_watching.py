@@ -10,10 +10,10 @@ from PIL import Image
 from lossarium.cli.main import main
 from lossarium.cli.progress import training_progress
 from lossarium.provenance import DIGITAL_SOURCE_TYPE, trial_digest
-from lossarium.training.callbacks import Progress, Watcher
+from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.run_state import Keeping
-from lossarium.trial.callbacks import Watching
+from lossarium.trial.callbacks import ViewOptions
 from lossarium.trial.run import run_trial
 from tests.cli.folders import QUICK, pair
 from tests.facesets.examples import blobs
@@ -69,13 +69,13 @@ def test_leaves_a_preview_a_timelapse_and_event_files(tmp_path, capsys):
 @pytest.mark.usefixtures("quick_judge")
 def test_numbers_do_not_depend_on_who_looks_on(tmp_path):
     seen = []
-    for name, watching in (
-        ("unseen", Watching(preview_every=0)),
-        ("seen", Watching(preview_every=1e-9, tensorboard=True)),
+    for name, views in (
+        ("unseen", ViewOptions(preview_every=0)),
+        ("seen", ViewOptions(preview_every=1e-9, tensorboard=True)),
     ):
         (tmp_path / name).mkdir()
-        watcher = Watcher(look=lambda model, step: seen.append((model.training, step)))
-        run_trial(TRIAL, PAIR, tmp_path / name, watcher, Keeping(), watching=watching)
+        callbacks = Callbacks(on_step=lambda model, step: seen.append((model.training, step)))
+        run_trial(TRIAL, PAIR, tmp_path / name, callbacks, Keeping(), views=views)
     assert timeless(tmp_path / "unseen") == timeless(tmp_path / "seen")
     assert not (tmp_path / "unseen" / "preview.png").exists()
     assert (tmp_path / "seen" / "preview.png").exists()
@@ -90,10 +90,10 @@ def test_watchers_see_every_row_and_going_on_shows_no_step_twice(tmp_path):
         if progress.step == 4:
             raise DiedError
 
-    watching = Watching(preview_every=0, tensorboard=True)
+    views = ViewOptions(preview_every=0, tensorboard=True)
     with pytest.raises(DiedError):
-        run_trial(TRIAL, PAIR, tmp_path, Watcher(die), Keeping(), watching=watching)
-    run_trial(TRIAL, PAIR, tmp_path, Watcher(record=rows.append), Keeping(), watching=watching)
+        run_trial(TRIAL, PAIR, tmp_path, Callbacks(die), Keeping(), views=views)
+    run_trial(TRIAL, PAIR, tmp_path, Callbacks(on_row=rows.append), Keeping(), views=views)
     whole = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows == whole[-len(rows) :]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 2
@@ -110,7 +110,7 @@ def test_a_timelapse_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr("lossarium.trial.run.write_timelapse", full)
     told = []
-    run_trial(TRIAL, PAIR, tmp_path, Watcher(tell=told.append), Keeping())
+    run_trial(TRIAL, PAIR, tmp_path, Callbacks(tell=told.append), Keeping())
     assert len(told) == 1
     assert "No space left on device" in told[0]
     assert timeless(tmp_path)[-1]["finished"] is True
@@ -118,7 +118,7 @@ def test_a_timelapse_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("quick_judge")
 def test_a_timelapse_on_demand(tmp_path, capsys):
-    run_trial(TRIAL, PAIR, tmp_path, Watcher(), Keeping(), watching=Watching(preview_every=0))
+    run_trial(TRIAL, PAIR, tmp_path, Callbacks(), Keeping(), views=ViewOptions(preview_every=0))
     made = (tmp_path / "timelapse.webp").read_bytes()
     (tmp_path / "timelapse.webp").unlink()
     assert main(["timelapse", str(tmp_path)]) == 0
@@ -149,12 +149,12 @@ def test_without_tensorboardx_nothing_is_begun(tmp_path, capsys, monkeypatch):
 
 
 def test_lines_name_loss_terms_learning_rate_and_pace(capsys):
-    with training_progress(TRIAL) as watcher:
-        watcher.progress(now(step=1))
-        watcher.progress(now(step=2))
-        watcher.tell("something happened")
-        watcher.record({"step": 6, "passed_over": {"ssim": None}})
-        watcher.progress(now(step=6, loss=0.2, terms={"mse": 0.2}))
+    with training_progress(TRIAL) as callbacks:
+        callbacks.on_progress(now(step=1))
+        callbacks.on_progress(now(step=2))
+        callbacks.tell("something happened")
+        callbacks.on_row({"step": 6, "passed_over": {"ssim": None}})
+        callbacks.on_progress(now(step=6, loss=0.2, terms={"mse": 0.2}))
     first, told, last = capsys.readouterr().err.splitlines()
     assert first.startswith(
         "step 1/6  loss 0.3000 (ssim 0.2000, 0.5*mae 0.1000)  learning rate 3e-05  12.3 steps/s  0:0"
@@ -184,8 +184,8 @@ def last_screen(capsys):
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_of_80_columns_is_enough(capsys):
     terms = {"ssim": 0.2, "0.5*mae": 0.1, "0.1*lpips(net=alex)": 0.1}
-    with training_progress(Trial(TRIAL.loss, 0, Recipe(steps=1_000_000))) as watcher:
-        watcher.progress(now(step=999_999, steps=1_000_000, terms=terms))
+    with training_progress(Trial(TRIAL.loss, 0, Recipe(steps=1_000_000))) as callbacks:
+        callbacks.on_progress(now(step=999_999, steps=1_000_000, terms=terms))
     bar, loss, others = last_screen(capsys)
     assert all(len(line) <= 80 for line in (bar, loss, others))
     assert bar.startswith("999999/1000000")

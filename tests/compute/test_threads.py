@@ -1,4 +1,4 @@
-"""The same bits whoever works, and no standstill beside forks, other threads and a busy crew."""
+"""The same bits whoever works, and no standstill beside forks, other threads and a busy pool."""
 
 import os
 import subprocess

@@ -9,7 +9,7 @@ from torch import Tensor
 from lossarium import losses
 from tests.losses.pictures import random_pair
 
-Kernel = Callable[[Tensor, Tensor, Tensor | None, float | None], tuple[Tensor, Tensor | None]]
+LossKernel = Callable[[Tensor, Tensor, Tensor | None, float | None], tuple[Tensor, Tensor | None]]
 
 
 def value_and_gradient(

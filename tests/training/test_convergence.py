@@ -93,7 +93,7 @@ def test_refuses_what_has_no_slope(steps, scores):
 
 def curve(noisy=0.0, rate=400.0, count=60, seed=0):
     """A learning curve that nears 30 from 10."""
-    steps = [100 * look for look in range(1, count + 1)]
+    steps = [100 * evaluation for evaluation in range(1, count + 1)]
     errors = noise(np.random.default_rng(seed), count, 0.3)
     return steps, [
         30 - 20 * math.exp(-step / rate) + noisy * e for step, e in zip(steps, errors, strict=True)
@@ -123,7 +123,7 @@ def test_a_slow_rise_is_rarely_taken_for_convergence():
     wrong = 0
     for seed in range(100):
         steps, scores = curve(noisy=0.1, count=30, seed=seed)
-        # Another 19 looks of this slope would gain 5% of the 20, more than the 2% asked.
+        # Another 19 evaluations of this slope would gain 5% of the 20, more than the 2% asked.
         rising = [score + 1.0 * step / 1900 for step, score in zip(steps, scores, strict=True)]
         wrong += has_converged(steps, rising, higher_is_better=True) is not None
     assert wrong <= 7

@@ -6,20 +6,20 @@ import math
 import numpy as np
 import pytest
 
-from lossarium.training.guards import Guards, Watched, exploded, remembered, watch_step, went_back
+from lossarium.training.guards import Guards, LossHistory, exploded, remembered, update_history, went_back
 
 GUARDS = Guards()
 
 
-def course(losses, watched=None):
+def course(losses, history=None):
     """The step after which a trial goes back, or None, and what is remembered."""
-    watched = watched or Watched()
+    history = history or LossHistory()
     for step, loss in enumerate(losses):
         terms = {"mse": 0.2 * loss, "ssim": 0.8 * loss}
-        watched = watch_step(watched, GUARDS, loss, terms, finite=math.isfinite(loss))
-        if exploded(watched, GUARDS):
-            return step, watched
-    return None, watched
+        history = update_history(history, GUARDS, loss, terms, finite=math.isfinite(loss))
+        if exploded(history, GUARDS):
+            return step, history
+    return None, history
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -48,20 +48,24 @@ def test_infinities_in_a_row_are_an_explosion_from_the_first_step_on():
 
 
 def test_the_term_that_went_first_is_named():
-    watched = course([0.1] * 100)[1]
-    far = watch_step(watched, GUARDS, 9.0, {"mse": 8.92, "ssim": 0.08}, finite=True)
+    history = course([0.1] * 100)[1]
+    far = update_history(history, GUARDS, 9.0, {"mse": 8.92, "ssim": 0.08}, finite=True)
     assert far.first == "mse"
-    later = watch_step(far, GUARDS, 9.0, {"mse": 0.02, "ssim": 8.98}, finite=True)
+    later = update_history(far, GUARDS, 9.0, {"mse": 0.02, "ssim": 8.98}, finite=True)
     assert later.first == "mse"
     assert (
-        watch_step(watched, GUARDS, math.nan, {"mse": 0.02, "ssim": math.nan}, finite=False).first == "ssim"
+        update_history(history, GUARDS, math.nan, {"mse": 0.02, "ssim": math.nan}, finite=False).first
+        == "ssim"
     )
-    assert watch_step(Watched(), GUARDS, math.inf, {"mse": 1.0, "ssim": 1.0}, finite=False).first == "mse"
+    assert (
+        update_history(LossHistory(), GUARDS, math.inf, {"mse": 1.0, "ssim": 1.0}, finite=False).first
+        == "mse"
+    )
 
 
 def test_it_is_kept_as_json_and_back():
-    watched = course([0.1, 0.2, math.nan])[1]
-    assert remembered(json.loads(json.dumps(watched.as_table()))) == watched
-    assert remembered({}) == Watched()
-    assert went_back(watched).rollbacks == 1
-    assert went_back(watched).suspicious == 0
+    history = course([0.1, 0.2, math.nan])[1]
+    assert remembered(json.loads(json.dumps(history.as_table()))) == history
+    assert remembered({}) == LossHistory()
+    assert went_back(history).rollbacks == 1
+    assert went_back(history).suspicious == 0

@@ -16,9 +16,9 @@ from lossarium import files
 from lossarium.errors import LossariumError
 from lossarium.facesets.batches.batch import Batches
 from lossarium.training import checkpoints, records
-from lossarium.training.callbacks import Watcher
+from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.folder_lock import claimed
+from lossarium.training.folder_lock import locked_trial
 from lossarium.training.loop import train
 from lossarium.training.signals import Stopped
 from tests.facesets.examples import blobs
@@ -57,7 +57,7 @@ def run(folder, trial=TRIAL, *, die_after=None, judge=LOOKS, at=None, **options)
         if progress.step == die_after:
             raise StoppedError
 
-    train(trial, options.pop("facesets", PAIR), folder, judge, Watcher(watch, told.append), **options)
+    train(trial, options.pop("facesets", PAIR), folder, judge, Callbacks(watch, told.append), **options)
     return told
 
 
@@ -170,7 +170,7 @@ def test_records_that_were_shortened_by_hand_are_not_lengthened(tmp_path):
 
 
 def test_a_second_process_is_refused(tmp_path):
-    with claimed(tmp_path), pytest.raises(LossariumError, match="another process is training in"):
+    with locked_trial(tmp_path), pytest.raises(LossariumError, match="another process is training in"):
         run(tmp_path)
 
 

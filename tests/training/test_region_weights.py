@@ -7,7 +7,7 @@ from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.facesets.batches.batch import Batch
 from lossarium.models.prediction import Prediction
-from lossarium.training.region_weights import Mask, RegionWeights, parse, pixel_weights
+from lossarium.training.region_weights import MaskOptions, RegionWeights, parse, pixel_weights
 from lossarium.training.step import loss_terms, term_names
 
 
@@ -20,9 +20,9 @@ def regions():
     ("text", "mask"),
     [
         ("none", None),
-        ("stored", Mask("stored")),
-        ("extended", Mask("extended")),
-        (" components( dilation=-2 ,blur = 1.5 ) ", Mask("components", -2, 1.5)),
+        ("stored", MaskOptions("stored")),
+        ("extended", MaskOptions("extended")),
+        (" components( dilation=-2 ,blur = 1.5 ) ", MaskOptions("components", -2, 1.5)),
     ],
 )
 def test_masks_are_read_and_written(text, mask):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from lossarium.errors import LossariumError
-from lossarium.trial.folder import agree, claimed, read_toml, trial_name
+from lossarium.trial.folder import agree, locked_output, read_toml, trial_name
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def test_a_folder_without_permission_is_refused_and_nothing_made(tmp_path):
     with (
         without_roots_powers(*mine),
         pytest.raises(LossariumError, match=r"cannot write to the output folder .*Permission denied"),
-        claimed(locked / "out", needed_bytes=0),
+        locked_output(locked / "out", needed_bytes=0),
     ):
         pass
     assert list(locked.iterdir()) == []
@@ -39,19 +39,19 @@ def test_a_folder_without_permission_is_refused_and_nothing_made(tmp_path):
 
 def test_a_folder_is_claimed_once_at_a_time_and_free_afterwards(tmp_path):
     with (
-        claimed(tmp_path, 0),
+        locked_output(tmp_path, 0),
         pytest.raises(LossariumError, match="another process"),
-        claimed(tmp_path, 0),
+        locked_output(tmp_path, 0),
     ):
         pass
-    with claimed(tmp_path, 0):
+    with locked_output(tmp_path, 0):
         pass
 
 
 def test_a_folder_without_room_is_refused(tmp_path):
     with (
         pytest.raises(LossariumError, match=r"needs about 1000000000000 MB"),
-        claimed(tmp_path / "out", 10**18),
+        locked_output(tmp_path / "out", 10**18),
     ):
         pass
     assert not (tmp_path / "out").exists()

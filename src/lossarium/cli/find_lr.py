@@ -131,7 +131,7 @@ def _model(
 ) -> "nn.Module":
     """With initial weights, or those of `--from`."""
     from lossarium.models.registry import initial_model
-    from lossarium.training.processes import this_process
+    from lossarium.training.processes import single_process
 
     model = initial_model(
         recipe.model,
@@ -149,7 +149,7 @@ def _model(
             identities=tuple(faceset.identity for faceset in facesets),
             own_model=recipe.model,
         )
-    return model.to(this_process(arguments.accelerator).device)
+    return model.to(single_process(arguments.accelerator).device)
 
 
 def _found(

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import TrialProgress
+from lossarium.training.callbacks import Callbacks
 from lossarium.training.callbacks import Progress as TrainingProgress
-from lossarium.training.callbacks import Watcher
 from lossarium.training.configuration import Trial
 from lossarium.training.records import Row
 
@@ -63,15 +63,15 @@ def comparison_progress(
 
 
 @contextmanager
-def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Watcher]:
+def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks]:
     """Show step, loss and its terms, learning rate, steps/s, the time left, and what is told."""
     if not shown:
-        yield Watcher()
+        yield Callbacks()
         return
     console = Console(stderr=True)
     left, passed_over = _TimeLeft(trial.recipe.steps), _PassedOver()
     if not console.is_terminal:
-        yield Watcher(_TrainingLines(left, passed_over), _note, record=passed_over)
+        yield Callbacks(_TrainingLines(left, passed_over), _note, on_row=passed_over)
         return
     bar = Progress(
         MofNCompleteColumn(),
@@ -94,7 +94,7 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Watcher]:
         def tell(sentence: str) -> None:
             live.console.print(f"note: {escape(sentence)}", highlight=False)
 
-        yield Watcher(progress, tell, record=passed_over)
+        yield Callbacks(progress, tell, on_row=passed_over)
         if not bar.tasks[task].completed:
             # The trial was finished before.
             live.update(Text())

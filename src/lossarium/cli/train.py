@@ -98,23 +98,23 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
     from lossarium.cli.progress import training_progress
     from lossarium.training.run_state import Keeping
     from lossarium.training.signals import Stopped
-    from lossarium.trial.callbacks import Watching
+    from lossarium.trial.callbacks import ViewOptions
     from lossarium.trial.run import run_trial
     from lossarium.trial.timelapse import NAME as TIMELAPSE
 
     facesets, _ = load_pair(arguments, "lossarium-train")
     out = arguments.out or default_out("lossarium-train", arguments, facesets)
     try:
-        with training_progress(trial, shown=processes.is_first) as watcher:
+        with training_progress(trial, shown=processes.is_first) as callbacks:
             run_trial(
                 trial,
                 facesets,
                 out,
-                watcher,
+                callbacks,
                 Keeping(arguments.keep_best, arguments.keep_every, arguments.keep_last),
                 until_converged=arguments.until == "converged",
                 processes=processes,
-                watching=Watching(arguments.preview_every, arguments.tensorboard),
+                views=ViewOptions(arguments.preview_every, arguments.tensorboard),
             )
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)

@@ -21,15 +21,15 @@ from lossarium.judging.held_out import directions
 from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import parameter_count
 from lossarium.training import records
-from lossarium.training.callbacks import Progress, Watcher
+from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.loop import train
-from lossarium.training.processes import Processes, this_process
+from lossarium.training.processes import Processes, single_process
 from lossarium.training.step import rehearse
 from lossarium.training.trial_batches import batches_of
 from lossarium.trial.environment import environment
-from lossarium.trial.folder import SETTINGS, TRIAL, agree, claimed, read_toml, trial_folder
-from lossarium.trial.run import data_table, judging_of, trial_table
+from lossarium.trial.folder import SETTINGS, TRIAL, agree, locked_output, read_toml, trial_folder
+from lossarium.trial.run import data_table, evaluator_of, trial_table
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
@@ -39,7 +39,7 @@ _SAME_NUMBERS = ("torch", "instructions", "threads", "device")
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """What a watcher is told: a trial's progress within the comparison."""
+    """A trial's progress within the comparison."""
 
     trial: Trial
     number: int
@@ -67,19 +67,19 @@ def compare(
         watch: Called after every step.
         tell: Called with a sentence when something out of the ordinary happens.
         notes: What was said about the pictures, for the report.
-        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
+        processes: Who trains together, all of them calling this; by default a single process, on the CPU.
 
     Raises:
         LossariumError: a loss cannot be computed at this size, the folder cannot be written, belongs to other
             settings or is in use, or a loss became infinite.
     """
-    processes = processes or this_process()
+    processes = processes or single_process()
     _rehearse(plan, facesets)
     pair = directions(*facesets)
     trials = plan.trials()
     data = data_table(facesets)
     needed = _needed_bytes(plan.recipe, _remaining(out, trials))
-    with claimed(out, needed) if processes.is_first else nullcontext():
+    with locked_output(out, needed) if processes.is_first else nullcontext():
         if processes.is_first:
             agree(out / SETTINGS, _settings_table(plan, data, processes))
             _check_environment(out, trials, processes)
@@ -89,11 +89,11 @@ def compare(
             if processes.is_first:
                 folder.mkdir(parents=True, exist_ok=True)
                 agree(folder / TRIAL, trial_table(trial, data, processes))
-            if not processes.of_first(partial(records.is_finished, folder)):
-                looks = judging_of(trial, pair, folder)
-                watcher = Watcher(report, tell, looks.previews.write)
-                train(trial, facesets, folder, looks, watcher, processes=processes)
-        result = processes.of_first(partial(outcome, plan, facesets, pair, out, notes))
+            if not processes.broadcast_from_first(partial(records.is_finished, folder)):
+                evaluator = evaluator_of(trial, pair, folder)
+                callbacks = Callbacks(report, tell, evaluator.previews.write)
+                train(trial, facesets, folder, evaluator, callbacks, processes=processes)
+        result = processes.broadcast_from_first(partial(outcome, plan, facesets, pair, out, notes))
         if processes.is_first:
             write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
     return result

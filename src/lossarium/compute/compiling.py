@@ -52,6 +52,8 @@ def inlined(function: Function) -> Function:
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 """What `native` gives: called with the address of int64 arguments, it runs without the interpreter."""
+NativeKernel = Callable[[], Callable[[int], None]]
+"""What `native` returns: called, it compiles if need be, and gives what `NATIVE` describes."""
 
 
 def native(function: Callable[[Any], None]) -> Callable[[], Callable[[int], None]]:

@@ -8,13 +8,21 @@ import torch
 from numba.np.numpy_support import carray
 from torch import Tensor
 
-from lossarium.compute.compiling import Real, Reals, doubles_at, floats_at, inlined, native, next_of
+from lossarium.compute.compiling import (
+    NativeKernel,
+    Real,
+    Reals,
+    doubles_at,
+    floats_at,
+    inlined,
+    native,
+    next_of,
+)
 from lossarium.compute.threads import sweep
 from lossarium.compute.weighting import totals_of
 
 Point = Callable[[Real, Real, Reals], tuple[Real, Real]]
 """(x, y, options) -> a value and its slope by x. Vector instructions take both sides of every branch."""
-Kernel = Callable[[], Callable[[int], None]]
 
 # Values of a tile: so many that taking one costs nothing beside doing it. They are read and written once, so
 # caches do not matter.
@@ -23,7 +31,7 @@ _TILE = 1 << 15
 _BLOCK = 1 << 8
 
 
-def elementwise(point: Point, precision: type[np.float32 | np.float64] = np.float32) -> Kernel:
+def elementwise(point: Point, precision: type[np.float32 | np.float64] = np.float32) -> NativeKernel:
     """The kernel of a loss that is a mean over single values, its options given in `precision`."""
     part = _part(point)
 
@@ -106,7 +114,7 @@ def _part(point: Point) -> Callable[..., Real]:  # noqa: C901 - four loops, one 
 
 
 def mean_of_values(
-    kernel: Kernel,
+    kernel: NativeKernel,
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,

@@ -21,31 +21,31 @@ Work = Callable[[int], None]
 Task = Callable[[], None]
 
 
-class _Crew:
+class _ThreadPool:
     """Plain threads, kept for the process's life and shared by all who call at once."""
 
     def __init__(self) -> None:
         self.forked = False
-        self.enlist()
+        self._start()
 
-    def enlist(self) -> None:
+    def _start(self) -> None:
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lossarium-kernels")
 
-    def start_anew(self) -> None:
+    def restart_after_fork(self) -> None:
         """In a forked child: none of its parent's threads came with it."""
         self.forked = True
-        self.enlist()
+        self._start()
 
-    def ask(self, helpers: int, task: Task) -> list[Future[None]]:
+    def submit(self, helpers: int, task: Task) -> list[Future[None]]:
         try:
             return [self.threads.submit(task) for _ in range(helpers)]
         except RuntimeError:  # The interpreter is shutting down: who asks does it all.
             return []
 
 
-_CREW = _Crew()
+_POOL = _ThreadPool()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_CREW.start_anew)
+    os.register_at_fork(after_in_child=_POOL.restart_after_fork)
 
 
 def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
@@ -61,7 +61,7 @@ def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
     threads = torch.get_num_threads()
     if threads == 1 or tiles < 2 * least:
         _take(remaining, worker)
-    elif _CREW.forked or _openmp() is None:
+    elif _POOL.forked or _openmp() is None:
         _on_plain_threads(min(threads, tiles // least), lambda: _take(remaining, worker))
     else:
         _on_torch_threads(threads, lambda: _take(remaining, worker))
@@ -78,7 +78,7 @@ def sweep(kernel: Callable[[int], None], arguments: int, tiles: int) -> None:
     threads = torch.get_num_threads()
     if threads == 1 or tiles < 2:
         kernel(arguments)
-    elif _CREW.forked or (openmp := _openmp()) is None:
+    elif _POOL.forked or (openmp := _openmp()) is None:
         _on_plain_threads(min(threads, tiles), lambda: kernel(arguments))
     else:
         openmp.GOMP_parallel(kernel, arguments, threads, 0)
@@ -92,8 +92,8 @@ def _take(remaining: Iterator[int], worker: Callable[[], Work]) -> None:
 
 
 def _on_plain_threads(threads: int, task: Task) -> None:
-    """The caller works, too, and never waits for a thread that has not begun: no busy crew holds it up."""
-    asked = _CREW.ask(threads - 1, task)
+    """The caller works, too, and never waits for a thread that has not begun: no busy pool holds it up."""
+    asked = _POOL.submit(threads - 1, task)
     try:
         task()
     finally:

@@ -61,7 +61,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class MeasuredPair:
     """What was measured of one pair."""
 
     pair: Pair
@@ -76,7 +76,7 @@ class Measured:
     """What was measured."""
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MeasuredPair, ...]
     means: tuple[float | None, ...]
     """Of each column, over the pairs that it could measure."""
     notes: tuple[str, ...]
@@ -119,14 +119,14 @@ def measure(pairs: Sequence[Pair], columns: tuple[Column, ...], progress: Progre
         LossariumError: a picture cannot be read, the two of a pair or their mask differ in size, or a
             required column cannot measure them.
     """
-    rows: list[Row] = []
+    rows: list[MeasuredPair] = []
     remarks: Counter[Remark] = Counter()
     # Column -> why it could not measure a pair -> how often.
     unable: dict[Column, Counter[str]] = {column: Counter() for column in columns}
     for pair in pairs:
         test, reference, weight = _read(pair, remarks)
         values = tuple(_value(column, pair, test, reference, weight, unable[column]) for column in columns)
-        rows.append(Row(pair, width=test.shape[3], height=test.shape[2], values=values))
+        rows.append(MeasuredPair(pair, width=test.shape[3], height=test.shape[2], values=values))
         if progress is not None:
             progress(len(rows), len(pairs))
     return Measured(

@@ -17,7 +17,7 @@ from lossarium.text.wording import counted, listed, printable_name
 
 
 @dataclass(frozen=True)
-class Mask:
+class MaskFile:
     """Which pixels count, on disk."""
 
     path: Path
@@ -47,7 +47,7 @@ class Pair:
     """What tells the pair from others: the test picture's file name, or in folders the name they share."""
     reference: Path
     test: Path
-    mask: Mask | None = None
+    mask: MaskFile | None = None
     packed_reference: Packed | None = None
     """Where a reference out of a faceset.pak is."""
     packed_test: Packed | None = None
@@ -95,7 +95,9 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
         if mask is not None and mask.is_dir():
             raise LossariumError(f"the mask {printable_name(mask)} is a folder; for two pictures give a file")
         name = printable_name(test.name)
-        return Pairs((Pair(name, reference, test, None if mask is None else Mask(mask)),), of_folders=False)
+        return Pairs(
+            (Pair(name, reference, test, None if mask is None else MaskFile(mask)),), of_folders=False
+        )
     truths, tests = list_folder(reference), list_folder(test)
     truths_by_name, tests_by_name = _by_name(truths), _by_name(tests)
     alone = [
@@ -147,17 +149,17 @@ def _without_partner(
         )
 
 
-def _masks(mask: Path | None, names: Sequence[str]) -> Mapping[str, Mask]:
+def _masks(mask: Path | None, names: Sequence[str]) -> Mapping[str, MaskFile]:
     if mask is None:
         return {}
     if not mask.is_dir():
-        return dict.fromkeys(names, Mask(mask))
+        return dict.fromkeys(names, MaskFile(mask))
     listing = list_folder(mask)
     if listing.source_size is None:
-        masks = {name: Mask(frame.mask or frame.path) for name, frame in _by_name(listing).items()}
+        masks = {name: MaskFile(frame.mask or frame.path) for name, frame in _by_name(listing).items()}
     else:
         masks = {
-            name: Mask(frame.mask, listing.source_size)
+            name: MaskFile(frame.mask, listing.source_size)
             for name, frame in _by_name(listing).items()
             if frame.mask is not None
         }

@@ -23,7 +23,7 @@ from lossarium.losses.reduction import Reduction, reduce
 
 Plain = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(input, target, weight) -> one value a picture, (N,)."""
-Kernel = Callable[[Tensor, Tensor, Tensor | None, float | None], tuple[Tensor, Tensor | None]]
+LossKernel = Callable[[Tensor, Tensor, Tensor | None, float | None], tuple[Tensor, Tensor | None]]
 """(input, target, weight, scale) -> one value a picture, (N,), and the gradient of each picture's value by
 the input times `scale`, (N, C, H, W); no gradient where scale is None. All are float32, contiguous and
 detached."""
@@ -48,7 +48,7 @@ def without_kernels() -> Iterator[None]:
         _KERNELS_ALLOWED.reset(token)
 
 
-def kernel(family: str, name: str, **options: object) -> Kernel:
+def kernel(family: str, name: str, **options: object) -> LossKernel:
     """The kernel `lossarium.losses.<family>.<name>` with its options, imported when it is first called.
 
     Importing the compiler takes half a second, which nobody should wait who only asks for help.
@@ -71,7 +71,7 @@ def _module(family: str) -> ModuleType:
 
 def measure(
     plain: Plain,
-    kernel: Kernel | None,
+    kernel: LossKernel | None,
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,
@@ -139,7 +139,7 @@ class _Fused(torch.autograd.Function):
         target: Tensor,
         weight: Tensor | None,
         plain: Plain,
-        kernel: Kernel,
+        kernel: LossKernel,
         reduction: Reduction,
     ) -> Tensor:
         # The gradient of the value that is returned: with it, backward has little left to do.

@@ -6,7 +6,7 @@ from typing import Any
 
 from lossarium.comparison.results import ComparisonResult, TrialResult
 from lossarium.evidence.results import Score
-from lossarium.report import keel, views
+from lossarium.report import fairness, views
 from lossarium.report.curves import curve_of
 from lossarium.report.formatting import format_seconds, format_value
 from lossarium.report.page import page, write_page
@@ -18,7 +18,7 @@ def render(result: ComparisonResult) -> str:
     """The whole page as text. Verdict and tables are plain HTML; curves and pictures need its script."""
     sprites, exact = sprites_of(result) if result.preview_rows else ([], True)
     marks = views.loss_marks(result)
-    keels = keel.keels_of(result)
+    by_seed = fairness.fairness_of(result)
     return page(
         "template.html.j2",
         "report.js",
@@ -29,9 +29,9 @@ def render(result: ComparisonResult) -> str:
         ranked=views.ranked(marks),
         tables=views.tables_of(result),
         pairs=views.pairs_of(result, marks),
-        keels=keels,
-        keel_words=keel.keel_words(keels),
-        short_hash=keel.short_hash,
+        fairness=by_seed,
+        fairness_words=fairness.fairness_words(by_seed),
+        short_hash=fairness.short_hash,
         what_was_done=views.what_was_done(result),
         version=views.environment_version(result.environment),
         about_synthesis=views.words_about_synthesis(result.settings),

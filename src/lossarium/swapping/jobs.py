@@ -13,7 +13,7 @@ from lossarium.facesets.formats.manifest import MANIFEST_NAME, read_manifest
 from lossarium.facesets.listing import PICTURE_ENDINGS, FrameFile, Listing, Packed
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.facesets.regions.masks_beside import FRAMES, MASKS, masks_of
-from lossarium.judging.pairs import Mask
+from lossarium.judging.pairs import MaskFile
 from lossarium.provenance import ENDINGS, PNG
 from lossarium.text.links import why_outside
 from lossarium.text.wording import counted, listed, printable_name
@@ -26,7 +26,7 @@ class Job:
     path: Path
     output: Path
     """Ends as one of `ENDINGS`."""
-    mask: Mask | None = None
+    mask: MaskFile | None = None
     """A file that says where the face is."""
     landmarks: npt.NDArray[np.float64] | None = field(default=None, compare=False)
     """(68, 2) in the picture's pixels, where its faceset says them."""
@@ -107,13 +107,13 @@ def _path_in(listing: Listing, frame: FrameFile) -> Path:
     return (Path(frame.name) if frame.packed else frame.path.relative_to(listing.folder)).with_suffix("")
 
 
-def _mask_of(frame: FrameFile, listing: Listing) -> Mask | None:
+def _mask_of(frame: FrameFile, listing: Listing) -> MaskFile | None:
     if frame.mask is not None and why_outside(frame.mask, listing.folder.resolve()) is None:
-        return Mask(frame.mask, listing.source_size)
+        return MaskFile(frame.mask, listing.source_size)
     return None if frame.packed else _mask_beside(frame.path)
 
 
-def _mask_beside(path: Path) -> Mask | None:
+def _mask_beside(path: Path) -> MaskFile | None:
     """A mask of the same path in `masks`, beside the picture or beside the `frames` that it lies in."""
     absolute = path.absolute()
     frames = next((parent for parent in absolute.parents if parent.name == FRAMES), None)
@@ -125,7 +125,7 @@ def _mask_beside(path: Path) -> Mask | None:
     (found,) = masks_of([place], there, faceset)
     if found is None or why_outside(mask := faceset / MASKS / found, faceset.resolve()) is not None:
         return None
-    return Mask(mask, read_manifest(faceset).size if (faceset / MANIFEST_NAME).is_file() else None)
+    return MaskFile(mask, read_manifest(faceset).size if (faceset / MANIFEST_NAME).is_file() else None)
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:

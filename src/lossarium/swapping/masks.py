@@ -12,7 +12,7 @@ from lossarium.facesets.formats.faceswap_format import faceswap_face
 from lossarium.facesets.formats.stored_face import StoredFace, landmarks_in_frame, mask_in_frame
 from lossarium.facesets.reading import UnreadablePicture, refusals_named, stored_bytes
 from lossarium.facesets.regions.landmark_masks import face_mask
-from lossarium.judging.pairs import Mask
+from lossarium.judging.pairs import MaskFile
 from lossarium.swapping.blending import Pixels, resized_mask
 from lossarium.swapping.jobs import Job
 
@@ -49,7 +49,7 @@ def face_mask_of(job: Job, picture_size: tuple[int, int]) -> FaceMask | None:
     return None if landmarks is None else partial(_from_landmarks, landmarks, picture_size)
 
 
-def _fitting(mask: Mask, picture_size: tuple[int, int]) -> Pixels:
+def _fitting(mask: MaskFile, picture_size: tuple[int, int]) -> Pixels:
     pixels = mask.read()
     # EXIF may have turned either of them.
     if sorted(pixels.shape) != sorted(picture_size):

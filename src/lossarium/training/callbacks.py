@@ -1,4 +1,4 @@
-"""Who looks on while a trial is trained: judges, who score it, and watchers, who show it."""
+"""What the training loop calls: an evaluator, which scores the model, and callbacks, which show it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from lossarium.training.records import Row
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher is told after every step."""
+    """What `on_progress` is told after every step."""
 
     step: int
     steps: int
@@ -25,8 +25,8 @@ class Progress:
 HeldOutScores = dict[str, list[float]]
 
 
-class Judge(Protocol):
-    """Who looks at held-out frames."""
+class Evaluator(Protocol):
+    """Scores a model on held-out frames."""
 
     def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
         """Score the model and take its pictures."""
@@ -36,16 +36,16 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True)
-class Watcher:
-    """Who looks on."""
+class Callbacks:
+    """What is called while a trial is trained."""
 
-    progress: Callable[[Progress], None] = lambda _: None
+    on_progress: Callable[[Progress], None] = lambda _: None
     """Called after every step."""
     tell: Callable[[str], None] = lambda _: None
     """Called with a sentence when something out of the ordinary happens."""
-    keep_pictures: Callable[[], None] = lambda: None
+    on_checkpoint: Callable[[], None] = lambda: None
     """Called before a checkpoint, to write what the judge took; its OSError puts the checkpoint off."""
-    record: Callable[[Row], None] = lambda _: None
+    on_row: Callable[[Row], None] = lambda _: None
     """Called with every row of `metrics.jsonl`."""
-    look: Callable[[nn.Module, int], None] = lambda _model, _step: None
+    on_step: Callable[[nn.Module, int], None] = lambda _model, _step: None
     """Called after every step with the model, which it has to leave as it was."""

@@ -1,10 +1,10 @@
 """Whether a trial still gets better: the slope of a held-out score, and how sure it is.
 
-Scores of neighbouring looks err alike, since the model hardly changes between them, so the usual interval of
-a regression line is far too narrow. Here the looks are counted as the fewer independent ones that they are
-worth, after Santer et al. 2000, "Statistical significance of trends and trend differences in layer-average
-atmospheric temperature time series", J. Geophys. Res. 105 (D6), 7337-7356, section 4 (adjusted standard error
-and adjusted degrees of freedom):
+Scores of neighbouring evaluations err alike, since the model hardly changes between them, so the usual
+interval of a regression line is far too narrow. Here the evaluations are counted as the fewer independent
+ones that they are worth, after Santer et al. 2000, "Statistical significance of trends and trend
+differences in layer-average atmospheric temperature time series", J. Geophys. Res. 105 (D6), 7337-7356,
+section 4 (adjusted standard error and adjusted degrees of freedom):
 
     n_e = n (1 - r) / (1 + r)
     s^2 = sum(residual^2) / (n_e - 2)
@@ -31,7 +31,7 @@ class Slope:
 
     per_thousand_steps: float
     low: float
-    """Lower end of its confidence interval; -inf where the looks say nothing."""
+    """Lower end of its confidence interval; -inf where the evaluations say nothing."""
     high: float
 
 
@@ -40,7 +40,7 @@ class Convergence:
     """That a trial has converged."""
 
     step: int
-    """At which look."""
+    """At which evaluation."""
     slope: Slope
     why: str
     """One sentence."""
@@ -51,7 +51,7 @@ def slope(steps: Sequence[int], scores: Sequence[float], confidence: float = 0.9
 
     The interval is made for errors that are independent or autocorrelated like an AR(1) process; where they
     are so strongly autocorrelated that the window says nothing, it is infinite. In 1,500 simulations each of
-    20 and 40 looks, 95% intervals held the true slope in 96% of the cases without autocorrelation, in
+    20 and 40 evaluations, 95% intervals held the true slope in 96% of the cases without autocorrelation, in
     94% at 0.4 and in 91 and 94% at 0.7.
 
     Args:
@@ -100,14 +100,14 @@ def has_converged(
 
     It has when even the favourable end of the slope's interval promises that training on for as long again as
     the window lasted gains less than the share `least_gain` of all that was gained so far. A slope that is
-    merely not distinguishable from 0 is not enough. Asked again at every look, it errs more often than asked
-    once.
+    merely not distinguishable from 0 is not enough. Asked again at every evaluation, it errs more often
+    than asked once.
 
     Args:
-        steps: Of all looks so far, rising.
+        steps: Of all evaluations so far, rising.
         scores: One a step.
         higher_is_better: The judge's direction.
-        window: How many of the last looks count, at least `FEWEST`.
+        window: How many of the last evaluations count, at least `FEWEST`.
         least_gain: A share of the gain so far.
         confidence: Of the interval.
 
@@ -115,7 +115,7 @@ def has_converged(
         ValueError: the window is too short or steps and scores do not fit.
     """
     if window < FEWEST or len(steps) != len(scores):
-        raise ValueError(f"the window has {FEWEST} looks or more, and each step has a score")
+        raise ValueError(f"the window has {FEWEST} evaluations or more, and each step has a score")
     if len(steps) < window or not all(map(math.isfinite, (scores[0], *scores[-window:]))):
         return None
     sign = 1.0 if higher_is_better else -1.0
@@ -135,8 +135,8 @@ def has_converged(
             f"less than {100 * least_gain:g}% of the {gained:.3g} gained since step {steps[0]}"
         )
     why = (
-        f"over the last {window} looks, steps {steps[-window]} to {steps[-1]}, the held-out score changed "
-        f"by {found.per_thousand_steps:+.3g} per 1,000 steps ({interval}): {promise}"
+        f"over the last {window} evaluations, steps {steps[-window]} to {steps[-1]}, the held-out score "
+        f"changed by {found.per_thousand_steps:+.3g} per 1,000 steps ({interval}): {promise}"
     )
     return Convergence(steps[-1], found, why)
 

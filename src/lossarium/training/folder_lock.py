@@ -10,7 +10,7 @@ from lossarium.errors import LossariumError
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def locked_trial(folder: Path) -> Iterator[None]:
     """Hold a trial's folder against a second process.
 
     Raises:

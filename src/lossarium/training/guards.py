@@ -36,10 +36,10 @@ class Guards:
 
 
 @dataclass(frozen=True)
-class Watched:
+class LossHistory:
     """What the guards remember; a function of the steps so far."""
 
-    history: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
     """Losses of the last steps that were not suspicious."""
     terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """The same of each term."""
@@ -52,7 +52,7 @@ class Watched:
 
     def as_table(self) -> dict[str, Any]:
         return {
-            "history": list(self.history),
+            "losses": list(self.losses),
             "terms": {term: list(values) for term, values in self.terms.items()},
             "suspicious": self.suspicious,
             "first": self.first,
@@ -60,33 +60,33 @@ class Watched:
         }
 
 
-def remembered(table: Mapping[str, Any]) -> Watched:
-    """What a checkpoint kept of `Watched`."""
+def remembered(table: Mapping[str, Any]) -> LossHistory:
+    """What a checkpoint kept of `LossHistory`."""
     if not table:
-        return Watched()
+        return LossHistory()
     lists = {term: tuple(values) for term, values in table["terms"].items()}
-    return Watched(**{**table, "history": tuple(table["history"]), "terms": lists})
+    return LossHistory(**{**table, "losses": tuple(table["losses"]), "terms": lists})
 
 
-def watch_step(
-    watched: Watched, guards: Guards, loss: float, terms: Mapping[str, float], *, finite: bool
-) -> Watched:
+def update_history(
+    history: LossHistory, guards: Guards, loss: float, terms: Mapping[str, float], *, finite: bool
+) -> LossHistory:
     """After a step: its loss, its terms, and whether loss and gradient were finite."""
-    if finite and not _is_far_out(loss, watched.history, guards):
-        history = (*watched.history, loss)[-_WINDOW:]
-        by_term = {term: (*watched.terms.get(term, ()), value)[-_WINDOW:] for term, value in terms.items()}
-        return Watched(history, by_term, rollbacks=watched.rollbacks)
-    first = watched.first or _farthest(terms, watched.terms)
-    return replace(watched, suspicious=watched.suspicious + 1, first=first)
+    if finite and not _is_far_out(loss, history.losses, guards):
+        losses = (*history.losses, loss)[-_WINDOW:]
+        by_term = {term: (*history.terms.get(term, ()), value)[-_WINDOW:] for term, value in terms.items()}
+        return LossHistory(losses, by_term, rollbacks=history.rollbacks)
+    first = history.first or _farthest(terms, history.terms)
+    return replace(history, suspicious=history.suspicious + 1, first=first)
 
 
-def exploded(watched: Watched, guards: Guards) -> bool:
-    return watched.suspicious >= guards.patience
+def exploded(history: LossHistory, guards: Guards) -> bool:
+    return history.suspicious >= guards.patience
 
 
-def went_back(watched: Watched) -> Watched:
+def went_back(history: LossHistory) -> LossHistory:
     """After the trial went back: the same history, one rollback more."""
-    return replace(watched, suspicious=0, first=None, rollbacks=watched.rollbacks + 1)
+    return replace(history, suspicious=0, first=None, rollbacks=history.rollbacks + 1)
 
 
 def _is_far_out(value: float, history: tuple[float, ...], guards: Guards) -> bool:

@@ -15,7 +15,7 @@ from lossarium import losses
 from lossarium.facesets.batches.batch import Batch
 from lossarium.facesets.faceset import Faceset
 from lossarium.models.registry import weights_digest
-from lossarium.training.callbacks import Judge, Progress, Watcher
+from lossarium.training.callbacks import Callbacks, Evaluator, Progress
 from lossarium.training.checkpoints import (
     Position,
     keep_the_last,
@@ -23,18 +23,18 @@ from lossarium.training.checkpoints import (
 from lossarium.training.configuration import Trial
 from lossarium.training.control import Control, Settings
 from lossarium.training.convergence import Convergence, has_converged
-from lossarium.training.folder_lock import claimed
-from lossarium.training.guards import Guards, Watched, exploded, watch_step
+from lossarium.training.folder_lock import locked_trial
+from lossarium.training.guards import Guards, LossHistory, exploded, update_history
 from lossarium.training.options import clipping as clippings
 from lossarium.training.options import optimizers, schedules
 from lossarium.training.options.clipping import Clipping
 from lossarium.training.options.schedules import Plateau
-from lossarium.training.processes import Processes, this_process
+from lossarium.training.processes import Processes, single_process
 from lossarium.training.records import Records, Row, Unrecorded
 from lossarium.training.run_state import (
     Keeping,
     Run,
-    Standing,
+    RunState,
     batches_for,
     go_back,
     is_due,
@@ -62,8 +62,8 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     trial: Trial,
     facesets: Sequence[Faceset],
     folder: Path,
-    judge: Judge,
-    watcher: Watcher,
+    evaluator: Evaluator,
+    callbacks: Callbacks,
     *,
     guards: Guards | None = None,
     keeping: Keeping | None = None,
@@ -80,13 +80,13 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         trial: What to train.
         facesets: One an identity.
         folder: The trial's, which has to be there.
-        judge: Called at every snapshot.
-        watcher: Who looks on.
+        evaluator: Called at every snapshot.
+        callbacks: What is called meanwhile.
         guards: When the trial goes back to a checkpoint; the defaults where none are given.
         keeping: Which checkpoints stay; the last alone where nothing is said.
         until_converged: Whether to stop once the judge sees no more gain.
         by_hand: Whether `control.toml` is looked at before every step.
-        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
+        processes: Who trains together, all of them calling this; by default a single process, on the CPU.
 
     Raises:
         LossariumError: the loss exploded time and again, the folder is in use, or its files are damaged.
@@ -94,84 +94,84 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         OSError: the disk was full, or refused, up to the end.
     """
     recipe = trial.recipe
-    processes = processes or this_process()
+    processes = processes or single_process()
     model = model_of(trial, len(facesets)).to(processes.device)
     optimizer = optimizers.make(optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate)
     run = Run(
-        trial,
-        facesets,
-        folder,
-        processes,
-        model,
-        processes.together(model),
-        optimizer,
-        optimizers.state_numbers(optimizer),
-        guards or Guards(),
-        keeping or Keeping(),
-        watcher,
-        frozenset(recipe.snapshot_steps()),
+        trial=trial,
+        facesets=facesets,
+        folder=folder,
+        processes=processes,
+        model=model,
+        wrapped=processes.wrap(model),
+        optimizer=optimizer,
+        initial_optimizer=optimizers.state_numbers(optimizer),
+        guards=guards or Guards(),
+        keeping=keeping or Keeping(),
+        callbacks=callbacks,
+        snapshot_steps=frozenset(recipe.snapshot_steps()),
     )
     clipping = clippings.parse(recipe.clipping)
 
-    with claimed(folder) if processes.is_first else nullcontext(), listening() as request:
-        control = Control(folder, watcher.tell, partial(_check_settings, run)) if by_hand else None
-        standing = restored(run)
+    with locked_trial(folder) if processes.is_first else nullcontext(), listening() as request:
+        control = Control(folder, callbacks.tell, partial(_check_settings, run)) if by_hand else None
+        state = restored(run)
         done, spent = 0, 0.0
-        with closing(_records(run, standing)) as records:
+        with closing(_records(run, state)) as records:
             converged = None
-            while standing.step < recipe.steps and converged is None:
+            while state.step < recipe.steps and converged is None:
                 if control is not None:
-                    _steer(run, standing, control, records)
-                step = standing.step + 1
-                learning_rate = _learning_rate(run, standing, step)
+                    _steer(run, state, control, records)
+                step = state.step + 1
+                learning_rate = _learning_rate(run, state, step)
 
                 started = time.perf_counter()
-                parts = parts_of_step(standing.batches, step, recipe.accumulation)
-                outcome = _step(run, standing, parts, clipping, learning_rate)
+                parts = parts_of_step(state.batches, step, recipe.accumulation)
+                outcome = _step(run, state, parts, clipping, learning_rate)
                 passed = time.perf_counter() - started
 
-                chain = standing.position.batches
+                chain = state.position.batches
                 for batch in parts:
-                    chain = chained(chain, processes.all_of(batch_digest(batch)))
-                standing.position = Position(step, standing.position.seconds + passed, chain)
-                records.write(_row(standing.position, outcome, learning_rate))
-                standing.watched = watch_step(
-                    standing.watched, run.guards, outcome.loss, outcome.terms, finite=outcome.finite
+                    chain = chained(chain, processes.gather(batch_digest(batch)))
+                state.position = Position(step, state.position.seconds + passed, chain)
+                records.write(_row(state.position, outcome, learning_rate))
+                state.loss_history = update_history(
+                    state.loss_history, run.guards, outcome.loss, outcome.terms, finite=outcome.finite
                 )
-                if exploded(standing.watched, run.guards):
-                    go_back(run, standing, records, outcome.loss)
+                if exploded(state.loss_history, run.guards):
+                    go_back(run, state, records, outcome.loss)
                     continue
 
                 if step in run.snapshot_steps:
-                    scores = processes.of_first(partial(judge, model, step))
-                    row = {"step": step, "seconds": standing.position.seconds, "held_out": scores}
+                    scores = processes.broadcast_from_first(partial(evaluator, model, step))
+                    row = {"step": step, "seconds": state.position.seconds, "held_out": scores}
                     records.write(row)
-                    best = _look(standing, judge.goodness(scores))
-                    save(run, standing, records, best=best)
-                    converged = _convergence(standing) if until_converged else None
-                elif is_due(run, standing):
-                    save(run, standing, records)
-                watcher.look(model, step)
+                    best = _record_evaluation(state, evaluator.goodness(scores))
+                    save(run, state, records, best=best)
+                    converged = _convergence(state) if until_converged else None
+                elif is_due(run, state):
+                    save(run, state, records)
+                callbacks.on_step(model, step)
                 done, spent = done + 1, spent + passed
-                watcher.progress(
+                callbacks.on_progress(
                     Progress(step, recipe.steps, outcome.loss, outcome.terms, learning_rate, done / spent)
                 )
-                asked = processes.of_any(request.number or 0)
+                asked = processes.max_over(request.number or 0)
                 if asked:
-                    if standing.saved < step:
-                        save(run, standing, records)
-                    raise Stopped(standing.saved, asked)
+                    if state.saved < step:
+                        save(run, state, records)
+                    raise Stopped(state.saved, asked)
 
-            if standing.saved < standing.step:
-                save(run, standing, records, last=True)
+            if state.saved < state.step:
+                save(run, state, records, last=True)
             if processes.is_first:
                 keep_the_last(folder, run.keeping.last)
             # After the last checkpoint: a trial that says it is finished has its final weights on disk.
             end: Row = {"finished": True, "weights": weights_digest(model)}
             if converged is not None:
-                watcher.tell(f"converged: {converged.why}")
+                callbacks.tell(f"converged: {converged.why}")
                 end["converged"] = converged.why
-            records.write({"step": standing.step, "seconds": standing.position.seconds, **end})
+            records.write({"step": state.step, "seconds": state.position.seconds, **end})
             records.flush()
 
 
@@ -180,63 +180,63 @@ def _check_settings(run: Run, settings: Settings) -> None:
     check_regions(run.trial.recipe, settings.region_weights, run.facesets)
 
 
-def _records(run: Run, standing: Standing) -> Records | Unrecorded:
+def _records(run: Run, state: RunState) -> Records | Unrecorded:
     if not run.processes.is_first:
         return Unrecorded()
-    return Records(run.folder, standing.position.record_bytes, run.watcher.record)
+    return Records(run.folder, state.position.record_bytes, run.callbacks.on_row)
 
 
-def _learning_rate(run: Run, standing: Standing, step: int) -> float:
+def _learning_rate(run: Run, state: RunState, step: int) -> float:
     """By the schedule, and lower by every return to a checkpoint."""
-    base, steps = standing.settings.learning_rate, run.trial.recipe.steps
-    scheduled = schedules.learning_rate(standing.schedule, base, step, steps, standing.history.plateau)
-    return scheduled * run.guards.slower**standing.watched.rollbacks
+    base, steps = state.settings.learning_rate, run.trial.recipe.steps
+    scheduled = schedules.learning_rate(state.schedule, base, step, steps, state.history.plateau)
+    return scheduled * run.guards.slower**state.loss_history.rollbacks
 
 
-def _look(standing: Standing, goodness: float) -> bool:
+def _record_evaluation(state: RunState, goodness: float) -> bool:
     """Take a snapshot's goodness down; whether it is the best so far."""
-    best = all(goodness > before for _, before in standing.history.looks)
-    standing.history.looks.append((standing.step, goodness))
-    if isinstance(standing.schedule, Plateau):
-        standing.history.plateau = schedules.advance(
-            standing.schedule, standing.history.plateau, goodness, higher_is_better=True
+    best = all(goodness > before for _, before in state.history.evaluations)
+    state.history.evaluations.append((state.step, goodness))
+    if isinstance(state.schedule, Plateau):
+        state.history.plateau = schedules.advance(
+            state.schedule, state.history.plateau, goodness, higher_is_better=True
         )
     return best
 
 
-def _convergence(standing: Standing) -> Convergence | None:
-    steps, goodness = zip(*standing.history.looks, strict=True)
+def _convergence(state: RunState) -> Convergence | None:
+    steps, goodness = zip(*state.history.evaluations, strict=True)
     return has_converged(steps, goodness, higher_is_better=True)
 
 
-def _steer(run: Run, standing: Standing, control: Control, records: Records | Unrecorded) -> None:
+def _steer(run: Run, state: RunState, control: Control, records: Records | Unrecorded) -> None:
     """Change by hand what somebody wants changed."""
-    step, before = standing.step + 1, standing.settings
-    standing.settings = run.processes.of_first(partial(control.before, step, before))
-    if standing.settings == before:
+    step, before = state.step + 1, state.settings
+    state.settings = run.processes.broadcast_from_first(partial(control.before, step, before))
+    if state.settings == before:
         return
-    if standing.settings.region_weights != before.region_weights:
-        standing.batches = batches_for(run, standing.settings)
-    if (standing.settings.loss, standing.settings.region_weights) != (before.loss, before.region_weights):
-        standing.loss = losses.get(standing.settings.loss)
+    if state.settings.region_weights != before.region_weights:
+        state.batches = batches_for(run, state.settings)
+    if (state.settings.loss, state.settings.region_weights) != (before.loss, before.region_weights):
+        state.loss = losses.get(state.settings.loss)
         # Another loss has another height.
-        standing.watched = Watched(rollbacks=standing.watched.rollbacks)
-    standing.schedule = schedules.parse(standing.settings.schedule)
+        state.loss_history = LossHistory(rollbacks=state.loss_history.rollbacks)
+    state.schedule = schedules.parse(state.settings.schedule)
     there = asdict(before)
-    changed = {name: value for name, value in asdict(standing.settings).items() if value != there[name]}
-    records.write({"step": step, "seconds": standing.position.seconds, "control": changed})
-    run.watcher.tell(
+    changed = {name: value for name, value in asdict(state.settings).items() if value != there[name]}
+    records.write({"step": step, "seconds": state.position.seconds, "control": changed})
+    run.callbacks.tell(
         f"from step {step} on: {', '.join(f'{name} {value}' for name, value in changed.items())}"
     )
 
 
 def _step(
-    run: Run, standing: Standing, parts: Sequence[Batch], clipping: Clipping, learning_rate: float
+    run: Run, state: RunState, parts: Sequence[Batch], clipping: Clipping, learning_rate: float
 ) -> _Outcome:
     """Forward and backward of every part, one update; no update where a number is none."""
     run.optimizer.zero_grad()
-    shares = [_backward(run, standing, batch, 1 / len(parts)) for batch in parts]
-    gradient = clippings.clip(run.model.parameters(), clipping, standing.history.norms)
+    shares = [_backward(run, state, batch, 1 / len(parts)) for batch in parts]
+    gradient = clippings.clip(run.model.parameters(), clipping, state.history.norms)
     terms = run.processes.mean(torch.stack(shares).sum(dim=0))
     value = terms.sum().item()
     finite = math.isfinite(value) and gradient.finite
@@ -244,19 +244,19 @@ def _step(
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate
         run.optimizer.step()
-    by_term = dict(zip(term_names(standing.loss, len(terms)), terms.tolist(), strict=True))
+    by_term = dict(zip(term_names(state.loss, len(terms)), terms.tolist(), strict=True))
     return _Outcome(value, by_term, gradient.norm, finite)
 
 
-def _backward(run: Run, standing: Standing, batch: Batch, share: float) -> Tensor:
+def _backward(run: Run, state: RunState, batch: Batch, share: float) -> Tensor:
     """A part's share of each term, its gradient added to the weights'."""
     terms = share * loss_terms(
-        run.together,
-        standing.loss,
+        run.wrapped,
+        state.loss,
         batch,
         identities=len(run.facesets),
         precision=run.trial.recipe.precision,
-        weights=standing.settings.region_weights,
+        weights=state.settings.region_weights,
     )
     run.processes.backward(terms.sum())
     return terms.detach()

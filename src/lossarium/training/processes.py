@@ -44,7 +44,7 @@ class Processes:
         """Whether this is the one that writes."""
         return self.rank == 0
 
-    def together(self, model: nn.Module) -> nn.Module:
+    def wrap(self, model: nn.Module) -> nn.Module:
         """The model as it is to be called, so that its gradients are averaged over all processes."""
         return model if self.fabric is None else self.fabric.setup_module(model)
 
@@ -59,7 +59,7 @@ class Processes:
         """The mean over all processes."""
         return values if self.fabric is None else self.fabric.all_reduce(values, reduce_op="mean")
 
-    def all_of(self, digest: bytes) -> bytes:
+    def gather(self, digest: bytes) -> bytes:
         """Every process's bytes, as many of each, one after the other."""
         if self.fabric is None:
             return digest
@@ -68,21 +68,21 @@ class Processes:
         torch.distributed.all_gather(of_all, own)
         return bytes(torch.cat(of_all).tolist())
 
-    def of_first(self, find: Callable[[], T]) -> T:
+    def broadcast_from_first(self, find: Callable[[], T]) -> T:
         """What the first process finds, which alone looks for it."""
         found = find() if self.is_first else None
         if self.fabric is not None:
             found = self.fabric.broadcast(found, src=0)
         return found  # type: ignore[return-value]
 
-    def of_any(self, number: int) -> int:
+    def max_over(self, number: int) -> int:
         """The largest number of any process."""
         if self.fabric is None:
             return number
         return int(self.fabric.all_reduce(torch.tensor(number, device=self.device), reduce_op="max"))
 
 
-def this_process(accelerator: str = "cpu") -> Processes:
+def single_process(accelerator: str = "cpu") -> Processes:
     """One process, by itself.
 
     Raises:

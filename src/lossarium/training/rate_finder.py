@@ -182,7 +182,7 @@ def _watched(
     number: int,
     watch: Callable[[int, Progress], None],
 ) -> Callable[[nn.Module, Sequence[Batch]], Tensor]:
-    """The same step, told to a watcher."""
+    """The same step, reported after each call."""
     growth = (span.highest / span.lowest) ** (1 / max(1, span.steps - 1))
     began, done = time.monotonic(), 0
 

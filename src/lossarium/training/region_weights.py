@@ -16,7 +16,7 @@ KINDS = (STORED, *MASK_KINDS)
 
 
 @dataclass(frozen=True)
-class Mask:
+class MaskOptions:
     """Which mask says where the face is."""
 
     kind: str
@@ -43,7 +43,7 @@ class RegionWeights:
     """What the mouth counts."""
 
 
-def parse(text: str) -> Mask | None:
+def parse(text: str) -> MaskOptions | None:
     """Read "extended(dilation=2, blur=1.5)", or "none".
 
     Raises:
@@ -60,7 +60,7 @@ def parse(text: str) -> Mask | None:
         raise call.error(f"there is no such mask; there are none, {', '.join(KINDS)}")
     options = call.values({} if call.name == STORED else {"dilation": 0.0, "blur": 0.0})
     _check(call, options)
-    return Mask(call.name, **options)
+    return MaskOptions(call.name, **options)
 
 
 def _check(call: Call, options: Mapping[str, float]) -> None:
@@ -69,7 +69,7 @@ def _check(call: Call, options: Mapping[str, float]) -> None:
 
 
 def regions_for(
-    weights: RegionWeights, mask: Mask | None, facesets: Sequence[Faceset]
+    weights: RegionWeights, mask: MaskOptions | None, facesets: Sequence[Faceset]
 ) -> dict[str, list[Region]]:
     """The regions that a trial needs to know of each faceset's frames.
 
@@ -81,9 +81,9 @@ def regions_for(
         raise LossariumError("a loss on the face alone needs a mask; name one with --mask, such as extended")
     wanted = {} if mask is None else {FACE: mask}
     if weights.eye_multiplier != 1:
-        wanted[EYES] = Mask("eyes")
+        wanted[EYES] = MaskOptions("eyes")
     if weights.mouth_multiplier != 1:
-        wanted[MOUTH] = Mask("mouth")
+        wanted[MOUTH] = MaskOptions("mouth")
     return {
         name: [
             region(faceset, chosen.kind, dilation=chosen.dilation, blur=chosen.blur) for faceset in facesets

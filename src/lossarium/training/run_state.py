@@ -1,4 +1,4 @@
-"""Where the run of a trial stands between two steps: restored from a checkpoint, saved, gone back to one."""
+"""The state of a run between two steps: restored from a checkpoint, saved, rolled back."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from lossarium.facesets.batches.batch import Batches
 from lossarium.facesets.faceset import Faceset
 from lossarium.losses.module import Loss
 from lossarium.models.registry import initial_model
-from lossarium.training.callbacks import Watcher
+from lossarium.training.callbacks import Callbacks
 from lossarium.training.checkpoints import Position, load_checkpoint, load_good, save_checkpoint
 from lossarium.training.configuration import Trial
 from lossarium.training.control import Settings
-from lossarium.training.guards import Guards, Watched, remembered, went_back
+from lossarium.training.guards import Guards, LossHistory, remembered, went_back
 from lossarium.training.options import clipping, optimizers, schedules
 from lossarium.training.options.clipping import NormHistory
 from lossarium.training.options.schedules import PlateauState, Schedule
@@ -44,7 +44,7 @@ class Keeping:
     """So many of the last ones stay; while the trial runs, two at least."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What stays the same while a trial runs."""
 
@@ -53,27 +53,27 @@ class Run:
     folder: Path
     processes: Processes
     model: nn.Module
-    together: nn.Module
+    wrapped: nn.Module
     """The model as it is called to be trained, by all processes."""
     optimizer: torch.optim.Optimizer
     initial_optimizer: Mapping[str, Any]
     """Its state before the first step."""
     guards: Guards
     keeping: Keeping
-    watcher: Watcher
+    callbacks: Callbacks
     snapshot_steps: frozenset[int]
 
 
 @dataclass
-class Standing:
-    """Where a run stands between two steps."""
+class RunState:
+    """The state of a run between two steps."""
 
     position: Position
     settings: Settings
     loss: Loss
     schedule: Schedule
     batches: Batches
-    watched: Watched
+    loss_history: LossHistory
     history: "History"
     saved: int
     """Step of the last checkpoint."""
@@ -86,11 +86,11 @@ class Standing:
 
 @dataclass
 class History:
-    """What the steps and looks so far leave behind, beside weights and optimiser."""
+    """What the steps and evaluations so far leave behind, beside weights and optimiser."""
 
     norms: NormHistory
     plateau: PlateauState
-    looks: list[tuple[int, float]]
+    evaluations: list[tuple[int, float]]
     """Step and goodness of every snapshot."""
 
 
@@ -105,43 +105,43 @@ def model_of(trial: Trial, identities: int) -> nn.Module:
     )
 
 
-def restored(run: Run) -> Standing:
+def restored(run: Run) -> RunState:
     """Restore the last checkpoint."""
     loaded = load_checkpoint(run.folder, run.model, run.optimizer)
     for sentence in loaded.damaged:
-        run.watcher.tell(f"{sentence}; going on from step {loaded.position.step} instead")
-    recipe, state = run.trial.recipe, loaded.state
+        run.callbacks.tell(f"{sentence}; going on from step {loaded.position.step} instead")
+    recipe, kept = run.trial.recipe, loaded.state
     begun = Settings(recipe.learning_rate, run.trial.loss, recipe.schedule, **asdict(recipe.region_weights))
-    settings = Settings(**state["settings"]) if "settings" in state else begun
-    return Standing(
+    settings = Settings(**kept["settings"]) if "settings" in kept else begun
+    return RunState(
         position=loaded.position,
         settings=settings,
         loss=losses.get(settings.loss),
         schedule=schedules.parse(settings.schedule),
         batches=batches_for(run, settings),
-        watched=remembered(state.get("guards", {})),
-        history=_history(state),
+        loss_history=remembered(kept.get("guards", {})),
+        history=_history(kept),
         saved=loaded.position.step,
     )
 
 
-def _history(state: Mapping[str, Any]) -> History:
+def _history(kept: Mapping[str, Any]) -> History:
     """As a checkpoint has it."""
     return History(
-        norms=clipping.norm_history(state.get("norms", ())),
-        plateau=PlateauState(**state.get("plateau", {})),
-        looks=[(int(step), float(goodness)) for step, goodness in state.get("looks", ())],
+        norms=clipping.norm_history(kept.get("norms", ())),
+        plateau=PlateauState(**kept.get("plateau", {})),
+        evaluations=[(int(step), float(goodness)) for step, goodness in kept.get("evaluations", ())],
     )
 
 
-def _state(standing: Standing) -> dict[str, Any]:
+def _state_table(state: RunState) -> dict[str, Any]:
     """What `restored` needs beside weights, optimiser and position."""
     return {
-        "settings": asdict(standing.settings),
-        "guards": standing.watched.as_table(),
-        "norms": list(standing.history.norms),
-        "plateau": asdict(standing.history.plateau),
-        "looks": standing.history.looks,
+        "settings": asdict(state.settings),
+        "guards": state.loss_history.as_table(),
+        "norms": list(state.history.norms),
+        "plateau": asdict(state.history.plateau),
+        "evaluations": state.history.evaluations,
     }
 
 
@@ -157,13 +157,13 @@ def batches_for(run: Run, settings: Settings) -> Batches:
     )
 
 
-def go_back(run: Run, standing: Standing, records: Records | Unrecorded, loss: float) -> None:
+def go_back(run: Run, state: RunState, records: Records | Unrecorded, loss: float) -> None:
     """Restore the last good checkpoint, to go on from it with a lower learning rate; or give up."""
-    watched, step = standing.watched, standing.step
-    what = f'the loss "{standing.settings.loss}" became {loss:g} at step {step} of seed {run.trial.seed}'
-    if watched.rollbacks >= run.guards.rollbacks:
+    history, step = state.loss_history, state.step
+    what = f'the loss "{state.settings.loss}" became {loss:g} at step {step} of seed {run.trial.seed}'
+    if history.rollbacks >= run.guards.rollbacks:
         raise LossariumError(
-            f'{what}, after going back {watched.rollbacks} times, its term "{watched.first}" first; '
+            f'{what}, after going back {history.rollbacks} times, its term "{history.first}" first; '
             f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
         )
     run.model.load_state_dict(model_of(run.trial, len(run.facesets)).state_dict())
@@ -171,62 +171,62 @@ def go_back(run: Run, standing: Standing, records: Records | Unrecorded, loss: f
     good = load_good(run.folder, run.model, run.optimizer)
     position = good.position
     records.go_back(position.record_bytes)
-    standing.position, standing.watched = position, went_back(watched)
-    standing.history = _history(good.state)
-    factor = run.guards.slower**standing.watched.rollbacks
-    event = {"from": step, "term": watched.first, "learning_rate_factor": factor}
+    state.position, state.loss_history = position, went_back(history)
+    state.history = _history(good.state)
+    factor = run.guards.slower**state.loss_history.rollbacks
+    event = {"from": step, "term": history.first, "learning_rate_factor": factor}
     records.write({"step": position.step, "seconds": position.seconds, "went_back": event})
-    run.watcher.tell(
-        f'{what}, its term "{watched.first}" first: back to step {position.step}, '
+    run.callbacks.tell(
+        f'{what}, its term "{history.first}" first: back to step {position.step}, '
         f"and on with {factor:g} of the learning rate"
     )
     # At once: a trial that is killed now must not begin again at the old rate.
-    save(run, standing, records)
+    save(run, state, records)
 
 
-def is_due(run: Run, standing: Standing) -> bool:
+def is_due(run: Run, state: RunState) -> bool:
     return (
-        time.monotonic() - standing.tried_to_save_at > _SECONDS_BETWEEN_CHECKPOINTS
-        or standing.step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
-        or _stays(run, standing)
+        time.monotonic() - state.tried_to_save_at > _SECONDS_BETWEEN_CHECKPOINTS
+        or state.step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
+        or _stays(run, state)
     )
 
 
-def _stays(run: Run, standing: Standing) -> bool:
-    return run.keeping.every > 0 and standing.step % run.keeping.every == 0
+def _stays(run: Run, state: RunState) -> bool:
+    return run.keeping.every > 0 and state.step % run.keeping.every == 0
 
 
 def save(
-    run: Run, standing: Standing, records: Records | Unrecorded, *, best: bool = False, last: bool = False
+    run: Run, state: RunState, records: Records | Unrecorded, *, best: bool = False, last: bool = False
 ) -> None:
-    """Write a checkpoint, or tell the watcher why there is none; the last one has to be written."""
-    standing.tried_to_save_at = time.monotonic()
+    """Write a checkpoint, or say why there is none; the last one has to be written."""
+    state.tried_to_save_at = time.monotonic()
     if not run.processes.is_first:
-        standing.saved = standing.step
+        state.saved = state.step
         return
-    step = standing.step
+    step = state.step
     at_good_step = step in run.snapshot_steps or step % _STEPS_BETWEEN_GOOD_CHECKPOINTS == 0
     try:
-        run.watcher.keep_pictures()
-        position = replace(standing.position, record_bytes=records.flush())
+        run.callbacks.on_checkpoint()
+        position = replace(state.position, record_bytes=records.flush())
         save_checkpoint(
             run.folder,
             position,
             run.model,
             run.optimizer,
-            _state(standing),
+            _state_table(state),
             best=best and run.keeping.best,
-            snapshot=_stays(run, standing),
+            snapshot=_stays(run, state),
             last=run.keeping.last,
             # At steps that do not depend on how fast this machine is: a return is to the same one everywhere.
-            good=at_good_step and standing.watched.suspicious == 0,
+            good=at_good_step and state.loss_history.suspicious == 0,
         )
     except OSError as error:
         if last:
             raise
-        run.watcher.tell(
+        run.callbacks.tell(
             f"no checkpoint could be written after step {step} ({error.strerror or error}); "
-            f"training goes on, and the one of step {standing.saved} is safe"
+            f"training goes on, and the one of step {state.saved} is safe"
         )
         return
-    standing.position, standing.saved = position, step
+    state.position, state.saved = position, step

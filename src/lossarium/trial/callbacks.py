@@ -1,4 +1,4 @@
-"""Who looks on while one trial is trained: a live preview and TensorBoard, beside whoever asked."""
+"""Callbacks that show one trial while it is trained: a live preview and TensorBoard."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from lossarium.judging.held_out import Direction
-from lossarium.training.callbacks import Watcher
+from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Trial
 from lossarium.training.records import Row
 from lossarium.trial.event_file import EventFile
@@ -16,7 +16,7 @@ from lossarium.trial.live_preview import LivePreview, PreviewSheets
 
 
 @dataclass(frozen=True)
-class Watching:
+class ViewOptions:
     """What a trial shows of itself while it runs; its numbers do not depend on it."""
 
     preview_every: float = 60.0
@@ -26,42 +26,42 @@ class Watching:
 
 
 @contextmanager
-def watched(
+def showing(
     trial: Trial,
     pair: tuple[Direction, ...],
     identities: tuple[str, str],
     folder: Path,
-    watcher: Watcher,
-    watching: Watching,
-) -> Iterator[Watcher]:
-    """The watcher of a trial, together with the others that its user wants.
+    callbacks: Callbacks,
+    views: ViewOptions,
+) -> Iterator[Callbacks]:
+    """Callbacks that show a trial as its user wants it, and pass everything on to those given.
 
     Args:
         trial: What is trained.
         pair: The held-out frames of both identities.
         identities: Their names.
         folder: The trial's, with its trial.toml.
-        watcher: Is still told everything.
-        watching: What is wanted.
+        callbacks: Is still told everything.
+        views: What is wanted.
     """
     sheets = PreviewSheets(trial, pair, identities, folder)
-    preview = LivePreview(folder, every=watching.preview_every, tell=watcher.tell)
-    events = EventFile(folder, watcher.tell) if watching.tensorboard else None
+    preview = LivePreview(folder, every=views.preview_every, tell=callbacks.tell)
+    events = EventFile(folder, callbacks.tell) if views.tensorboard else None
     snapshots = frozenset(trial.recipe.snapshot_steps())
 
-    def record(row: Row) -> None:
-        watcher.record(row)
+    def on_row(row: Row) -> None:
+        callbacks.on_row(row)
         sheets.record(row)
         if events is not None:
             events.record(row)
 
     def tell(sentence: str) -> None:
-        watcher.tell(sentence)
+        callbacks.tell(sentence)
         if events is not None:
             events.event(sentence)
 
-    def look(model: nn.Module, step: int) -> None:
-        watcher.look(model, step)
+    def on_step(model: nn.Module, step: int) -> None:
+        callbacks.on_step(model, step)
         at_snapshot = step in snapshots
         due = preview.is_due(at_snapshot=at_snapshot)
         if not due and (events is None or not at_snapshot):
@@ -74,7 +74,7 @@ def watched(
             events.sheet(content, pixels)
 
     try:
-        yield replace(watcher, record=record, tell=tell, look=look)
+        yield replace(callbacks, on_row=on_row, tell=tell, on_step=on_step)
     finally:
         if events is not None:
             events.close()

@@ -42,7 +42,7 @@ def trial_name(loss: str, seed: int) -> str:
 
 
 @contextmanager
-def claimed(out: Path, needed_bytes: int) -> Iterator[None]:
+def locked_output(out: Path, needed_bytes: int) -> Iterator[None]:
     """Make the folder and hold it against a second process.
 
     Raises:

@@ -14,13 +14,13 @@ from lossarium.judging.held_out import RECONSTRUCTION, Direction, directions, sc
 from lossarium.judging.judges import Judge, judge
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import control, records
-from lossarium.training.callbacks import HeldOutScores, Watcher
+from lossarium.training.callbacks import Callbacks, HeldOutScores
 from lossarium.training.configuration import Trial
 from lossarium.training.loop import train
-from lossarium.training.processes import Processes, this_process
+from lossarium.training.processes import Processes, single_process
 from lossarium.training.run_state import Keeping
 from lossarium.training.trial_batches import check_regions
-from lossarium.trial.callbacks import Watching, watched
+from lossarium.trial.callbacks import ViewOptions, showing
 from lossarium.trial.environment import environment
 from lossarium.trial.folder import TRIAL, agree
 from lossarium.trial.previews import Previews
@@ -32,12 +32,12 @@ def run_trial(
     trial: Trial,
     facesets: tuple[Faceset, Faceset],
     folder: Path,
-    watcher: Watcher,
+    callbacks: Callbacks,
     keeping: Keeping,
     *,
     until_converged: bool = False,
     processes: Processes | None = None,
-    watching: Watching | None = None,
+    views: ViewOptions | None = None,
 ) -> None:
     """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
 
@@ -45,55 +45,55 @@ def run_trial(
         trial: What to train.
         facesets: The two identities.
         folder: The trial's; made if need be.
-        watcher: Who looks on; `keep_pictures` is seen to here.
+        callbacks: Called as it is trained; `on_checkpoint` is set here.
         keeping: Which checkpoints stay.
         until_converged: Whether to stop when the recipe's judge sees no more gain.
-        processes: Who trains together, all of them calling this; by default this process alone, on the CPU.
-        watching: What is shown meanwhile.
+        processes: Who trains together, all of them calling this; by default a single process, on the CPU.
+        views: What is shown meanwhile.
 
     Raises:
         LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
         Stopped: it was asked to stop.
     """
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
-    processes = processes or this_process()
+    processes = processes or single_process()
     if processes.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         agree(folder / TRIAL, trial_table(trial, data_table(facesets), processes))
         if not (folder / control.NAME).exists():
             write_whole(folder / control.NAME, control.TEMPLATE.encode())
-    if not processes.of_first(partial(records.is_finished, folder)):
-        looks = judging_of(trial, directions(*facesets), folder)
-        shown = (watching or Watching()) if processes.is_first else Watching(preview_every=0)
+    if not processes.broadcast_from_first(partial(records.is_finished, folder)):
+        evaluator = evaluator_of(trial, directions(*facesets), folder)
+        shown = (views or ViewOptions()) if processes.is_first else ViewOptions(preview_every=0)
         identities = facesets[0].identity, facesets[1].identity
-        with watched(trial, looks.pair, identities, folder, watcher, shown) as everyone:
+        with showing(trial, evaluator.pair, identities, folder, callbacks, shown) as everyone:
             train(
                 trial,
                 facesets,
                 folder,
-                looks,
-                replace(everyone, keep_pictures=looks.previews.write),
+                evaluator,
+                replace(everyone, on_checkpoint=evaluator.previews.write),
                 keeping=keeping,
                 until_converged=until_converged,
                 by_hand=True,
                 processes=processes,
             )
     if processes.is_first and not (folder / TIMELAPSE).exists():
-        _keep_timelapse(folder, watcher)
+        _keep_timelapse(folder, callbacks)
 
 
-def _keep_timelapse(folder: Path, watcher: Watcher) -> None:
+def _keep_timelapse(folder: Path, callbacks: Callbacks) -> None:
     """The trial is done, and a picture is no reason to say that it is not."""
     if sheet_count(folder) > 1:
         try:
             write_timelapse(folder, folder / TIMELAPSE)
         except (OSError, LossariumError) as error:
-            watcher.tell(f"there is no {TIMELAPSE}: {error}")
+            callbacks.tell(f"there is no {TIMELAPSE}: {error}")
 
 
 @dataclass(frozen=True)
-class HeldOutJudge:
-    """What looks at a trial's held-out frames: scores, pictures, and whether it gets better."""
+class HeldOutEvaluator:
+    """Evaluates a trial on held-out frames: scores, pictures, and whether it gets better."""
 
     pair: tuple[Direction, ...]
     previews: Previews
@@ -109,9 +109,9 @@ class HeldOutJudge:
         return (1 if self.judge.higher_is_better else -1) * sum(values) / len(values)
 
 
-def judging_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutJudge:
-    """The looks at a trial in a folder of its own."""
-    return HeldOutJudge(pair, Previews(pair, folder), judge(trial.recipe.judge))
+def evaluator_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutEvaluator:
+    """The evaluator of a trial with a folder of its own."""
+    return HeldOutEvaluator(pair, Previews(pair, folder), judge(trial.recipe.judge))
 
 
 def trial_table(trial: Trial, data: dict[str, str], processes: Processes) -> dict[str, Any]:

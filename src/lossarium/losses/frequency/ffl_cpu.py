@@ -1,4 +1,4 @@
-"""Kernels for losses that compare spectra. Contract: `lossarium.losses.fused.Kernel`.
+"""Kernels for losses that compare spectra. Contract: `lossarium.losses.fused.LossKernel`.
 
 Torch transforms, and what stands between its transforms is done here in place: one picture's worth of memory
 holds the error, its weighted spectrum and the gradient in turn, beside a few planes' half spectra. The way

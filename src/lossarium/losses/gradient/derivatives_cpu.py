@@ -1,6 +1,6 @@
 """Kernels for losses that compare how pictures change from pixel to pixel.
 
-Contract: `lossarium.losses.fused.Kernel`. Both losses are functions of the error e = x - y and sums of
+Contract: `lossarium.losses.fused.LossKernel`. Both losses are functions of the error e = x - y and sums of
 absolute values of linear operators on it, so their gradients are the operators' adjoints on signs.
 """
 

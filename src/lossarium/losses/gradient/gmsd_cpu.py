@@ -1,4 +1,4 @@
-"""Kernels for the deviation of gradient similarity. Contract: `lossarium.losses.fused.Kernel`.
+"""Kernels for the deviation of gradient similarity. Contract: `lossarium.losses.fused.LossKernel`.
 
 The pictures are halved from level to level, and every level is swept twice (`gradient_sweeps`). Going down,
 each level's dissimilarities are summed, and so are their squares, and the next level is made. Then the

@@ -1,4 +1,4 @@
-"""The kernel of LDR-FLIP, value and gradient in one sweep. Contract: `lossarium.losses.fused.Kernel`.
+"""The kernel of LDR-FLIP, value and gradient in one sweep. Contract: `lossarium.losses.fused.LossKernel`.
 
 A tile is swept from top to bottom. Rows of both pictures become opponent colours; down and then along these
 go the filters of the eye's contrast sensitivity and of features, which gives a row of FLIP and of its slopes

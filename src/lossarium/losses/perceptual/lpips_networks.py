@@ -17,7 +17,7 @@ Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Convolution:
+class ConvolutionSpec:
     """A convolution with square kernel, rectified."""
 
     name: str
@@ -91,11 +91,11 @@ class Fire:
     def prepared(self, weights: Weights) -> dict[str, Tensor]:
         return {name: weights[name] for name in self.shapes()}
 
-    def _convolutions(self) -> tuple[Convolution, Convolution, Convolution]:
+    def _convolutions(self) -> tuple[ConvolutionSpec, ConvolutionSpec, ConvolutionSpec]:
         return (
-            Convolution(f"{self.name}.squeeze", self.channels_in, self.squeezed, 1),
-            Convolution(f"{self.name}.expand1x1", self.squeezed, self.expanded, 1),
-            Convolution(f"{self.name}.expand3x3", self.squeezed, self.expanded, 3, padding=1),
+            ConvolutionSpec(f"{self.name}.squeeze", self.channels_in, self.squeezed, 1),
+            ConvolutionSpec(f"{self.name}.expand1x1", self.squeezed, self.expanded, 1),
+            ConvolutionSpec(f"{self.name}.expand3x3", self.squeezed, self.expanded, 3, padding=1),
         )
 
 
@@ -114,7 +114,7 @@ class MaxPooling:
         return {}
 
 
-Layer = Convolution | Fire | MaxPooling
+Layer = ConvolutionSpec | Fire | MaxPooling
 
 
 @dataclass(frozen=True)
@@ -171,11 +171,11 @@ class Network:
 
 _ALEXNET = Network(
     stages=(
-        (Convolution("features.0", 3, 64, 11, stride=4, padding=2),),
-        (MaxPooling(3), Convolution("features.3", 64, 192, 5, padding=2)),
-        (MaxPooling(3), Convolution("features.6", 192, 384, 3, padding=1)),
-        (Convolution("features.8", 384, 256, 3, padding=1),),
-        (Convolution("features.10", 256, 256, 3, padding=1),),
+        (ConvolutionSpec("features.0", 3, 64, 11, stride=4, padding=2),),
+        (MaxPooling(3), ConvolutionSpec("features.3", 64, 192, 5, padding=2)),
+        (MaxPooling(3), ConvolutionSpec("features.6", 192, 384, 3, padding=1)),
+        (ConvolutionSpec("features.8", 384, 256, 3, padding=1),),
+        (ConvolutionSpec("features.10", 256, 256, 3, padding=1),),
     ),
     channels=(64, 192, 384, 256, 256),
     smallest_side=31,
@@ -185,31 +185,31 @@ _ALEXNET = Network(
 _VGG16 = Network(
     stages=(
         (
-            Convolution("features.0", 3, 64, 3, padding=1),
-            Convolution("features.2", 64, 64, 3, padding=1),
+            ConvolutionSpec("features.0", 3, 64, 3, padding=1),
+            ConvolutionSpec("features.2", 64, 64, 3, padding=1),
         ),
         (
             MaxPooling(2),
-            Convolution("features.5", 64, 128, 3, padding=1),
-            Convolution("features.7", 128, 128, 3, padding=1),
+            ConvolutionSpec("features.5", 64, 128, 3, padding=1),
+            ConvolutionSpec("features.7", 128, 128, 3, padding=1),
         ),
         (
             MaxPooling(2),
-            Convolution("features.10", 128, 256, 3, padding=1),
-            Convolution("features.12", 256, 256, 3, padding=1),
-            Convolution("features.14", 256, 256, 3, padding=1),
+            ConvolutionSpec("features.10", 128, 256, 3, padding=1),
+            ConvolutionSpec("features.12", 256, 256, 3, padding=1),
+            ConvolutionSpec("features.14", 256, 256, 3, padding=1),
         ),
         (
             MaxPooling(2),
-            Convolution("features.17", 256, 512, 3, padding=1),
-            Convolution("features.19", 512, 512, 3, padding=1),
-            Convolution("features.21", 512, 512, 3, padding=1),
+            ConvolutionSpec("features.17", 256, 512, 3, padding=1),
+            ConvolutionSpec("features.19", 512, 512, 3, padding=1),
+            ConvolutionSpec("features.21", 512, 512, 3, padding=1),
         ),
         (
             MaxPooling(2),
-            Convolution("features.24", 512, 512, 3, padding=1),
-            Convolution("features.26", 512, 512, 3, padding=1),
-            Convolution("features.28", 512, 512, 3, padding=1),
+            ConvolutionSpec("features.24", 512, 512, 3, padding=1),
+            ConvolutionSpec("features.26", 512, 512, 3, padding=1),
+            ConvolutionSpec("features.28", 512, 512, 3, padding=1),
         ),
     ),
     channels=(64, 128, 256, 512, 512),
@@ -219,7 +219,7 @@ _VGG16 = Network(
 
 _SQUEEZENET = Network(
     stages=(
-        (Convolution("features.0", 3, 64, 3, stride=2),),
+        (ConvolutionSpec("features.0", 3, 64, 3, stride=2),),
         (
             MaxPooling(3, ceil_mode=True),
             Fire("features.3", 64, 16, 64),

@@ -1,4 +1,4 @@
-"""Kernels for losses that compare pixel with pixel. Contract: `lossarium.losses.fused.Kernel`."""
+"""Kernels for losses that compare pixel with pixel. Contract: `lossarium.losses.fused.LossKernel`."""
 
 import math
 

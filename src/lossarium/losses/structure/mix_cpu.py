@@ -1,4 +1,7 @@
-"""The mix of MS-SSIM and an absolute error of patches, in one gradient. Contract: `losses.fused.Kernel`."""
+"""The mix of MS-SSIM and an absolute error of patches, in one gradient.
+
+Contract: `lossarium.losses.fused.LossKernel`.
+"""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""MS-SSIM: similarity at several scales. Contract: `lossarium.losses.fused.Kernel`."""
+"""MS-SSIM: similarity at several scales. Contract: `lossarium.losses.fused.LossKernel`."""
 
 import math
 from functools import cache

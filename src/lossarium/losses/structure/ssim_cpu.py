@@ -1,4 +1,4 @@
-"""Kernels for losses that look through windows. Contract: `lossarium.losses.fused.Kernel`."""
+"""Kernels for losses that look through windows. Contract: `lossarium.losses.fused.LossKernel`."""
 
 from array import array
 from dataclasses import dataclass

@@ -17,7 +17,16 @@ from functools import cache
 import numpy as np
 from numba.np.numpy_support import carray
 
-from lossarium.compute.compiling import Real, Reals, doubles_at, floats_at, inlined, native, next_of
+from lossarium.compute.compiling import (
+    NativeKernel,
+    Real,
+    Reals,
+    doubles_at,
+    floats_at,
+    inlined,
+    native,
+    next_of,
+)
 
 # Numbers from row to row of the scratch: 33 cache lines, an odd number, so that rows do not compete for the
 # same places in the cache.
@@ -30,7 +39,6 @@ _STRIP = 32
 _WIDEST = 520
 
 Tile = Callable[..., Real]
-Kernel = Callable[[], Callable[[int], None]]
 
 
 def tile_width(size: int) -> int:
@@ -44,7 +52,7 @@ def scratch_size(size: int) -> int:
 
 
 @cache
-def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Kernel:
+def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> NativeKernel:
     """The kernel for windows of `size` pixels a side, compiled for that size; native, see `compiling.native`.
 
     Its arguments are those of `structure.dissimilarity_of_planes`, which lays them out.

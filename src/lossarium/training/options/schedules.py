@@ -179,7 +179,7 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau(Falling):
-    """Multiplied by `factor` whenever a held-out judge has not improved for more than `patience` looks.
+    """Multiplied by `factor` whenever a held-out judge has not improved for more than `patience` evaluations.
 
     As `torch.optim.lr_scheduler.ReduceLROnPlateau` with a relative threshold.
     """
@@ -196,8 +196,8 @@ class Plateau(Falling):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need(0 < self.factor < 1, "factor is above 0 and below 1")
-        self._need(self.patience >= 0, "patience is a number of looks, 0 or more")
-        self._need(self.cooldown >= 0, "cooldown is a number of looks, 0 or more")
+        self._need(self.patience >= 0, "patience is a number of evaluations, 0 or more")
+        self._need(self.cooldown >= 0, "cooldown is a number of evaluations, 0 or more")
         self._need(0 <= self.threshold < math.inf, "threshold is 0 or more")
 
     def share(self, done: int, steps: int) -> float:  # noqa: ARG002
@@ -272,7 +272,7 @@ def learning_rate(
 
 
 def advance(schedule: Plateau, state: PlateauState, score: float, *, higher_is_better: bool) -> PlateauState:
-    """The state after one more look of the held-out judge.
+    """The state after one more evaluation of the held-out judge.
 
     A score that is not a number counts as no improvement.
 

@@ -12,7 +12,7 @@ LONGEST_LIST = 3
 
 
 @dataclass(frozen=True)
-class Keel:
+class SeedFairness:
     """What the hashes say about the trials of one seed."""
 
     seed: int
@@ -28,12 +28,12 @@ class Keel:
         return not self.problems
 
 
-def keels_of(result: ComparisonResult) -> tuple[Keel, ...]:
-    """One `Keel` a seed, in the order of the seeds."""
-    return tuple(_keel(seed, result) for seed in sorted({trial.seed for trial in result.trials}))
+def fairness_of(result: ComparisonResult) -> tuple[SeedFairness, ...]:
+    """One `SeedFairness` a seed, in the order of the seeds."""
+    return tuple(_seed_fairness(seed, result) for seed in sorted({trial.seed for trial in result.trials}))
 
 
-def _keel(seed: int, result: ComparisonResult) -> Keel:
+def _seed_fairness(seed: int, result: ComparisonResult) -> SeedFairness:
     trials = [trial for trial in result.trials if trial.seed == seed]
     missing = [loss for loss in result.losses if all(trial.loss != loss for trial in trials)]
     all_initial_weights = [trial.initial_weights for trial in trials]
@@ -57,7 +57,7 @@ def _keel(seed: int, result: ComparisonResult) -> Keel:
         for trial in trials
         if trial.learning_rate_factor != 1
     ]
-    return Keel(seed, len(trials), initial_weights, batches, tuple(problems))
+    return SeedFairness(seed, len(trials), initial_weights, batches, tuple(problems))
 
 
 def _shared(hashes: Iterable[str]) -> str | None:
@@ -87,9 +87,9 @@ def _short_or_none(value: str) -> str:
     return short_hash(value) or "no hash recorded"
 
 
-def keel_words(keels: tuple[Keel, ...]) -> str:
+def fairness_words(by_seed: tuple[SeedFairness, ...]) -> str:
     """The even keel in one sentence, or that it is not even."""
-    uneven = [keel.seed for keel in keels if not keel.even]
+    uneven = [one.seed for one in by_seed if not one.even]
     if not uneven:
         return "All trials ran on an even keel."
     seeds = ", ".join(str(seed) for seed in uneven)
