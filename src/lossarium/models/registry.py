@@ -1,7 +1,6 @@
 """The models by name, with their options and their initial weights."""
 
 import hashlib
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from lossarium.models.dfl_h128 import DflH128Options, dfl_h128
 from lossarium.models.dfl_sae import DflSaeOptions, dfl_sae
 from lossarium.models.faceswap import LightweightOptions, OriginalOptions, lightweight, original
 from lossarium.models.prediction import predict
+from lossarium.own_code import import_own, in_short, is_own
 from lossarium.text.suggestions import nearest
 
 Option = bool | int | float | str
@@ -74,7 +74,7 @@ def all_options(name: str, options: Mapping[str, Option] = _NO_OPTIONS) -> dict[
     >>> all_options("dfl_h128", {"encoder_dims": 256})["encoder_dims"]
     256
     """
-    if _is_own(name):
+    if is_own(name):
         return dict(options)
     return asdict(_read_options(info(name), options))
 
@@ -101,7 +101,7 @@ def initial_model(
 
     >>> model = initial_model("compact", size=32, identities=2, seed=0, options={"icnr": False})
     """
-    if _is_own(name):
+    if is_own(name):
         model = _own_model(name, size, identities, options, seed)
     else:
         declared = info(name)
@@ -124,7 +124,7 @@ def parameter_count(
     >>> parameter_count("original", size=64, identities=2)
     82062470
     """
-    if _is_own(name):
+    if is_own(name):
         return _count(_own_model(name, size, identities, options, seed=0))
     declared = info(name)
     with torch.device("meta"):
@@ -193,12 +193,8 @@ def _read_options(model: ModelInfo, options: Mapping[str, Option]) -> Any:
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
 
 
-def _is_own(name: str) -> bool:
-    return ":" in name
-
-
 def _own_model(name: str, size: int, identities: int, options: Mapping[str, Option], seed: int) -> nn.Module:
-    factory = _factory(name)
+    factory = import_own(name, "model")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -210,35 +206,13 @@ def _own_model(name: str, size: int, identities: int, options: Mapping[str, Opti
                 f"{key}={value!r}"
                 for key, value in {"size": size, "identities": identities, **options}.items()
             )
-            raise LossariumError(f"{name}({arguments}) failed: {_in_short(error)}") from error
+            raise LossariumError(f"{name}({arguments}) failed: {in_short(error)}") from error
         if not isinstance(model, nn.Module):
             raise LossariumError(f"{name} gave a {type(model).__name__}; it has to give a torch.nn.Module")
         _check_outputs(name, model, size, identities)
     if not any(weight.requires_grad for weight in model.parameters()):
         raise LossariumError(f"the model {name} has no weights to train; register them as nn.Parameter")
     return model
-
-
-def _factory(name: str) -> Callable[..., object]:
-    module_name, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
-        raise LossariumError(f'cannot read the model "{name}"; your own is named package.module:factory')
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise LossariumError(
-            f'cannot import the model "{name}": there is no module {error.name}; install it, or put '
-            "the folder that it lies in on PYTHONPATH"
-        ) from error
-    except Exception as error:
-        raise LossariumError(f'cannot import the model "{name}": {_in_short(error)}') from error
-    factory: Callable[..., object] | None = getattr(module, attribute, None)
-    if not callable(factory):
-        public = tuple(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
-        raise LossariumError(
-            f"the module {module_name} has no function or class {attribute}; {nearest(attribute, public)}"
-        )
-    return factory
 
 
 def _check_outputs(name: str, model: nn.Module, size: int, identities: int) -> None:
@@ -252,7 +226,7 @@ def _check_outputs(name: str, model: nn.Module, size: int, identities: int) -> N
         raise
     except Exception as error:
         raise LossariumError(
-            f"the model {name} failed on pictures of shape {tuple(pictures.shape)}: {_in_short(error)}"
+            f"the model {name} failed on pictures of shape {tuple(pictures.shape)}: {in_short(error)}"
         ) from error
     finally:
         for module, training in modes:
@@ -271,9 +245,3 @@ def _check_outputs(name: str, model: nn.Module, size: int, identities: int) -> N
 
 def _square(scale: Tensor) -> tuple[int, int]:
     return (scale.shape[-1], scale.shape[-1]) if scale.ndim else (1, 1)
-
-
-def _in_short(error: Exception) -> str:
-    """The first line of an error of other people's code, with its kind."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0]}"
