@@ -1,4 +1,4 @@
-"""Users' own losses, judges and models: named `package.module:attribute`, and imported when first asked for."""
+"""Users' own losses, judges and models: named `package.module:attribute`, imported when first asked for."""
 
 import importlib
 from typing import Any

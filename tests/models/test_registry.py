@@ -122,9 +122,9 @@ def test_trying_ones_own_model_leaves_it_as_it_was():
         ("GivesATuple", "GivesATuple gives back a tuple; its forward has to return"),
         ("Stumbles", r"failed on pictures of shape \(2, 1, 3, 16, 16\): RuntimeError"),
         ("Frozen", "has no weights to train"),
-        ("a b", "is named package.module:factory"),
-        ("", "is named package.module:factory"),
-        ("a:b", "is named package.module:factory"),
+        ("a b", "is named package.module:name"),
+        ("", "is named package.module:name"),
+        ("a:b", "is named package.module:name"),
     ],
 )
 def test_what_is_wrong_with_ones_own_model_is_one_sentence(factory, told):
@@ -145,9 +145,9 @@ def test_a_wrong_option_of_ones_own_model_is_named_with_the_call():
     [
         ("no_such_package:factory", "there is no module no_such_package; install it, or put the folder"),
         ("no_such_package.deep:factory", "there is no module no_such_package"),
-        (":factory", "is named package.module:factory"),
-        (".relative:factory", "is named package.module:factory"),
-        ("../models:factory", "is named package.module:factory"),
+        (":factory", "is named package.module:name"),
+        (".relative:factory", "is named package.module:name"),
+        ("../models:factory", "is named package.module:name"),
     ],
 )
 def test_a_module_that_is_not_there_is_named(name, told):
