@@ -1,6 +1,8 @@
 # make demo    compare five losses on the bundled faces, and write a report
 # make test    install what the tests need, run them
 # make check   lint, format, types
+# make soak    campaigns: kills, damage, fuzzing, other processors (at most 30 minutes)
+# make wheel   build the wheel, and use it in an environment of its own, away from the sources
 # make bench   install the peers, measure every loss beside them (about twenty minutes)
 # make bench-train   measure a training step and its parts (about ten minutes)
 
@@ -8,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench bench-train constraints clean
+.PHONY: demo test check soak wheel bench bench-train constraints clean
 
 demo: .venv/.installed
 	$(BIN)/lossarium compare demo --steps 300
@@ -20,6 +22,12 @@ check: .venv/.installed-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+soak: .venv/.installed-for-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak --numprocesses auto --dist worksteal
+
+wheel: .venv/.installed-for-tests
+	PYTHON=$(PYTHON) .ci/wheel
 
 bench: .venv/.installed-for-bench
 	$(BIN)/python -m benchmarks.losses
@@ -33,7 +41,7 @@ constraints: .venv/.installed-for-tests
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv lossarium-demo
+	rm -rf .venv .venv-wheel dist lossarium-demo
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
