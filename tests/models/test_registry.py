@@ -143,7 +143,10 @@ def test_a_wrong_option_of_ones_own_model_is_named_with_the_call():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("no_such_package:factory", "there is no module no_such_package; install it, or put the folder"),
+        (
+            "no_such_package:factory",
+            "there is no module no_such_package; install it, start lossarium in the folder",
+        ),
         ("no_such_package.deep:factory", "there is no module no_such_package"),
         (":factory", "is named package.module:name"),
         (".relative:factory", "is named package.module:name"),
