@@ -1,6 +1,6 @@
-"""What runs kernels, and knows no loss: compiling, threads, tiles and what they are made of.
+"""Runs kernels and knows no loss: compilation, threads, tiling, and small functions that kernels share.
 
-Kernels stand beside what they make fast, in files whose names end in `_cpu`. To call one:
+A kernel lies beside the plain formula that it makes fast, in a file whose name ends in `_cpu`. To call one:
 
 >>> import torch
 >>> from lossarium.losses.structure import ssim_cpu
@@ -10,6 +10,7 @@ Kernels stand beside what they make fast, in files whose names end in `_cpu`. To
 tensor([0., 0., 0., 0.])
 
 A loss's kernel is called as `kernel(input, target, weight, scale, *, options)` with float32, contiguous,
-detached tensors on the CPU: (N, C, H, W) twice, and (N, 1, H, W) or None. It returns one value a picture,
-(N,), and the gradient of each picture's own value by the input, times `scale`; none where scale is None.
+detached tensors on the CPU: input and target are (N, C, H, W), weight is (N, 1, H, W) or None. It returns
+one value per picture, (N,), and the gradient of each picture's own value with respect to the input, times
+`scale`, or None for the gradient if `scale` is None.
 """

@@ -1,4 +1,4 @@
-"""How kernels are compiled: by Numba, once for each processor, and kept on disk."""
+"""Compile kernels with Numba, once for each processor, and cache them on disk."""
 
 import contextlib
 import ctypes
@@ -21,19 +21,19 @@ from numba.extending import intrinsic, register_jitable
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., object])
-# Numbers and arrays inside kernels. Which ones is for the compiler to infer: most kernels are compiled for
-# float32, some for float64, too.
+# Numbers and arrays inside kernels. The compiler infers their types: most kernels are compiled for float32,
+# some also for float64.
 Real = Any
 Reals = NDArray[Any]
 
-# Sums may be taken in another order and products fused into them, as vector instructions need it. Infinities
-# and NaN keep their meaning: guards look for them.
+# LLVM's fast-math flags: vector instructions need sums to be reordered and fused with products. NaN and
+# infinity keep their meaning, since the training guards look for them.
 _REORDERING = {"reassoc", "contract", "nsz", "arcp"}
 _PATIENCE = 1.0
 
 
 def compiled(function: Function) -> Function:
-    """Compile a kernel: serial, without the interpreter's lock, open to vector instructions."""
+    """Compile a kernel: serial, without the interpreter's lock (GIL), with vector instructions allowed."""
     kernel = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING)(function)
     # Without a folder to write to, neither the package's nor the user's, every process compiles anew.
     with contextlib.suppress(RuntimeError):
@@ -42,24 +42,24 @@ def compiled(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Let kernels call a small function, which becomes part of each that does.
+    """Inline a small function into every kernel that calls it.
 
-    By force: a function that were only called could be linked to a copy of its own, compiled by itself, in
-    the process that compiles, and to the kernel's in all later ones, and so differ in its last bits.
+    Inlining is forced. Otherwise the process that compiles could call a copy that was compiled on its own,
+    while later processes call the copy cached with the kernel, and the two may differ in their last bits.
     """
     return register_jitable(forceinline=True, error_model="numpy", fastmath=_REORDERING)(function)
 
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-"""What `native` gives: called with the address of int64 arguments, it runs without the interpreter."""
+"""The C type of a native kernel: takes the address of its int64 arguments, runs without the interpreter."""
 NativeKernel = Callable[[], Callable[[int], None]]
-"""What `native` returns: called, it compiles if need be, and gives what `NATIVE` describes."""
+"""What `native` returns: calling it compiles the kernel if need be, and returns it as a `NATIVE`."""
 
 
 def native(function: Callable[[Any], None]) -> Callable[[], Callable[[int], None]]:
-    """Compile a function of a pointer to int64 arguments for other threads to run without the interpreter.
+    """Compile a function of a pointer to int64 arguments for threads to run without the interpreter.
 
-    What it gives compiles it at the first call, and gives it as a `NATIVE`.
+    Returns a function without arguments that compiles at its first call and returns a `NATIVE`.
     """
     options = {"error_model": "numpy", "fastmath": _REORDERING}
     signature = ((types.CPointer(types.int64),), types.void)  # type: ignore[no-untyped-call]
@@ -88,7 +88,7 @@ def _pointer_to(numbers: types.Type) -> Callable[[int], Any]:
 
 
 floats_at, doubles_at = _pointer_to(types.float32), _pointer_to(types.float64)
-"""In a native function: the numbers at an address."""
+"""In a native function: turn an address into a pointer to float32 or float64 numbers."""
 
 
 def _counted(_typing: Any, counters: Any, place: Any) -> Any:
@@ -100,14 +100,15 @@ def _counted(_typing: Any, counters: Any, place: Any) -> Any:
 
 
 next_of = cast("Callable[[Any, int], int]", intrinsic(_counted))
-"""In a native function: (pointer to int64, place) -> the count there before it is raised by 1, for no other
-to get. What was written before is there for those who see the count raised."""
+"""In a native function: atomic fetch-and-add of 1. (pointer to int64, place) -> the count there before.
+
+No two threads get the same count. The memory order is sequentially consistent."""
 
 
 class _Cache(FunctionCache):
-    """Numba's cache on disk, but valid only as long as all kernels' sources are what they were.
+    """Numba's cache on disk, invalidated when the source of any kernel changes.
 
-    Numba's own looks at the one file that a kernel stands in, not at those of the functions it calls.
+    Numba itself checks only the file that defines a kernel, not the files of the functions that it calls.
     """
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
@@ -124,7 +125,7 @@ def _sources_digest() -> str:
 
 
 class _Announcement(event.Listener):
-    """Says what takes so long when compiling takes longer than a second."""
+    """Tells the user that kernels are being compiled, once that takes longer than a second."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -160,7 +161,7 @@ def _is_ours(event: Any) -> bool:
 
 event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
 if hasattr(os, "register_at_fork"):
-    # A fork while another thread compiles would leave the child with a lock that nobody opens.
+    # A fork while another thread compiles would leave the child with a lock that is never released.
     os.register_at_fork(
         before=global_compiler_lock.acquire,
         after_in_parent=global_compiler_lock.release,

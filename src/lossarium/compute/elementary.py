@@ -1,4 +1,4 @@
-"""Elementary functions in float32 for kernels: libm's would keep loops from vector instructions."""
+"""exp and log in float32 for kernels: a loop that calls those of libm cannot use vector instructions."""
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def log(x: Real) -> Real:
 
 @inlined
 def log1p_of_share(t: Real) -> Real:
-    """log(1 + t) to 2e-7 of its value, for t in [0, 1]: 2 artanh(t / (2 + t)), no bits of t lost to the 1."""
+    """log(1 + t) to 2e-7 of its value, for t in [0, 1]: 2 artanh(t / (2 + t)), which never rounds 1 + t."""
     s = t / (_TWO + t)
     square = s * s
     series = np.float32(2 / 13)

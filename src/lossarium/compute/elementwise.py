@@ -1,4 +1,4 @@
-"""Losses of single values: value and slope of each, in one pass over the pictures."""
+"""Kernels of element-wise losses: the value and the derivative of each element, in one pass."""
 
 from array import array
 from collections.abc import Callable
@@ -22,21 +22,24 @@ from lossarium.compute.threads import sweep
 from lossarium.compute.weighting import totals_of
 
 Point = Callable[[Real, Real, Reals], tuple[Real, Real]]
-"""(x, y, options) -> a value and its slope by x. Vector instructions take both sides of every branch."""
+"""(x, y, options) -> a value and its derivative by x. Vector instructions compute both sides of a branch."""
 
-# Values of a tile: so many that taking one costs nothing beside doing it. They are read and written once, so
-# caches do not matter.
+# Values in a tile: enough that fetching a tile costs next to nothing. Each value is read and written once, so
+# the sizes of the caches do not matter.
 _TILE = 1 << 15
-# Values that are added up in float32 before float64 takes their sum.
+# Values summed in float32 before the sum is added to a float64 total.
 _BLOCK = 1 << 8
 
 
 def elementwise(point: Point, precision: type[np.float32 | np.float64] = np.float32) -> NativeKernel:
-    """The kernel of a loss that is a mean over single values, its options given in `precision`."""
+    """The kernel of a loss that is a mean over elements; it gets its options in `precision`."""
     part = _part(point)
 
     def tiles(arguments: Reals) -> None:
-        """Tile after tile, each some pixels of some pictures; arguments in the order of `mean_of_values`."""
+        """Take tiles, each some pixels of some pictures, until none is left.
+
+        `mean_of_values` packs the arguments.
+        """
         count, pieces, longest, together = arguments[2], arguments[3], arguments[4], arguments[5]
         n, channels, pixels, choices = arguments[6], arguments[7], arguments[8], arguments[15]
         x = carray(floats_at(arguments[9]), (n, channels, pixels))
@@ -77,10 +80,10 @@ def _part(point: Point) -> Callable[..., Real]:  # noqa: C901 - four loops, one 
         first: int,
         last: int,
     ) -> Real:
-        """The (counted) sum over pixels first to last of one picture's channels, x and y being (C, H * W).
+        """The (weighted) sum over pixels first to last of one picture's channels; x and y are (C, H * W).
 
-        `counts` (H * W) is empty without weights, and `gradient` (C, H * W) where none is wanted; else it
-        gets the slopes times counts and `factor`.
+        `counts`, (H * W), is each pixel's weight; it is empty without weights. `gradient`, (C, H * W), gets
+        the derivatives times counts and `factor`; it is empty where no gradient is wanted.
         """
         result = 0.0
         for channel in range(x.shape[0]):
@@ -130,7 +133,7 @@ def mean_of_values(
     values = input.new_empty(n)
     gradient = None if scale is None else torch.empty_like(input)
     totals = [float(pixels)] * n if weight is None else totals_of(weight.view(n, pixels).numpy())
-    # Plain arrays: where the whole loss takes a fraction of a millisecond, each call of a library counts.
+    # Plain arrays: the whole loss takes a fraction of a millisecond, so every library call costs noticeably.
     numbers = array("d", (scale or 0, *options, *(1 / (total * channels) for total in totals)))
     numbers.extend((0,) * pieces * n)
     pictures = (input, target, gradient, weight, values)

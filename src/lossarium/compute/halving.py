@@ -1,4 +1,4 @@
-"""Planes at half their size: means over 2x2 pixels, and the way back for gradients."""
+"""Downsample planes by two (means over 2x2 pixels), and take gradients back to full size."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from lossarium.compute.threads import Work, spread
 from lossarium.compute.tiling import steps
 
 _QUARTER = np.float32(0.25)
-# Pixels of a tile, of whole planes: enough that the interpreter's share is small.
+# Pixels in a tile, which is made of whole planes: enough that the interpreter's overhead is small.
 _TILE_PIXELS = 1 << 17
 
 
@@ -18,7 +18,7 @@ def halved_sides(height: int, width: int) -> tuple[int, int]:
 
 
 def halved(pictures: Tensor) -> Tensor:
-    """(N, C, ceil(H / 2), ceil(W / 2)), a line of zeros standing before the first of an odd side."""
+    """(N, C, ceil(H / 2), ceil(W / 2)). A side of odd length is padded with a line of zeros at its start."""
     n, channels, height, width = pictures.shape
     half = torch.empty(n, channels, *halved_sides(height, width))
     fine, coarse = _planes(pictures), _planes(half)
@@ -35,7 +35,7 @@ def halved(pictures: Tensor) -> Tensor:
 
 
 def add_gradient_of_halves(gradient: Tensor, factor: float, coarse_gradient: Tensor | None) -> None:
-    """Multiply a gradient by a factor and add what comes from the halved planes, in place."""
+    """Multiply a gradient by a factor and add the gradient that comes from the halved planes, in place."""
     fine = _planes(gradient)
     coarse = np.zeros((len(fine), 0, 0), np.float32) if coarse_gradient is None else _planes(coarse_gradient)
     tiles, share = _tiles(fine), np.float32(factor)
@@ -75,7 +75,7 @@ def _combine(fine: Reals, factor: Real, coarse: Reals, first: int, end: int) -> 
 @inlined
 def halve_plane(fine: Reals, coarse: Reals) -> None:
     height, width = fine.shape
-    # The first of an odd number of lines has no partner but the zeros.
+    # With an odd number of lines, the first is averaged with the padding of zeros.
     odd_height, odd_width = height % 2, width % 2
     for i in range(coarse.shape[0]):
         upper, lower = fine[max(2 * i - odd_height, 0)], fine[2 * i + 1 - odd_height]

@@ -1,9 +1,10 @@
-"""Who does the work: as many threads as torch uses, each taking the next tile when it is free.
+"""A thread pool over tiles, as large as torch's: each thread takes the next tile when it is free.
 
-After each of torch's own operations its threads spin for some milliseconds, waiting for the next. Threads of
-ours would have to share their processors with them: right after a product of matrices, SSIM on two cores took
-7 ms so and 4.9 ms on the very threads that spin. So those do the work where torch's OpenMP can be asked for
-them, and plain threads elsewhere: on other builds, and after a fork, which OpenMP's threads do not survive.
+Kernels run on torch's own OpenMP threads where possible. After each operation these spin for some
+milliseconds, waiting for the next, and a second pool would have to share the processors with them: right
+after a matrix product, SSIM on two cores took 7 ms on a pool of its own and 4.9 ms on torch's threads. A
+plain thread pool serves builds whose OpenMP cannot be called, and forked processes, which OpenMP's threads
+do not survive.
 """
 
 import ctypes
@@ -17,12 +18,12 @@ import torch
 from lossarium.compute.compiling import NATIVE
 
 Work = Callable[[int], None]
-"""Does one tile."""
+"""Processes one tile, given its number."""
 Task = Callable[[], None]
 
 
 class _ThreadPool:
-    """Plain threads, kept for the process's life and shared by all who call at once."""
+    """Plain threads, kept for the life of the process and shared by concurrent callers."""
 
     def __init__(self) -> None:
         self.forked = False
@@ -32,14 +33,14 @@ class _ThreadPool:
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lossarium-kernels")
 
     def restart_after_fork(self) -> None:
-        """In a forked child: none of its parent's threads came with it."""
+        """In a forked child, which has none of its parent's threads."""
         self.forked = True
         self._start()
 
     def submit(self, helpers: int, task: Task) -> list[Future[None]]:
         try:
             return [self.threads.submit(task) for _ in range(helpers)]
-        except RuntimeError:  # The interpreter is shutting down: who asks does it all.
+        except RuntimeError:  # The interpreter is shutting down: the caller does all tiles itself.
             return []
 
 
@@ -49,13 +50,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
-    """Do tiles 0, 1, ... tiles - 1 on the calling thread and on others, up to torch's thread count.
+    """Process tiles 0, 1, ... tiles - 1 on the calling thread and on others, up to torch's thread count.
 
-    `worker` is called once on each thread and gives what does a tile there, with a scratch of its own.
-    Waking threads takes up to a tenth of a millisecond: fewer than twice `least` tiles are not worth that.
+    `worker` is called once on each thread. It returns the function that processes a tile there, with its own
+    scratch memory. Waking threads takes up to a tenth of a millisecond, so fewer than twice `least` tiles
+    stay on the calling thread.
 
-    Every tile does the same whoever takes it, so results depend on no number of threads. Callers side by side
-    do not wait for each other.
+    A tile's result does not depend on the thread that computes it, so results are the same for any number of
+    threads. Concurrent callers do not wait for each other.
     """
     remaining = iter(range(tiles))
     threads = torch.get_num_threads()
@@ -68,12 +70,11 @@ def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
 
 
 def sweep(kernel: Callable[[int], None], arguments: int, tiles: int) -> None:
-    """Run a native kernel once on each thread, up to torch's thread count, where there are tiles for two.
+    """Run a native kernel once on each thread, up to torch's thread count; a single tile needs one thread.
 
-    `arguments` is the address of its int64 arguments, among them a counter, by which it takes tile after tile
-    (`compiling.next_of`) until all are done.
-    Threads that need no interpreter do not wait for it: that is worth the trouble where a whole loss takes
-    a fraction of a millisecond.
+    `arguments` is the address of its int64 arguments. One of them is a counter, from which the kernel takes
+    tile numbers (`compiling.next_of`) until all tiles are done. Unlike `spread`, no thread ever waits for the
+    interpreter's lock, which matters where a whole loss takes a fraction of a millisecond.
     """
     threads = torch.get_num_threads()
     if threads == 1 or tiles < 2:
@@ -86,13 +87,13 @@ def sweep(kernel: Callable[[int], None], arguments: int, tiles: int) -> None:
 
 def _take(remaining: Iterator[int], worker: Callable[[], Work]) -> None:
     work = worker()
-    # `next` of a range's iterator is one step under the interpreter's lock: no tile is taken twice.
+    # `next` on a range's iterator is atomic under the interpreter's lock: no tile is taken twice.
     for tile in remaining:
         work(tile)
 
 
 def _on_plain_threads(threads: int, task: Task) -> None:
-    """The caller works, too, and never waits for a thread that has not begun: no busy pool holds it up."""
+    """The caller works, too. It never waits for tasks that have not begun, so a busy pool cannot delay it."""
     asked = _POOL.submit(threads - 1, task)
     try:
         task()
@@ -103,9 +104,9 @@ def _on_plain_threads(threads: int, task: Task) -> None:
 
 
 def _on_torch_threads(threads: int, task: Task) -> None:
-    """The caller and its team of OpenMP's.
+    """Run a task on the caller and its OpenMP team.
 
-    All of torch's threads or none: OpenMP would end those that a smaller team leaves over.
+    The team always has all of torch's threads: OpenMP would end those that a smaller team does not use.
     """
     errors: list[BaseException] = []
 
@@ -124,7 +125,7 @@ def _on_torch_threads(threads: int, task: Task) -> None:
 
 @cache
 def _openmp() -> ctypes.CDLL | None:
-    """The OpenMP that torch is linked to, if it can be asked to run a task on its threads."""
+    """The OpenMP library that torch is linked to, or None if it has no `GOMP_parallel` to call."""
     try:
         library = ctypes.CDLL(torch._C.__file__)
         library.GOMP_parallel.argtypes = (NATIVE, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)

@@ -1,4 +1,4 @@
-"""What pixels and channels count, as losses and their kernels need it; needs no compiler."""
+"""Weights of pixels and channels, for losses and their kernels; needs no compiler."""
 
 import numpy as np
 import torch
@@ -6,29 +6,29 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Below this a picture's weight counts as none, as in the plain way.
+# A picture whose weights sum to less than this counts nothing, as in the plain formula.
 _SMALLEST_WEIGHT = 3e-39
 _LUMA = (0.299, 0.587, 0.114)
 
 
 def luminance_shares(channels: int) -> tuple[float, ...]:
-    """What each channel adds to luminance: that of BT.601, or of other than three channels their mean."""
+    """Each channel's share of luminance: BT.601's for three channels, else all the same."""
     return _LUMA if channels == 3 else (1 / channels,) * channels
 
 
 def totals_of(counts: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What all of a picture counts, (N,), for the mean to be divided by.
+    """The sum of each picture's weights, (N,), which its mean is divided by.
 
-    A picture without any weight has an infinite total, so that it counts nothing.
+    It is infinite for a picture whose weights are all 0, so that its mean is 0.
     """
     totals: NDArray[np.float64] = counts.reshape(len(counts), -1).sum(axis=1, dtype=np.float64)
     return np.where(totals > _SMALLEST_WEIGHT, totals, np.inf)
 
 
 def shares_of_most(weight: Tensor | None) -> NDArray[np.float32] | None:
-    """Each pixel's weight as a share of its picture's greatest, (N, H, W): what multiplies its error.
+    """Each pixel's weight divided by its picture's greatest weight, (N, H, W): the factor on its error.
 
-    This is what blending the input to the target comes to in a function of the error.
+    For a loss that is a function of the error, this equals blending the input with the target by the weight.
     """
     if weight is None:
         return None
@@ -38,7 +38,7 @@ def shares_of_most(weight: Tensor | None) -> NDArray[np.float32] | None:
 
 
 def halved_weight(weight: Tensor | None) -> Tensor | None:
-    """The mean weight of the pixels that are averaged into one; the line before an odd side is none."""
+    """The mean weight of the pixels that are averaged into one, without the padding of odd sides."""
     if weight is None:
         return None
     height, width = weight.shape[2:]

@@ -1,6 +1,6 @@
-"""The colours of one 8-bit frame: brightness, contrast and tint by tables, then a jitter in CIELAB and CLAHE.
+"""Change the colours of one 8-bit frame: brightness, contrast, tint by tables; then CIELAB jitter and CLAHE.
 
-`facesets.augmentation` says what they do, `facesets.colour` how CIELAB is defined.
+`facesets.batches.augmentation` defines these changes, `facesets.colour` defines CIELAB.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ XYZ_TO_LIGHT = (
     *(-0.9692660 * 0.95047, 1.8760108, 0.0415560 * 1.08883),
     *(0.0556434 * 0.95047, -0.2040259, 1.0572252 * 1.08883),
 )
-# The places of a frame's colour change.
+# Indices into a frame's array of colour changes: where each kind begins, and how long the array is.
 BRIGHTNESS, CONTRAST, RED, KEPT, ADDED, CHANGES = 0, 1, 2, 5, 8, 11
 
 _TO_XYZ = tuple(np.float32(number) for number in LIGHT_TO_XYZ)
@@ -41,7 +41,7 @@ _POWER = np.float32(2.4)
 
 @inlined
 def learn_table(frame: Reals, change: Reals, table: Reals) -> None:
-    """What the 256 values of each channel become by brightness, contrast and tint, (3, 256) in [0, 1]."""
+    """Fill the table of what brightness, contrast and tint make of 256 values, (3, 256) in [0, 1]."""
     total = np.int64(0)
     values = frame.reshape(frame.size)
     for j in range(values.size):
@@ -57,13 +57,13 @@ def learn_table(frame: Reals, change: Reals, table: Reals) -> None:
 
 @compiled
 def colour_by_table(frame: Reals, change: Reals, table: Reals, sheet: Reals) -> None:
-    """Brightness, contrast and tint alone.
+    """Change brightness, contrast and tint.
 
     Args:
         frame: (H, W, 3), 8-bit sRGB.
-        change: By places, (changes,).
+        change: (`CHANGES`,), see the indices above.
         table: Scratch, (3, 256).
-        sheet: Gets the colours in [0, 1], (H + 4, W + 4, 4): two pixels in from each side.
+        sheet: Gets the colours in [0, 1], (H + 4, W + 4, 4), inside a border of two pixels.
     """
     learn_table(frame, change, table)
     height, width, _ = frame.shape
@@ -86,9 +86,9 @@ def colour_in_lab(
     lab: Reals,
     sheet: Reals,
 ) -> None:
-    """Brightness, contrast and tint, then the jitter in CIELAB, then CLAHE unless `tiles` is 0.
+    """Change brightness, contrast and tint, then jitter in CIELAB, then apply CLAHE unless `tiles` is 0.
 
-    Beyond `colour_by_table`: scratch `lab`, (3, H, W), and that of `equalise`.
+    Arguments as `colour_by_table`, with scratch `lab`, (3, H, W), and the scratch of `equalise`.
     """
     learn_table(frame, change, table)
     for channel in range(3):

@@ -1,11 +1,11 @@
-"""CLAHE of one plane; `facesets.contrast` says what it does."""
+"""CLAHE of one plane, as `facesets.batches.contrast` defines it."""
 
 import numpy as np
 
 from lossarium.compute.compiling import Real, Reals, inlined
 
 LEVELS = 256
-"""Levels of a histogram."""
+"""Bins of a histogram."""
 
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
 _SCALE = np.float32(LEVELS)
@@ -13,12 +13,12 @@ _SCALE = np.float32(LEVELS)
 
 @inlined
 def equalise(light: Reals, tiles: int, clip: Real, curves: Reals, lines: Reals) -> None:
-    """CLAHE in place.
+    """Apply CLAHE in place.
 
     Args:
         light: (H, W) in [0, 1].
-        tiles: Parts along each side, at most H and W.
-        clip: The greatest slope before the sharing out.
+        tiles: Tiles along each side, at most H and W.
+        clip: The greatest slope of a curve before the clipped excess is redistributed.
         curves: Scratch, at least (tiles, tiles, levels + 1).
         lines: Scratch, at least (tiles, levels + 1).
     """

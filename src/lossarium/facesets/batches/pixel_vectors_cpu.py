@@ -1,4 +1,4 @@
-"""Pixels of four channels as vectors, which the compiler does not find by itself."""
+"""Pixels of four channels as SIMD vectors: the compiler does not vectorise over channels by itself."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 
-# As `compiling` lets kernels compute.
+# The fast-math flags of `compiling`.
 _REORDERING = ("reassoc", "contract", "nsz", "arcp")
 
 
@@ -20,7 +20,7 @@ def _mixed(
     out: Any,
     place: Any,  # noqa: ARG001
 ) -> Any:
-    """The types of `mix_pixels`, and what writes its instructions."""
+    """The types of `mix_pixels`, and the function that emits its instructions."""
     taps = columns.count
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -50,7 +50,7 @@ def _mixed(
             line = None
             for column in range(taps):
                 index = builder.add(start, ir.Constant(start.type, 4 * column))
-                # Float32 arrays promise no more than this alignment.
+                # Float32 arrays guarantee no greater alignment.
                 line = added(line, shares[column], builder.load(vector_at(begin, index), align=4))
             total = added(total, four_of(builder.extract_value(down, row)), line)
             start = builder.add(start, step)

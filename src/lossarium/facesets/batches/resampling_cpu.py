@@ -1,7 +1,7 @@
 """Augmentation on a CPU: from 8-bit frames to the network's input and its target, a picture at a time.
 
-`facesets.augmentation` says what is done. Here each frame's colours are laid out once, the four channels of a
-pixel side by side and its borders mirrored, and both pictures are read off that sheet.
+`facesets.batches.augmentation` defines the augmentation. Here each frame's changed colours are written to a
+sheet, with the four channels of a pixel side by side and mirrored borders. Both pictures are sampled from it.
 """
 
 import numpy as np
@@ -37,13 +37,13 @@ def augmented(
 
     Args:
         frames: (N, H, W, 3), 8-bit sRGB.
-        changes: (N, `colour.CHANGES`).
-        tiles: (N,), CLAHE's tiles along each side of each picture, 0 for none; None where nothing is to be
-            changed in CIELAB.
-        clip: CLAHE's.
+        changes: (N, `colour_cpu.CHANGES`).
+        tiles: (N,), CLAHE's tiles along each side of each picture, 0 for no CLAHE; None to change nothing in
+            CIELAB.
+        clip: CLAHE's clip limit.
         affine: (N, 6), by pixels: the frame's x is a[0] + a[1] column + a[2] row, and its y
             a[3] + a[4] column + a[5] row.
-        nodes: (N, 2, nodes, nodes), what the warp adds to x and y, in pixels.
+        nodes: (N, 2, nodes, nodes), what the warp adds to x and y at its nodes, in pixels.
     """
     n, height, width, _ = frames.shape
     input, target = torch.empty(n, 3, height, width), torch.empty(n, 3, height, width)
@@ -85,7 +85,7 @@ def _sample(
     input: Reals,
     target: Reals,
 ) -> None:
-    """Read both pictures off the sheet: the target bicubically, the input bilinearly.
+    """Sample both pictures from the sheet: the target bicubically, the input bilinearly.
 
     `at`, `rows` and `pixels` are scratch, (W,), (10, W) and (4 W,).
     """
@@ -117,7 +117,7 @@ def _sample(
 
 @inlined
 def _mirror_borders(sheet: Reals) -> None:
-    """The pixels around the picture: as if it stood between mirrors."""
+    """Fill the border around the picture with its mirror image."""
     height, width = sheet.shape[0] - 2 * _REACH, sheet.shape[1] - 2 * _REACH
     for i in range(height):
         row = sheet[i + _REACH]
@@ -142,7 +142,7 @@ def _mirrored(place: int, side: int) -> int:
 
 @inlined
 def _between_mirrors(place: Real, side: Real, both: Real) -> Real:
-    """A place on the endlessly mirrored line as one in [-1/2, side - 1/2]; `both` is 1 / (2 side)."""
+    """Reflect a coordinate at the borders into [-1/2, side - 1/2]; `both` is 1 / (2 side)."""
     place = place + _HALF
     place = abs(place - _TWO * side * np.floor(place * both + _HALF))
     return min(place, side) - _HALF
@@ -193,7 +193,7 @@ def _read_bicubic(
 
 @inlined
 def _add_warp(above: Reals, below: Reals, share: Real, places: Reals) -> None:
-    """Add to a row of places what lies between two rows of nodes."""
+    """Add to a row of coordinates the warp interpolated between two rows of nodes."""
     width, parts = places.size, WARP_NODES - 1
     along = np.float32(parts / max(width - 1, 1))
     for part in range(parts):
@@ -208,7 +208,7 @@ def _add_warp(above: Reals, below: Reals, share: Real, places: Reals) -> None:
 
 @inlined
 def _bilinear_places(x: Reals, y: Reals, height: int, width: int, stride: int, at: Reals) -> None:
-    """Where the 2 x 2 values of each pixel begin; x and y become the second ones' shares."""
+    """Where the 2 x 2 values of each pixel begin; x and y become the shares of the right and lower values."""
     across, high = np.float32(width), np.float32(height)
     both_x, both_y = np.float32(0.5) / across, np.float32(0.5) / high
     step = np.int32(stride)

@@ -1,10 +1,11 @@
-"""Kernels for losses that compare spectra. Contract: `lossarium.losses.fused.LossKernel`.
+"""Kernels for the focal frequency loss. Contract: `lossarium.losses.fused.LossKernel`.
 
-Torch transforms, and what stands between its transforms is done here in place: one picture's worth of memory
-holds the error, its weighted spectrum and the gradient in turn, beside a few planes' half spectra. The way
-back is a forward transform, too, for it is several times faster in torch than the inverse from a half
-spectrum: if G is the spectrum of a real picture, that picture is Re D + Im D, where D is the transform of the
-real picture Re G + Im G (Hartley's).
+Torch does the Fourier transforms; the kernels do what comes between them, in place: one picture's worth of
+memory holds the error, its weighted spectrum and the gradient in turn, beside a few planes' half spectra.
+
+The transform back is a forward transform, too, which in torch is several times as fast as the inverse from a
+half spectrum: if G is the spectrum of a real picture, that picture is Re D + Im D, where D is the transform
+of the real picture Re G + Im G (the Hartley transform).
 """
 
 import math
@@ -26,20 +27,20 @@ _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 # Below this exponent log(1 + e^u) is e^u to float32's last digit.
 _LEAST_EXPONENT = -17
 _NO_SHARES = np.zeros((0, 0), np.float32)
-# Pixels that are worth waking a thread.
+# The fewest pixels that are worth waking a thread.
 _LEAST_PIXELS = 1 << 18
-# Planes are transformed together up to this many pixels, and larger ones one after the other, so that the
-# transforms of all of them are never in memory at once.
+# Planes are transformed in groups of up to this many pixels, so that the spectra of all planes are never in
+# memory at once.
 _PIXELS_AT_ONCE = 1 << 20
 _COLUMNS_AT_ONCE = 128
 
 Weigh = Callable[[Real, Real, Real], Real]
-"""(power of a frequency, what makes it a share of the largest, alpha / 2) -> what it counts."""
+"""(power of a frequency, factor that normalises it by the largest, alpha / 2) -> the frequency's weight."""
 
 
 @compiled
 def _take_error(x: Reals, y: Reals, shares: Reals, patches: Reals) -> None:
-    """Cut the error of a plane x beside y, (H, W), (times shares) into `patches`, (f, f, H / f, W / f)."""
+    """Cut the error x - y of a plane, (H, W), (times shares) into `patches`, (f, f, H / f, W / f)."""
     factor, _, height, width = patches.shape
     for i in range(x.shape[0]):
         for part in range(factor):
@@ -57,7 +58,7 @@ def _take_error(x: Reals, y: Reals, shares: Reals, patches: Reals) -> None:
 
 @compiled
 def _largest_power(spectrum: Reals) -> Real:
-    """The largest |F|^2 of a spectrum, of complex numbers (h, w // 2 + 1)."""
+    """The largest |F|^2 of a half spectrum, complex, (h, w // 2 + 1)."""
     largest = _ZERO
     for i in range(spectrum.shape[0]):
         row = spectrum[i]
@@ -83,7 +84,7 @@ def _weighing(weigh: Weigh) -> Callable[..., Real]:
         """
         height, columns = spectrum.shape
         width = whole.shape[1]
-        # Columns that stand for themselves and, mirrored, for another.
+        # The number of columns that also stand for a mirrored one.
         twice = (width + 1) // 2 - 1
         result = 0.0
         powers, real, imaginary = scratch[0], scratch[1], scratch[2]
@@ -141,7 +142,7 @@ _WEIGHED_BY_LOGARITHM = _weighing(_logarithmic)
 
 @compiled
 def _give_gradient(spectra: Reals, shares: Reals, scratch: Reals, gradient: Reals) -> None:
-    """Re D + Im D of patches' half spectra D, (f, f, h, w // 2 + 1), (times shares), as a plane (H, W)."""
+    """Write Re D + Im D of patches' half spectra D, (f, f, h, w // 2 + 1), (times shares) to a plane."""
     factor, _, height, columns = spectra.shape
     width = gradient.shape[1] // factor
     twice = (width + 1) // 2 - 1
@@ -188,8 +189,8 @@ def ffl(
 ) -> tuple[Tensor, Tensor | None]:
     """The mean of w |F|^2, and its gradient with w constant, times `scale`.
 
-    With `ave_spectrum` all pictures share one value: the gradient is that of all pictures' values together,
-    so that it serves only where they count alike.
+    With `ave_spectrum` all pictures share one value, and the gradient is that of the sum of all pictures'
+    values. It is right only where all pictures have the same weight in the loss.
     """
     n, channels, height, width = input.shape
     pixels = channels * height * width
@@ -203,14 +204,14 @@ def ffl(
     factor = None if scale is None else 2 * scale / pixels
     gradient = None
     if scale is not None:
-        # A plane's patches are done with when its gradient comes, and have as many numbers.
+        # The gradient reuses the patches' memory: it has the same size, and comes when they are done with.
         gradient = patches.view(input.shape) if len(patches) == n else torch.empty_like(input)
     sums = np.zeros(len(planes))
     for part in parts:
         spectra = _transformed(planes[part])
         sums[part] = _weight(spectra, planes[part], factor, alpha, log_matrix, peak)
         if gradient is not None:
-            # One after the other, so that there is never more than one of a part's spectra.
+            # Freed first, so that only one of a part's spectra is in memory.
             del spectra
             spectra = _transformed(planes[part])
             for first in range(0, n * channels, len(planes)):
@@ -226,7 +227,7 @@ def _transformed(planes: Tensor) -> Tensor:
     if planes.numel() <= _PIXELS_AT_ONCE:
         spectra = torch.fft.rfft2(planes, norm="ortho")
         return spectra.contiguous()
-    # A transform of both axes would hold the spectrum twice.
+    # A transform of both axes at once would hold the spectrum in memory twice.
     spectra = torch.fft.rfft(planes, norm="ortho")
     for first in range(0, spectra.shape[-1], _COLUMNS_AT_ONCE):
         columns = spectra[..., first : first + _COLUMNS_AT_ONCE]
@@ -264,9 +265,9 @@ def _peaks(spectra: Tensor) -> NDArray[np.float64]:
 def _weight(
     spectra: Tensor, patches: Tensor, factor: float | None, alpha: float, log_matrix: bool, peak: float | None
 ) -> NDArray[np.float64]:
-    """Each plane's sum of w |F|^2, (planes,), shares being those of `peak`, or of each patch's own.
+    """Each plane's sum of w |F|^2, (planes,), with w relative to `peak`, or to each patch's own peak if None.
 
-    With a `factor`, `patches` become the real pictures whose transforms hold the gradient.
+    With a `factor`, `patches` becomes the real pictures whose transforms give the gradient.
     """
     width = patches.shape[-1]
     halves, wholes = spectra.flatten(0, 2).numpy(), patches.flatten(0, 2).numpy()
@@ -291,7 +292,7 @@ def _weight(
 
 
 def _fill(gradient: Tensor, planes: slice, spectra: Tensor, shares: Reals | None) -> None:
-    """Some planes of the gradient from the transforms of their patches."""
+    """Fill some planes of the gradient from the transforms of their patches."""
     channels, height, width = gradient.shape[1:]
     halves, slopes = spectra.numpy(), gradient.view(-1, height, width)[planes].numpy()
 

@@ -1,7 +1,7 @@
-"""Kernels for losses that compare how pictures change from pixel to pixel.
+"""Kernels for `pixel_gradient` and `laplacian`. Contract: `lossarium.losses.fused.LossKernel`.
 
-Contract: `lossarium.losses.fused.LossKernel`. Both losses are functions of the error e = x - y and sums of
-absolute values of linear operators on it, so their gradients are the operators' adjoints on signs.
+Both losses sum the absolute values of linear operators applied to the error e = x - y. So their gradients are
+the operators' adjoints applied to the signs of those values.
 """
 
 from itertools import product
@@ -18,25 +18,28 @@ from lossarium.compute.weighting import shares_of_most, totals_of
 _ZERO, _HALF, _ONE, _TWO, _FOUR = (np.float32(number) for number in (0, 0.5, 1, 2, 4))
 _NOTHING = np.zeros((0, 0), np.float32)
 
-# Columns of a tile of `pixel_gradient`, and about how many pixels of all channels it has: few enough that its
-# rows stay in the L1 cache, many enough that its surroundings and the interpreter's share add little.
+# Columns in a tile of `pixel_gradient`, and about how many pixels of all channels: few enough that its rows
+# stay in the L1 cache, many enough that its surroundings and the interpreter's overhead add little.
 _TILE_WIDTH = 512
 _TILE_PIXELS = 1 << 17
-# Numbers from row to row of the scratch: an odd number of cache lines.
+# The scratch's row stride in numbers: an odd number of cache lines.
 _STRIDE = 528
-# A column of the picture stands in the scratch this far to the right of where it stands in the tile: there is
-# room for the two columns beside the tile whose errors it needs, and one to repeat the border.
+# The tile's first column is at this offset in the scratch: there is room for the two columns beside the tile
+# whose errors it needs, and for one that repeats the border.
 _LEAD = 3
-# Rows of the scratch: three of errors; counts; signs along the width (first and second order), along the
-# height, and of both; what the next row and the one after it still get.
+# Rows of the scratch: three of errors; one of counts; signs of differences along the width (first and second
+# order), along the height (both orders), and mixed; what the gradient's next row and the one after it still
+# get.
 _COUNTS = 3 * _STRIDE
 _SIGN_X, _SIGN_XX, _SIGN_Y, _SIGN_YY, _SIGN_XY, _NEXT, _AFTER = (row * _STRIDE for row in range(7))
 _SIGNS = 4 * _STRIDE
 _SCRATCH = 12 * _STRIDE
 
-# The pyramid's reduction and expansion, for even sides and for odd ones: the averages of five neighbours, the
-# two that make two pixels of three coarser ones, downwards and upwards, and how often what stands one and two
-# pixels beyond the border of the finer level, and one beyond that of the coarser, is what stands at it.
+# The pyramid's reduction and expansion, for even sides and for odd ones:
+# - the taps that reduce five pixels to one;
+# - the two phases that expand three coarser pixels to two finer ones, going down the pyramid and back up;
+# - how often the border pixel stands in for those one and two beyond the finer level's border, and one beyond
+#   the coarser level's.
 _TAPS = np.array(((0, 2, 6, 6, 2), (1, 4, 6, 4, 1)), np.float32) / 16
 _PHASES = np.array((((2, 6, 0), (0, 6, 2)), ((1, 6, 1), (0, 4, 4))), np.float32)
 _PHASES = np.stack((_PHASES / 8, _PHASES / 16))
@@ -64,7 +67,7 @@ def _copy(source: Reals, row: Reals, width: int) -> None:
 def _magnitudes(
     above: Reals, middle: Reals, below: Reals, counts: Reals, first: Real, second: Real, width: int
 ) -> Real:
-    """The counted sum of both orders' absolute differences along a row, whose first error is number 1."""
+    """The weighted sum of both orders' absolute differences in a row, whose first error has the index 1."""
     total = _ZERO
     for j in range(width):
         along = abs(middle[j + 2] - middle[j]) + abs(below[j + 1] - above[j + 1])
@@ -77,7 +80,7 @@ def _magnitudes(
 
 @inlined
 def _take_signs(above: Reals, middle: Reals, below: Reals, counts: Reals, signs: Reals, width: int) -> None:
-    """The same differences' signs, times the counts."""
+    """Store the signs of the same differences, times the counts."""
     for j in range(width):
         count = counts[j + 1]
         signs[j + 1 + _SIGN_X] = count * _sign(middle[j + 2] - middle[j])
@@ -89,8 +92,8 @@ def _take_signs(above: Reals, middle: Reals, below: Reals, counts: Reals, signs:
 
 @inlined
 def _gather(signs: Reals, gradient: Reals, first: Real, second: Real, top: Real, width: int) -> None:
-    """The adjoint differences of a row's signs: its share of the row above, which is then complete, of its
-    own, and of the row below. `top` is 1 in the first row, whose border is repeated, else 0."""
+    """Add the adjoint differences of a row's signs to the gradient of the row above, of itself and of the row
+    below. The row above is then complete. `top` is 1 in the first row, whose border is repeated, else 0."""
     for j in range(width):
         down = first * signs[j + 1 + _SIGN_Y] + second * (signs[j + _SIGN_XY] - signs[j + 2 + _SIGN_XY])
         bend = second * _TWO * signs[j + 1 + _SIGN_YY]
@@ -107,7 +110,7 @@ def _gather(signs: Reals, gradient: Reals, first: Real, second: Real, top: Real,
 
 @inlined
 def _finish(signs: Reals, gradient: Reals, width: int) -> None:
-    """The last row, which is the row below itself."""
+    """Complete the last row, which at the repeated border is also the row below itself."""
     for j in range(width):
         gradient[j] = signs[j + _NEXT] + signs[j + _AFTER]
 
@@ -127,7 +130,7 @@ def _difference_tile(
     left: int,
     right: int,
 ) -> Real:
-    """Rows top to bottom and columns left to right of one picture, x beside y, (C, H, W).
+    """Compare rows top to bottom and columns left to right of one picture, x with y, (C, H, W).
 
     Returns the sum of counts times (2 first (|e_x| + |e_y|) + 2 second (|e_xx| + |e_yy| + 2 |e_xy|)), and
     writes its part of that sum's gradient by x times `factor`, unless `gradient` has no elements.
@@ -178,7 +181,7 @@ def _difference_tile(
                 _repeat_signs(signs, _LEAD, _LEAD - 1)
             if right == width:
                 _repeat_signs(signs, right + lead - 1, right + lead)
-            # Rows above the tile are not complete: their place is a row of the scratch that nobody reads.
+            # The row above the tile belongs to another one: it goes to a row of the scratch that is not read.
             complete = gradient[channel, row - 1, left:] if row > top else scratch[11 * _STRIDE :]
             _gather(
                 signs[_LEAD - 1 :], complete, first * factor, second * factor,
@@ -191,7 +194,7 @@ def _difference_tile(
 
 @inlined
 def _repeat_signs(signs: Reals, border: int, beyond: int) -> None:
-    """What makes the adjoint of differences with a repeated border look like that of any others."""
+    """Set the signs beyond the border so that the adjoint needs no special case at the repeated border."""
     signs[beyond + _SIGN_X] = -signs[border + _SIGN_X]
     signs[beyond + _SIGN_XX] = signs[border + _SIGN_XX]
     signs[beyond + _SIGN_XY] = -signs[border + _SIGN_XY]
@@ -212,7 +215,7 @@ def pixel_gradient(
         totals = totals_of(counts)
     shares = 1 / (totals * channels)
     factors = (shares * (scale or 0)).astype(np.float32)
-    # Halves of the two orders' parts, since the kernel's differences are not divided by 2.
+    # The shares of the two orders, halved, since the kernel does not divide its differences by 2.
     first, second = (np.float32(part / (1 + second_order) / 2) for part in (1, second_order))
     tiles = [(picture, *part) for picture in range(n) for part in _parts(channels, height, width)]
     sums = np.zeros(len(tiles))
@@ -255,7 +258,7 @@ def _reduce_down(
     a: Reals, b: Reals, c: Reals, d: Reals, e: Reals, taps: Reals, inner: Real, outer: Real, top: int,
     bottom: int, row: Reals, width: int,
 ) -> None:  # fmt: skip
-    """Five rows averaged into one; of those, `top` are repeated above the border and `bottom` below it."""
+    """Average five rows into one; `top` of them are above the picture, `bottom` below (border repeated)."""
     tap_a = taps[0] * outer if top > 1 else taps[0]
     tap_b = taps[1] * inner if top > 0 else taps[1]
     tap_d = taps[3] * inner if bottom > 1 else taps[3]
@@ -286,7 +289,7 @@ def _expand_along(row: Reals, phases: Reals, expanded: Reals, width: int) -> Non
 def _take_band(
     fine: Reals, above: Reals, middle: Reals, below: Reals, a: Real, b: Real, c: Real, width: int
 ) -> Real:
-    """The sum of a row's absolute differences from what the coarser level expands to; leaves their signs."""
+    """The sum of a row's absolute differences from the expanded coarser level; leaves their signs."""
     total = _ZERO
     for j in range(width):
         band = fine[j] - (a * above[j] + b * middle[j] + c * below[j])
@@ -311,7 +314,7 @@ def _less(row: Reals, factor: Real, coarse: Reals, width: int) -> None:
 
 @inlined
 def _absolute(row: Reals, width: int) -> Real:
-    """The sum of a row's absolute values; leaves their signs."""
+    """The sum of a row's absolute values; leaves their signs in the row."""
     total = _ZERO
     for j in range(width):
         value = row[j]
@@ -328,13 +331,15 @@ def _multiply(row: Reals, share: Real, width: int) -> None:
 
 @compiled
 def _sweep(fine: Reals, coarse: Reals, rows: Reals, share: Real, upwards: bool) -> Real:
-    """One level of the pyramid, downwards or, for the gradient, upwards again, in one sweep over its rows.
+    """Process one level of the pyramid, downwards or, for the gradient, upwards, in one sweep over its rows.
 
-    Downwards, `coarse` becomes the reduced `fine`, and `fine` the signs of its differences from `coarse`
-    expanded; the sum of their absolute values is returned. Upwards, `coarse` is the gradient by the coarser
-    level, and `fine` becomes that by the finer one: with E the expansion, R the reduction, s = share * fine,
-    it is s + R^T(coarse - E^T s). But for the borders E^T is 4 R and R^T is E / 4: each side's adjoint
-    differs from the operator only in how much the repeated border counts, and that only for odd sides.
+    Downwards, `coarse` becomes the reduced `fine`, and `fine` becomes the signs of its differences from the
+    expanded `coarse`; the sum of the absolute differences is returned.
+
+    Upwards, `coarse` is the gradient by the coarser level, and `fine` becomes the gradient by the finer one:
+    with E the expansion, R the reduction and s = share * fine, it is s + R^T(coarse - E^T s). Away from the
+    borders, E^T is 4 R and R^T is E / 4. At the borders, the adjoints differ only in how much the repeated
+    border counts, and only for odd sides.
     """
     height, width = fine.shape
     coarse_height, coarse_width = coarse.shape
@@ -397,10 +402,10 @@ def _pyramid(
     factor: Real,
     sloped: bool,
 ) -> Real:
-    """The value of one plane x beside y, (H, W), whose error is multiplied by `shares`, unless that is empty.
+    """The value of one plane x against y, (H, W), with the error multiplied by `shares` unless that is empty.
 
-    `errors`, (H, W), becomes its gradient times `factor` where `sloped`. `coarser` has room for the levels
-    below, and `rows` for five rows with two pixels beyond either end.
+    `errors`, (H, W), is scratch and, where `sloped`, becomes the gradient times `factor`. `coarser` is
+    scratch for the coarser levels, and `rows` for five rows with two more pixels at either end.
     """
     height, width = x.shape
     for i in range(height):
@@ -445,7 +450,7 @@ def laplacian(
 ) -> tuple[Tensor, Tensor | None]:
     """The mean absolute error of each level of the Laplacian pyramid, summed, and its gradient times `scale`.
 
-    Without a gradient, each thread has a plane of its own in its place.
+    The error is kept where the gradient goes; without a gradient, in one scratch plane per thread.
     """
     n, channels, height, width = input.shape
     planes = n * channels

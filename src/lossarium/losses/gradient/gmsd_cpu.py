@@ -1,10 +1,10 @@
-"""Kernels for the deviation of gradient similarity. Contract: `lossarium.losses.fused.LossKernel`.
+"""Kernels for GMSD and MS-GMSD. Contract: `lossarium.losses.fused.LossKernel`.
 
-The pictures are halved from level to level, and every level is swept twice (`gradient_sweeps`). Going down,
-each level's dissimilarities are summed, and so are their squares, and the next level is made. Then the
-variances are known and with them what each dissimilarity pulls at; going up, each level computes them anew,
-gathers the slopes of its own pixels and adds those of the coarser level. The first level is not kept but read
-from the pictures twice.
+The pictures are halved from level to level, and every level is swept twice (`gmsd_sweeps_cpu`). Going down,
+each sweep sums the level's dissimilarities and their squares and makes the next level. That gives the
+variances, and so the derivative by each dissimilarity. Going up, each sweep computes the dissimilarities
+again, gathers the derivatives by the level's own pixels and adds those of the coarser level. The first level
+is not stored but read from the pictures twice.
 """
 
 import math
@@ -36,10 +36,10 @@ from lossarium.losses.gradient.gmsd_sweeps_cpu import (
 
 Measured = tuple[Tensor, Tensor | None]
 
-# Pixels of small planes that make a tile together, and how many such tiles are worth another thread.
+# Pixels in a tile of small planes, and how many such tiles are worth another thread.
 _TILE = 1 << 15
 _LEAST_TILES = 2
-# Planes of up to this many pixels keep all their levels in the cache: each is measured from end to end.
+# Planes of up to this many pixels keep all their levels in the cache: a tile takes them through all levels.
 _LARGEST_AT_ONCE = 1 << 17
 
 
@@ -67,9 +67,9 @@ def _small_planes(
     end: int,
     values: Reals,
 ) -> None:
-    """Planes first to end down all levels and up again: their deviations, and `share` of their gradients.
+    """Take planes first to end down all levels and up again: their deviations, and gradients times `share`.
 
-    The pyramid has room for one plane's coarser x, error and gradient, each level's at its place in `starts`.
+    The pyramid has room for one plane's coarser x, error and gradient; `starts` has each level's offset.
     """
     scales = scale_weights.size
     coarser_x, coarser_error, coarser_gradient = pyramid
@@ -134,7 +134,7 @@ def _small_planes(
 
 
 def _tiles_of_small_planes(arguments: Reals) -> None:
-    """Tile after tile, each some planes; arguments in the order of `_of_small_planes`."""
+    """Take tiles, each some planes, until none is left; `_of_small_planes` packs the arguments."""
     count, together, planes, channels = arguments[1], arguments[2], arguments[3], arguments[4]
     scales = arguments[5]
     sides, starts = np.empty((scales, 2), np.int64), np.zeros(scales + 1, np.int64)
@@ -170,7 +170,7 @@ _SMALL_PLANES = native(_tiles_of_small_planes)
 def gmsd(
     input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, c: float, color: str
 ) -> Measured:
-    """The deviation at the second level, that of pictures averaged over 2x2 pixels."""
+    """The deviation at the second level, where pictures are averaged over 2x2 pixels."""
     return ms_gmsd(input, target, weight, scale, scale_weights=(0.0, 1.0), c=c, alpha=0.0, color=color)
 
 
@@ -185,7 +185,7 @@ def ms_gmsd(
     alpha: float,
     color: str,
 ) -> Measured:
-    """The root of the weighted sum of the levels' variances, averaged over channels measured alone."""
+    """The root of the weighted sum of the levels' variances, averaged over channels if these are separate."""
     constants = (np.float32(9 * c), np.float32(alpha))
     height, width = input.shape[2:]
     if weight is None and height * width <= _LARGEST_AT_ONCE and width <= TILE_WIDTH:
@@ -202,7 +202,7 @@ def ms_gmsd(
         coarser = levels[place + 1] if place + 1 < len(levels) else None
         compared = scale_weight > 0
         total, squares, counted = _swept_down(levels[place], coarser, counts[place], constants, compared).T
-        # Where nothing counts there is no difference either.
+        # A picture whose weights are all 0 has no dissimilarity.
         counted = np.where(counted > 0, counted, np.inf)
         mean = total / counted
         variance += scale_weight * np.maximum(squares / counted - mean * mean, 0)
@@ -217,7 +217,7 @@ def ms_gmsd(
     gradient: Reals = np.zeros((len(root), 1, 0, 0), np.float32)
     share = scale * len(input) / len(root)
     while levels:
-        # Popped, since what is no longer needed makes room for the finer gradients.
+        # Popped, so that the memory of coarser levels is free for the finer gradients.
         level, mean, total = levels.pop(), means.pop(), totals.pop()
         factors = share * scale_weights[len(levels)] / (root * total)
         gradient = _swept_up(level, gradient, counts[len(levels)], constants, mean, factors)
@@ -263,9 +263,9 @@ def _of_small_planes(
 
 @dataclass(frozen=True)
 class _Level:
-    """Planes of two pictures x and y, (planes, channels, H, W), whose channels' mean by `shares` is measured.
+    """Planes of two pictures x and y, (planes, channels, H, W), whose channels are averaged by `shares`.
 
-    A coarser level has one channel, no shares, x in float64 and the error for y.
+    In a coarser level there is one channel, `shares` is None, x is in float64 and y is the error.
     """
 
     x: Reals
@@ -289,7 +289,7 @@ class _Level:
 
 
 def _finest(input: Tensor, target: Tensor, color: str) -> _Level:
-    """The pictures as a level: a plane for each, or for each of their channels."""
+    """The pictures as the finest level: a plane for each picture, or for each of its channels."""
     n, channels, height, width = input.shape
     shares = (1.0,) if color == "rgb" else luminance_shares(channels)
     shape = (n * channels // len(shares), len(shares), height, width)
@@ -298,7 +298,7 @@ def _finest(input: Tensor, target: Tensor, color: str) -> _Level:
 
 
 def _halved_counts(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the pixels of the coarser level count: the mean of those that they average."""
+    """The weights of the coarser level's pixels: the means of the weights of those that they average."""
     n, height, width = counts.shape
     halved = np.empty((n, *halved_sides(height, width)), np.float32)
     if halved.size == 0:
@@ -315,7 +315,7 @@ def _swept_down(
     constants: tuple[Real, Real],
     compared: bool,
 ) -> NDArray[np.float64]:
-    """Fill the coarser level; each plane's sums of dissimilarities, their squares and counts, (planes, 3)."""
+    """Fill the coarser level; return each plane's sums of dissimilarities, squares, counts, (planes, 3)."""
     tiles = level.tiles()
     planes = len(level.x)
     sums = np.zeros((planes, tiles[-1][2] + 1 if compared else 0, 3))

@@ -1,11 +1,13 @@
-"""Sweeps over one level of a pair of pictures, for the deviation of gradient similarity.
+"""Sweeps over one level of a pair of pictures, for GMSD (gradient magnitude similarity deviation).
 
-A level is not the pair (x, y) but x and the error e = x - y: what is small is computed from what is small,
-gx - gy = (|grad x|^2 - |grad y|^2) / (gx + gy) = (grad e) (2 grad x - grad e) / (gx + gy), so that digits are
-not lost where the pictures are alike. And x is averaged and differenced in float64: where its gradient is
-nearly 0 its direction, in which the loss pulls as hard as elsewhere, would be float32's rounding. All else is
-float32. Prewitt gradients are taken without their division by 3, which c and the root's epsilon make good:
-they count 9 times.
+A level holds x and the error e = x - y instead of x and y. The difference of the gradient magnitudes is
+computed from e, gx - gy = (|grad x|^2 - |grad y|^2) / (gx + gy) = (grad e) (2 grad x - grad e) / (gx + gy),
+so that no digits are lost where the pictures are alike.
+
+x is averaged and differenced in float64, all else in float32. Where the gradient of x is nearly 0, the loss's
+gradient is as large as elsewhere and points along grad x, whose direction would be rounding error in float32.
+
+Prewitt gradients are not divided by 3. To make up for it, c and the root's epsilon are multiplied by 9.
 """
 
 import numpy as np
@@ -13,19 +15,19 @@ import numpy as np
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
 
 Tile = tuple[int, int, int, int, int, int, int]
-"""Planes first to last, the place among tiles of one plane, rows top to bottom, columns left to right."""
+"""First and last plane, the tile's index within a plane, top and bottom row, left and right column."""
 
 ROOT_EPSILON = 1e-14
 _STEEPNESS_EPSILON = np.float32(9 * ROOT_EPSILON)
 _ZERO, _QUARTER, _HALF, _ONE, _TWO = (np.float32(number) for number in (0, 0.25, 0.5, 1, 2))
 
-# Of a tile, in pixels: even, so that no 2x2 pixels are torn apart.
+# The size of a tile in pixels: even, so that no 2x2 block is split between tiles.
 TILE_HEIGHT, TILE_WIDTH = 256, 512
 
-# A tile is swept in strips. The scratch has parts of a strip's rows, with two more on every side, at constant
-# distances: so the compiler can prove that the rows written are not the rows read, and use vector
-# instructions. From row to row it is 33 cache lines, an odd number, so that rows do not compete for the same
-# places in the cache.
+# A tile is swept in strips. The scratch has parts, each a strip's rows with two more on every side, at
+# constant offsets: so the compiler can prove that the rows written are not the rows read, and uses vector
+# instructions. The row stride is 33 cache lines, an odd number, so that rows do not compete for the same sets
+# of the cache.
 _STRIP = 32
 _STRIDE = 528
 PART_SIZE = (_STRIP + 4) * _STRIDE
@@ -40,9 +42,9 @@ def _load(
     x: Reals, y: Reals, shares: Reals | None,
     row: int, left: int, right: int, exact: Reals, rows: Reals,
 ) -> None:  # fmt: skip
-    """Columns left to right of a row: the channels' mean and that of the error, 0 outside the plane.
+    """Load columns left to right of a row: the channels' mean and that of the error, 0 outside the plane.
 
-    Without shares of channels these are what x and y are.
+    With `shares` None, x and y already are that mean and that error.
     """
     first, last = max(left, 0), min(right, x.shape[2])
     if row < 0 or row >= x.shape[1]:
@@ -103,7 +105,7 @@ def _mix(
 
 @inlined
 def _across(rows: Reals, j: int) -> Real:
-    """Prewitt's slope along the rows, times 3, at the middle of the 3x3 numbers that begin at `j`."""
+    """The Prewitt derivative along the rows, times 3, at the centre of the 3x3 numbers that begin at `j`."""
     return (
         (rows[j + 2] - rows[j])
         + (rows[j + _STRIDE + 2] - rows[j + _STRIDE])
@@ -113,7 +115,7 @@ def _across(rows: Reals, j: int) -> Real:
 
 @inlined
 def _down(rows: Reals, j: int) -> Real:
-    """Prewitt's slope down the columns, times 3."""
+    """The Prewitt derivative down the columns, times 3."""
     return (
         (rows[j + _BELOW] - rows[j])
         + (rows[j + _BELOW + 1] - rows[j + 1])
@@ -141,7 +143,7 @@ def _compare(
 
 @inlined
 def _steepen(exact: Reals, rows: Reals, columns: int) -> None:
-    """Prewitt's slopes of x in a row."""
+    """Store the Prewitt derivatives of x in a row."""
     for j in range(columns):
         rows[j + _ACROSS] = _across(exact, j)
         rows[j + _DOWN] = _down(exact, j)
@@ -157,7 +159,7 @@ def _dissimilarities(rows: Reals, c: Real, alpha: Real, columns: int) -> None:
 
 @inlined
 def _slopes(rows: Reals, mean: Real, c: Real, alpha: Real, columns: int) -> None:
-    """What a row of dissimilarities, counted, pulls at Prewitt's slopes when the variance is to grow."""
+    """Replace a row's Prewitt derivatives of x by the (weighted) variance's derivatives by them."""
     for j in range(columns):
         across, down = rows[j + _ACROSS], rows[j + _DOWN]
         dissimilarity, slope, steepness = _compare(across, down, _across(rows, j), _down(rows, j), c, alpha)
@@ -206,7 +208,7 @@ def _sum_counted_squares(counts: Reals, values: Reals, columns: int) -> float:
 
 @inlined
 def _halve(rows: Reals, quarter: Real, halved: Reals) -> None:
-    """The mean of 2x2 numbers each, from two rows."""
+    """Average 2x2 blocks of two rows."""
     for j in range(halved.shape[0]):
         above = rows[2 * j] + rows[2 * j + 1]
         halved[j] = quarter * (above + (rows[2 * j + _STRIDE] + rows[2 * j + (_STRIDE + 1)]))
@@ -224,11 +226,11 @@ def _halve_pictures(
     half_x: Reals,
     half_error: Reals,
 ) -> None:
-    """Rows top to bottom and columns left to right of a finest plane, straight to the coarser level."""
+    """Average rows top to bottom and columns left to right of a finest plane to the coarser level."""
     height = x.shape[1]
     for i in range(top, bottom, 2):
         below = min(i + 1, height - 1)
-        # Below an odd height there are zeros.
+        # An odd height is padded with zeros.
         share_below = 0.25 if i + 1 < height else 0.0
         mean, error = half_x[i // 2, left // 2 :], half_error[i // 2, left // 2 :]
         for channel in range(x.shape[0]):
@@ -245,7 +247,7 @@ def _halve_channel(
     x: Reals, x_below: Reals, y: Reals, y_below: Reals,
     share: float, share_below: float, add: bool, mean: Reals, error: Reals,
 ) -> None:  # fmt: skip
-    """In float64, whose digits outlast whatever order the compiler gives to sums and differences."""
+    """Average one channel, in float64: it stays exact in whatever order the compiler adds and subtracts."""
     pairs = x.size // 2
     if not add:
         mean[: (x.size + 1) // 2] = 0.0
@@ -268,7 +270,7 @@ def _halve_channel(
 
 @inlined
 def _widen(coarse: Reals, row: Reals) -> None:
-    """Every number twice, a quarter of it: the reverse of `_halve`, for one of its two rows."""
+    """The adjoint of `_halve` for one of its two rows: a quarter of each number, written twice."""
     for j in range(coarse.shape[0]):
         row[2 * j] = _QUARTER * coarse[j]
         row[2 * j + 1] = _QUARTER * coarse[j]
@@ -276,7 +278,7 @@ def _widen(coarse: Reals, row: Reals) -> None:
 
 @inlined
 def _gather(rows: Reals, coarse: Reals, result: Reals, columns: int) -> None:
-    """The slopes by a row of pixels: those of its own level, from three rows, and of coarser levels."""
+    """The derivatives by a row of pixels: of its own level, from three rows, plus those of coarser levels."""
     for j in range(columns):
         result[j] = coarse[j] - (_across(rows, j + _ACROSS) + _down(rows, j + _DOWN))
 
@@ -289,7 +291,7 @@ def _scale(row: Reals, share: Real, gradient: Reals, columns: int) -> None:
 
 @compiled
 def halve_counts(counts: Reals, halved: Reals, first: int, last: int) -> None:
-    """Rows first to last of all pictures' rows; a side that is odd ends in means of fewer than 2x2 pixels."""
+    """Halve rows first to last of all pictures' rows; an odd side ends in means of fewer than 2x2 pixels."""
     height, width = counts.shape[1:]
     for row in range(first, last):
         picture, i = row // halved.shape[1], row % halved.shape[1]
@@ -317,7 +319,7 @@ def descend(
     alpha: Real,
     tile: Tile,
 ) -> None:
-    """Sum a tile's (counted) dissimilarities, their squares and counts; make its part of the coarser level.
+    """Sum a tile's (weighted) dissimilarities, their squares and weights; make its part of the coarser level.
 
     x and y are (planes, channels, H, W), `counts` is (pictures, H, W) or empty, the coarser level
     (planes, 1, H', W') or empty; `sums`, (planes, tiles, 3), is empty where this level is not compared.
@@ -377,15 +379,15 @@ def ascend(
 ) -> None:
     """Write a tile's part of the gradient by x, (planes, channels, H, W).
 
-    It is that of factor * count * (dissimilarity - mean)^2 / 2, summed over the plane, with `means` and
-    `factors` (planes,), both empty where this level is not compared; and that of coarser levels, which by the
-    level below, (planes, 1, H', W') or empty, is `coarser_gradient`.
+    It is the gradient of the plane's sum of factor * count * (dissimilarity - mean)^2 / 2, plus that of the
+    coarser levels. `means` and `factors` are (planes,), both empty where this level is not compared.
+    `coarser_gradient`, (planes, 1, H', W') or empty, is the gradient by the next coarser level.
     """
     first, last, _, top, bottom, left, right = tile
     channels, height, width = x.shape[1:]
     columns, half_columns = right - left, slice(left // 2, (right + 1) // 2)
     compared = means.size > 0
-    # Slopes pull from one pixel around the tile, unless that is outside the plane.
+    # The tile's pixels also get slopes from one pixel around it, unless that is outside the plane.
     first_slope, last_slope = max(left - 1, 0), min(right + 1, width)
     lead, slopes = first_slope - (left - 1), last_slope - first_slope
     coarse, result = scratch[_SINGLE_ROWS:], scratch[_SINGLE_ROWS + _STRIDE :]

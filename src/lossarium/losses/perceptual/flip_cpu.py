@@ -1,13 +1,17 @@
 """The kernel of LDR-FLIP, value and gradient in one sweep. Contract: `lossarium.losses.fused.LossKernel`.
 
-A tile is swept from top to bottom. Rows of both pictures become opponent colours; down and then along these
-go the filters of the eye's contrast sensitivity and of features, which gives a row of FLIP and of its slopes
-by what the filters gave of the input; and down and along those go the same filters backwards, which gives a
-row of the gradient. What later rows need stays in a scratch of rows that fits the L2 cache or nearly so.
+A tile is swept from top to bottom:
 
-Where two pictures are equal the result must be 0 and not a rounding error. So both go through the very same
-loops, and the loop that compares them finds their colours in memory: there is nothing that the compiler could
-fuse into the difference.
+1. Rows of both pictures become opponent colours.
+2. The filters of contrast sensitivity and of features run down the columns and then along the rows.
+3. Comparing the filtered rows gives a row of FLIP and its slopes (derivatives) by the input's filtered rows.
+4. The same filters run backwards (their adjoints) over the slopes, which gives a row of the gradient.
+
+What later rows need stays in a scratch of rows that about fits the L2 cache.
+
+The result must be exactly 0 where two pictures are equal. So both go through the same loops, and the loop
+that compares them reads their colours from memory: nothing is left that the compiler could fuse into the
+difference.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,25 +28,26 @@ from lossarium.compute.elementary import exp, log
 from lossarium.compute.threads import Work, spread
 from lossarium.compute.tiling import even_parts_up_to
 
-# Numbers from row to row of one kind, and rows of all kinds side by side: numbers from row to row of the
-# scratch. These are odd numbers of cache lines, so that rows do not compete for the same places in the cache.
+# The length of a row of one kind, and the scratch's row stride: one row of each kind, side by side. Both are
+# odd numbers of cache lines, so that rows do not compete for the same sets of the cache.
 _STRIDE = 528
 _KINDS = 13
 _STEP = _KINDS * _STRIDE
-# Filters take so many pairs of taps at a time: few enough for the processor's registers.
+# Pairs of taps that a filter handles in one loop: few enough for the processor's registers.
 _PAIRS = 5
 _STRIP = 16
 _TILE_HEIGHT = 270
-# What a Gaussian's tails may sum to where they are cut: a few rounding errors.
+# A Gaussian's tails are cut where they sum to less than this, a few rounding errors.
 _TAIL = 5e-7
 
-# The kinds of rows: opponent colours of the input, then of the target; slopes by blurred colours and by
-# features, these being named by what went along the row and what down the columns.
+# The kinds of rows: opponent colours of the input, then of the target; slopes by blurred colours; slopes by
+# features, named by the filter and whether it runs along the row or down the columns.
 _SLOPES = 6
 _EDGE_ALONG, _POINT_ALONG, _EDGE_DOWN, _POINT_DOWN = (k * _STRIDE for k in range(3, 7))
 
-# Single rows: what the filters gave going down, shared by both pictures; then, a set for each picture, what
-# they gave along and what becomes of it; and FLIP itself and what each pixel counts.
+# Single rows: the results of the filters down the columns, shared by both pictures; then a set for each
+# picture, with the results of the filters along the rows and what is computed from them; then FLIP itself and
+# each pixel's weight.
 _DOWN = 8
 _LUMINANCE, _RED_GREEN, _BLUE_YELLOW, _BLUE_YELLOW_2 = (k * _STRIDE for k in range(4))
 _EDGE_X, _POINT_X, _EDGE_Y, _POINT_Y = (k * _STRIDE for k in range(4, 8))
@@ -52,9 +57,10 @@ _SET = 16 * _STRIDE
 _VALUES, _COUNTS = 2 * _SET, 2 * _SET + _STRIDE
 _SINGLES = _DOWN * _STRIDE + 2 * _SET + 2 * _STRIDE
 
-# The filters by their places among the taps: luminance, red-green, two of blue-yellow, ...
+# The indices of filters among the taps; 0 to 3 are luminance, red-green and the two of blue-yellow.
 _GAUSSIAN, _EDGE, _POINT, _EDGE_BACKWARDS = 4, 5, 6, 7
-# What goes through which filter to where: of colours down, of that along, of slopes down, of that along.
+# (source row, filter, result row) of each filter pass: colours down the columns, the results of that along
+# the rows; slopes down, the results of that along.
 _COLORS_DOWN = np.array(
     [(0, 0, 0), (1, 1, 1), (2, 2, 2), (2, 3, 3), (0, _GAUSSIAN, 4), (0, _EDGE, 5), (0, _POINT, 6)]
 )
@@ -70,7 +76,7 @@ _SLOPES_ALONG = np.array(
 )
 
 _ZERO, _HALF, _ONE, _TWO = (np.float32(number) for number in (0, 0.5, 1, 2))
-# As in the plain way.
+# As in the plain formula.
 _LEAST_SQUARE, _LEAST_DIFFERENCE = np.float32(1e-12), np.float32(1e-6)
 _COLOR_EXPONENT = np.float32(0.7 - 1)
 _LOST_SHARE = np.float32(1 - 0.7)
@@ -91,10 +97,10 @@ _L, _L_OFFSET, _A, _B = (np.float32(number) for number in (116, 16, 500, 200))
 
 @dataclass(frozen=True)
 class Filters:
-    """The filters of FLIP in one dimension, all of odd lengths, and its matrices.
+    """FLIP's one-dimensional filters, all of odd lengths, and its matrices.
 
     Sensitivities: luminance, red-green, and the two whose sum is blue-yellow. Features: a Gaussian, edges,
-    points. The matrices go from linear RGB to X, Y, Z as shares of white's, and back.
+    points. The matrices convert linear RGB to X, Y, Z as shares of white's, and back.
     """
 
     sensitivities: tuple[tuple[float, ...], ...]
@@ -106,15 +112,15 @@ class Filters:
 def _filter(step: int, balanced: bool) -> Callable[..., None]:
     """A filter over rows that lie `step` numbers apart (or, with 1, along a row).
 
-    A balanced filter's taps sum to 0. As a sum of differences it gives exactly 0 where the picture is flat,
-    and not a rounding error, which feature differences would raise to the power of a half.
+    A balanced filter's taps sum to 0. It is computed as a sum of differences, so that a flat picture gives
+    exactly 0 and not a rounding error, of which feature differences would take the square root.
     """
 
     @inlined
     def filtered(
         rows: Reals, taps: Reals, sign: Real, groups: int, reach: int, result: Reals, width: int
     ) -> None:
-        """`reach` is the place of the filter's middle in the rows. See `_tables` for the others."""
+        """`reach` is the index of the filter's middle in the rows. See `_tables` for the other arguments."""
         centre, below, above = (
             rows[reach * step :],
             rows[(reach - _PAIRS) * step :],
@@ -150,7 +156,7 @@ def _filter(step: int, balanced: bool) -> Callable[..., None]:
 
 
 def _filters(step: int) -> Callable[..., None]:
-    """All of a table's filters, one after the other."""
+    """A function that runs all filter passes of a table, one after the other."""
     usual, balanced = _filter(step, balanced=False), _filter(step, balanced=True)
 
     @inlined
@@ -175,7 +181,7 @@ _filtered_along = _filters(1)
 
 @inlined
 def _filtered_at_end(jobs: Reals, rows: Reals, ends: Reals, results: Reals, width: int) -> None:
-    """The same down the columns for the first or last row of the gradient, whose filters have no symmetry."""
+    """`_filtered_down` for the first or last row of the gradient, whose filters are not symmetric."""
     for job in range(jobs.shape[0]):
         source, kind, result = jobs[job, 0], jobs[job, 1], jobs[job, 2]
         for k in range(ends.shape[1]):
@@ -193,7 +199,7 @@ def _add(result: Reals, other: Reals, width: int) -> None:
 
 @inlined
 def _to_light(values: Reals, light: Reals, width: int) -> None:
-    """sRGB to light."""
+    """sRGB to linear light."""
     for j in range(width):
         value = min(max(values[j], _ZERO), _ONE)
         curved = exp(_CURVE_POWER * log(max(value, _CURVE_START) * _CURVE_SCALE + _CURVE_SHIFT))
@@ -202,7 +208,7 @@ def _to_light(values: Reals, light: Reals, width: int) -> None:
 
 @inlined
 def _light_slopes(values: Reals, slopes: Reals, width: int) -> None:
-    """The slopes of light by sRGB values, 0 beyond black and white."""
+    """The derivatives of linear light by sRGB values, 0 beyond black and white."""
     for j in range(width):
         value = values[j]
         base = max(value, _CURVE_START) * _CURVE_SCALE + _CURVE_SHIFT
@@ -213,7 +219,7 @@ def _light_slopes(values: Reals, slopes: Reals, width: int) -> None:
 
 @inlined
 def _mix(light: Reals, colors: Reals, matrix: Reals, width: int) -> None:
-    """Light to opponent colours, as differences from green: so that grey has exactly no colour."""
+    """Linear light to opponent colours, by differences from green: the chroma of grey is exactly 0."""
     m00, m02 = matrix[0, 0], matrix[0, 2]
     m10, m12 = matrix[1, 0], matrix[1, 2]
     m20, m22 = matrix[2, 0], matrix[2, 2]
@@ -227,7 +233,7 @@ def _mix(light: Reals, colors: Reals, matrix: Reals, width: int) -> None:
 
 @inlined
 def _repeat_ends(row: Reals, before: int, width: int, total: int) -> None:
-    """Fill what lies before and after `width` numbers of a row with the first and the last of them."""
+    """Pad `width` numbers of a row on both sides with the first and the last of them."""
     for j in range(before):
         row[j] = row[before]
     for j in range(before + width, total):
@@ -258,7 +264,7 @@ def _to_lab(seen: Reals, matrices: Reals, width: int) -> None:
         red = min(max(luminance + p01 * red_green + p02 * blue_yellow, _ZERO), _ONE)
         green = min(max(luminance + p11 * red_green + p12 * blue_yellow, _ZERO), _ONE)
         blue = min(max(luminance + p21 * red_green + p22 * blue_yellow, _ZERO), _ONE)
-        # As differences from green, again so that grey has no colour.
+        # By differences from green, again so that the chroma of grey is exactly 0.
         red, blue = red - green, blue - green
         seen[j + _ROOT_X] = _root(green + (m00 * red + m02 * blue))
         seen[j + _ROOT_Y] = _root(green + (m10 * red + m12 * blue))
@@ -282,9 +288,9 @@ def _sign(value: Real) -> Real:
 
 @inlined
 def _compare(seen: Reals, width: int) -> None:
-    """FLIP, and its slopes by the input's colours and strengths.
+    """FLIP, and its derivatives by the input's colours and feature strengths.
 
-    The slopes take their places of the target's colours and strengths, which have done their part.
+    The derivatives overwrite the target's colours and strengths, which are no longer needed.
     """
     for j in range(width):
         lightness = seen[j + _LIGHTNESS] - seen[j + _SET + _LIGHTNESS]
@@ -326,7 +332,7 @@ def _compare(seen: Reals, width: int) -> None:
 
 @inlined
 def _pull_back(seen: Reals, rows: Reals, matrices: Reals, width: int) -> None:
-    """The slopes, times what each pixel counts, by what the filters gave: `_to_lab` backwards."""
+    """The backward pass of `_to_lab`: the derivatives by the filters' results, times each pixel's weight."""
     p01, p02 = matrices[1, 0, 1], matrices[1, 0, 2]
     p11, p12 = matrices[1, 1, 1], matrices[1, 1, 2]
     p21, p22 = matrices[1, 2, 1], matrices[1, 2, 2]
@@ -404,7 +410,7 @@ def _counted_total(values: Reals, counts: Reals, width: int) -> Real:
 
 @inlined
 def _gather(seen: Reals, width: int) -> None:
-    """Add up what the filters gave backwards: the slopes by opponent colours, at the first three rows."""
+    """Add up the backward filters' results: the derivatives by opponent colours, in the first three rows."""
     for j in range(width):
         seen[j] = seen[j] + seen[j + _EDGE_X] + seen[j + _POINT_X] + seen[j + _EDGE_Y]
         seen[j + 2 * _STRIDE] = seen[j + 2 * _STRIDE] + seen[j + 3 * _STRIDE]
@@ -412,7 +418,7 @@ def _gather(seen: Reals, width: int) -> None:
 
 @inlined
 def _settle(slopes: Reals, matrix: Reals, gradient: Reals, width: int) -> None:
-    """From slopes by opponent colours to those by a channel, whose own slope the gradient holds so far."""
+    """Multiply a channel's gradient, so far the slope of its light, by the derivative by that light."""
     one, two, three = matrix[0], matrix[1], matrix[2]
     for j in range(width):
         by_light = one * slopes[j] + two * slopes[j + _STRIDE] + three * slopes[j + 2 * _STRIDE]
@@ -421,7 +427,7 @@ def _settle(slopes: Reals, matrix: Reals, gradient: Reals, width: int) -> None:
 
 @inlined
 def _keep_overlap(scratch: Reals, overlap: int, strip: int, width: int) -> None:
-    """The last rows of a strip are the first of the next."""
+    """Copy the last rows of a strip to the top of the scratch, where the next strip begins with them."""
     for i in range(overlap):
         for kind in range(_KINDS):
             row = scratch[i * _STEP + kind * _STRIDE :]
@@ -434,7 +440,7 @@ def _keep_overlap(scratch: Reals, overlap: int, strip: int, width: int) -> None:
 def _to_colors(
     pixels: Reals, row: int, first: int, lead: int, width: int, light: Reals, colors: Reals, matrix: Reals
 ) -> None:
-    """A row of a picture, (C, H, W), as opponent colours, its ends repeated outwards."""
+    """Convert a row of a picture, (C, H, W), to opponent colours, and repeat its ends outwards."""
     channels, inside = pixels.shape[0], min(width - lead, pixels.shape[2] - first)
     for channel in range(3):
         _to_light(pixels[min(channel, channels - 1), row, first:], light[channel * _STRIDE :], inside)
@@ -445,7 +451,7 @@ def _to_colors(
 
 @inlined
 def _fold(slopes: Reals, reach: int, width: int, first: bool, last: bool) -> None:
-    """What would pull at pixels outside the picture pulls at its border."""
+    """Add the slopes of pixels outside the picture to those of its border, which these pixels repeat."""
     for kind in range(3):
         row = slopes[kind * _STRIDE :]
         if first:
@@ -472,17 +478,18 @@ def _tile(  # noqa: C901 - its parts are functions
     left: int,
     right: int,
 ) -> Real:
-    """The (counted) sum of FLIP over rows top to bottom and columns left to right of a picture, (C, H, W).
+    """The (weighted) sum of FLIP over rows top to bottom and columns left to right of a picture, (C, H, W).
 
-    `counts`, (H, W), is empty without weights. `gradient`, (C, H, W), gets its part of the whole sum's
-    gradient times `factor`, unless it has no elements. See `_tables` for the other arrays.
+    `counts`, (H, W), is each pixel's weight; it is empty without weights. `gradient`, (C, H, W), gets the
+    tile's part of the whole sum's gradient times `factor`, unless it has no elements. See `_tables` for the
+    other arrays.
     """
     channels, height, width = input.shape
     reach = taps.shape[1] - 1
     sloped = gradient.size > 0
     own = right - left
-    # The rows and columns whose slopes pull at the tile, and where those columns lie in rows of slopes and of
-    # colours; both kinds of rows reach out from them by as much as the filters.
+    # The rows and columns whose slopes reach the tile through the filters, and the offsets of these columns
+    # in rows of slopes and of colours; both kinds of rows have a margin as wide as the filters' reach.
     surroundings = reach if sloped else 0
     first_row, last_row = max(top - surroundings, 0), min(bottom + surroundings, height)
     first_column, columns = max(left - reach, 0), min(right + reach, width) - max(left - reach, 0)
@@ -609,16 +616,17 @@ def _tables(
 ) -> tuple[
     NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]
 ]:
-    """What `_tile` needs to know of the filters and colours.
+    """The filters and colour matrices as the arrays that `_tile` takes.
 
-    taps: right halves of the filters from their middles, (8, reach + 1): the sensitivities, the features, the
-        edges' backwards.
-    signs: of the filters' left halves, (8,).
-    groups: how many times `_PAIRS` taps of each half are not 0, (8,).
-    ends: for the first and the last row of a picture, what each of the rows from `reach` before to `reach`
-        after it adds to its gradient, (2, 8, 2 reach + 1), as if their filters reached beyond the border.
-    matrices: of light to opponent colours; of those back to light; of light to shares of white; of slopes by
-        opponent colours to those by each channel, (4, 3, 3).
+    taps: The right halves of the filters, from their middles, (8, reach + 1): the sensitivities, the
+        features, the backward edge filter.
+    signs: 1 or -1 where a filter's left half mirrors or negates its right half, (8,).
+    groups: How many groups of `_PAIRS` taps a half has, zeros beyond them left out, (8,).
+    ends: For the first and the last row of a picture, the factor with which each row from `reach` before to
+        `reach` after it adds to its gradient, (2, 8, 2 reach + 1): the border row also gets what belongs to
+        its repetitions beyond the border.
+    matrices: Linear light to opponent colours; these back to light; light to X, Y, Z as shares of white's;
+        slopes by opponent colours to those by each channel, (4, 3, 3).
     """
     halves = [np.array(_trimmed(kernel)) for kernel in filters.sensitivities]
     halves += [np.array(kernel[len(kernel) // 2 :]) for kernel in filters.features]
@@ -649,7 +657,7 @@ def _tables(
 
 
 def _trimmed(kernel: Sequence[float]) -> list[float]:
-    """The right half of a Gaussian from its middle, without those of its tails that nobody would miss."""
+    """The right half of a Gaussian from its middle, with negligible tails cut and the sum kept."""
     half = list(kernel[len(kernel) // 2 :])
     total = sum(kernel)
     while len(half) > 1 and 2 * half[-1] < _TAIL * total:

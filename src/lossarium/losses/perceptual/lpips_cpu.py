@@ -1,4 +1,4 @@
-"""What LPIPS does with the features of its network, beside the convolutions."""
+"""LPIPS's distance between two feature maps of its network; torch does the convolutions."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from lossarium.compute.compiling import Real, Reals, compiled
 from lossarium.compute.threads import Work, spread
 from lossarium.compute.tiling import steps
 
-# Numbers of a tile, of whole places: so many that the interpreter's share of the time is small.
+# Numbers in a tile, which is made of whole pixels: enough that the interpreter's overhead is small.
 _TILE = 1 << 17
 
 
@@ -25,10 +25,11 @@ def _compare(
     first: int,
     last: int,
 ) -> float:
-    """The sum over places first to last of share * distance, its gradient times `scale` if it has elements.
+    """The sum over places first to last of share * distance; writes its gradient times `scale`, unless empty.
 
-    `seen` and `truth` are (places, C). Unit lengths stand in the scratch before they are subtracted: else the
-    compiler would fuse product and difference, and equal features would differ by the product's rounding.
+    `seen` and `truth` are (places, C). The normalised features are stored in the scratch before they are
+    subtracted. Otherwise the compiler could fuse product and difference, and equal features would differ by
+    the product's rounding.
     """
     channels = linear.size
     units, others = scratch[0], scratch[1]
@@ -77,10 +78,10 @@ def compare_features(
     Args:
         seen: (N, C, h, w) features of the prediction, float32, channels last.
         truth: (N, C, h, w), those of the target.
-        linear: (C,), what each channel counts.
-        shares: (N, h, w), what each place counts.
-        scale: Of the gradient; None for none.
-        smallest: Features shorter than this have their length taken as this.
+        linear: (C,), each channel's weight.
+        shares: (N, h, w), each place's weight.
+        scale: The factor on the gradient; None for no gradient.
+        smallest: The least length that features are divided by.
     """
     n, channels, height, width = seen.shape
     places = height * width

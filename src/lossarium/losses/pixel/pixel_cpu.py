@@ -18,18 +18,18 @@ _ZERO, _HALF, _ONE, _TWO, _FOUR = (np.float32(number) for number in (0, 0.5, 1, 
 _LOG_2 = np.float32(math.log(2))
 # Up to here the Taylor series of log cosh and tanh are as exact as float32 is.
 _NEAR = np.float32(0.4)
-# As in the plain way: exponents above go on as a straight line.
+# As in the plain formula: beyond this exponent the loss goes on as a straight line.
 _LARGEST_EXPONENT = 30.0
 _NEAR_ZERO, _FAR_OUT, _AROUND_SQUARE = 1e-18, 1e18, 0.1
 _LARGEST_POWER = math.exp(_LARGEST_EXPONENT)
-# Gauss and Legendre's places and weights on [0, 1]; twelve integrate exp(T u (1 - u)) to 1e-8 for T <= 16.
+# Gauss-Legendre nodes and weights on [0, 1]; twelve integrate exp(T u (1 - u)) to 1e-8 for T <= 16.
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(12)
 _PLACES, _SHARES = ((_NODES + 1) / 2).astype(np.float32), (_NODE_WEIGHTS / 2).astype(np.float32)
 
 
 @inlined
 def _sign(error: Real) -> Real:
-    # As a difference: branches inside branches would keep the loop from vector instructions.
+    # As a difference of comparisons, since nested branches would rule out vector instructions.
     return np.float32(error > _ZERO) - np.float32(error < _ZERO)
 
 
@@ -75,7 +75,7 @@ def _logcosh(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
     size, square = abs(z), z * z
     share = exp(-_TWO * size)
     far = size + log1p_of_share(share) - _LOG_2
-    # Near 0 the other way is a difference of two numbers near log 2.
+    # Near 0 a Taylor series, since the formula above is a difference of two numbers near log 2 there.
     near = np.float32(-691 / 935550)
     near = near * square + np.float32(31 / 14175)
     near = near * square + np.float32(-17 / 2520)
@@ -96,7 +96,7 @@ def _logcosh(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
 
 @inlined
 def _charbonnier(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    """options: eps, its square, and what the result is multiplied by."""
+    """options: eps, its square, and a factor on the result."""
     error = x - y
     square = error * error
     root = np.sqrt(square + options[1])
@@ -113,7 +113,7 @@ def _pinball(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
 
 @inlined
 def _cauchy(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    """options: 1 / c. log1p by a series where the logarithm of 1 + half would lose half's digits."""
+    """options: 1 / c. A series for log1p where rounding 1 + half would lose digits."""
     z = (x - y) * options[0]
     half = _HALF * z * z
     value = _TWO * log1p_of_share(half) * _HALF if half < _ONE else log(_ONE + half)
@@ -140,7 +140,7 @@ def _geman_mcclure(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
 
 @inlined
 def _any_general(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    """options: alpha, 1 / c, in float64, which keeps the digits that are lost near alpha's special values."""
+    """options: alpha, 1 / c, in float64, which makes up for the digits lost near alpha's special values."""
     alpha, per_scale = options[0], options[1]
     error = (float(x) - float(y)) * per_scale
     square = error * error
@@ -155,7 +155,7 @@ def _any_general(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
 
 @inlined
 def _nearly_square(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    """options: an alpha near 2, 1 / c, in float64. The power relative to the square, as in the plain way."""
+    """options: an alpha near 2, 1 / c, in float64. The power relative to the square, as the plain formula."""
     alpha, per_scale = options[0], options[1]
     error = (float(x) - float(y)) * per_scale
     square = error * error
@@ -288,7 +288,7 @@ def imae(
 
 @compiled
 def _largest(x: Reals, y: Reals, shares: Reals) -> tuple[Real, int]:
-    """The largest (shared) absolute error of a picture's channels, (C, H * W), and how often it occurs."""
+    """The largest absolute error (times shares) of a picture, (C, H * W), and how often it occurs."""
     largest, times = np.float32(0), 0
     for channel in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -304,7 +304,7 @@ def _largest(x: Reals, y: Reals, shares: Reals) -> tuple[Real, int]:
 
 @compiled
 def _mark_largest(x: Reals, y: Reals, shares: Reals, gradient: Reals, largest: Real, slope: Real) -> None:
-    """The gradient: `slope` (times the share) wherever the error is the largest, with the error's sign."""
+    """Write the gradient: `slope` (times the share) with the error's sign where the error is the largest."""
     for channel in range(x.shape[0]):
         for j in range(x.shape[1]):
             error = x[channel, j] - y[channel, j]

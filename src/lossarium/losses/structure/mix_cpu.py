@@ -1,4 +1,4 @@
-"""The mix of MS-SSIM and an absolute error of patches, in one gradient.
+"""The mix of MS-SSIM and a Gaussian-weighted absolute error, with a single gradient.
 
 Contract: `lossarium.losses.fused.LossKernel`.
 """
@@ -31,9 +31,10 @@ def mix(
     sigma: float,
     smallest: float,
 ) -> tuple[Tensor, Tensor | None]:
-    """alpha times 1 - MS-SSIM, and 1 - alpha times the absolute error averaged under a Gaussian.
+    """alpha * (1 - MS-SSIM) + (1 - alpha) * the absolute error averaged under a Gaussian.
 
-    The average over patches is that of the absolute error under the weight which all patches give to a pixel.
+    The mean over all Gaussian patches equals a weighted mean of the absolute error, where a pixel's weight is
+    the sum of what all patches give it (`patch_weights`).
     """
     structure, gradient = ms_ssim(
         input,
@@ -53,7 +54,7 @@ def mix(
 
 
 def patch_weights(weight: Tensor | None, height: int, width: int, sigma: float) -> NDArray[np.float32]:
-    """What each pixel counts in all patches together, (N, H, W), or for all pictures alike (1, H, W)."""
+    """Each pixel's weight summed over all patches, (N, H, W), or (1, H, W) where all pictures share it."""
     rows, columns = _patches(height, sigma), _patches(width, sigma)
     if weight is None:
         of_rows, of_columns = (_column_sums(patches).astype(np.float32) for patches in (rows, columns))
@@ -75,7 +76,7 @@ def patch_weights(weight: Tensor | None, height: int, width: int, sigma: float) 
 
 @cache
 def _patches(length: int, sigma: float) -> NDArray[np.float32]:
-    """For each place the Gaussian about it, its part inside made 1, (length, 2 radius + 1)."""
+    """A Gaussian around each position, its part inside normalised to 1, (length, 2 radius + 1)."""
     radius = int(2 * sigma)
     distances = np.arange(-radius, radius + 1)
     places = np.arange(length)[:, None] + distances
@@ -85,7 +86,7 @@ def _patches(length: int, sigma: float) -> NDArray[np.float32]:
 
 
 def _column_sums(patches: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What each place counts in all patches, (length,)."""
+    """The sum of what all patches give each position, (length,)."""
     length, reach = patches.shape
     sums = np.zeros(length + reach - 1)
     for place in range(reach):
@@ -95,7 +96,7 @@ def _column_sums(patches: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @compiled
 def _gather_patches(rows: Reals, columns: Reals, plane: Reals, half: Reals, gathered: Reals) -> None:
-    """rows^T plane columns, by the bands that are not 0: a library's product sums in an order of its own."""
+    """rows^T plane columns for banded matrices, in a fixed order; a BLAS product may sum in any order."""
     height, width = plane.shape
     row_radius, column_radius = rows.shape[1] // 2, columns.shape[1] // 2
     for i in range(height):
@@ -123,7 +124,10 @@ def _add_errors(
     scale: float,
     gradient: Tensor | None,
 ) -> NDArray[np.float64]:
-    """Each picture's absolute errors times shares and factor, (N,); their gradient times scale is added."""
+    """The sums of each picture's absolute errors times shares and factor, (N,).
+
+    Adds their gradient times `scale` to `gradient`, unless that is None.
+    """
     n, channels, height, width = input.shape
     planes = n * channels
     x, y = (picture.view(planes, height, width).numpy() for picture in (input, target))
@@ -146,7 +150,7 @@ def _add_errors(
 
 @compiled
 def _add_plane(x: Reals, y: Reals, shares: Reals, factor: Real, gradient: Reals) -> float:
-    """The sum of shares * |x - y|; to a gradient, if there is one, factor * shares * sign(x - y) is added."""
+    """The sum of shares * |x - y|. Adds factor * shares * sign(x - y) to the gradient, unless it is empty."""
     height, width = x.shape
     result = 0.0
     for i in range(height):

@@ -22,9 +22,9 @@ from lossarium.compute.weighting import halved_weight
 from lossarium.losses.structure.ssim_cpu import Window, dissimilarity_of_planes, gaussian_taps, window_weights
 from lossarium.losses.structure.windows_cpu import Tile, scratch_size, similarity_sweep, tile_width
 
-# Planes of up to this many pixels keep all their scales in the cache: each is measured from end to end.
+# Planes of up to this many pixels keep all their scales in the cache: a tile takes them through all scales.
 _LARGEST_AT_ONCE = 1 << 17
-# Small planes are done together, as many as have this many pixels.
+# Small planes share a tile, up to this many pixels.
 _TILE_PIXELS = 1 << 15
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -40,7 +40,7 @@ def ms_ssim(
     sigma: float,
     smallest: float,
 ) -> tuple[Tensor, Tensor | None]:
-    """1 - MS-SSIM, each scale's mean similarity counting as `smallest` at least."""
+    """1 - MS-SSIM, with each scale's mean similarity clamped to at least `smallest`."""
     n, channels, height, width = input.shape
     taps = gaussian_taps(window, sigma)
     gradient = None if scale is None else torch.empty_like(input)
@@ -49,7 +49,7 @@ def ms_ssim(
         values = _of_small_planes(input, target, gradient, share, exponents, taps, smallest)
     else:
         values = np.empty((n, channels))
-        # Plane after plane, so that no more than one has its coarser scales in memory.
+        # One plane after the other, so that only one has its coarser scales in memory.
         for picture, channel in product(range(n), range(channels)):
             plane = (slice(picture, picture + 1), slice(channel, channel + 1))
             values[picture, channel] = _of_large_plane(
@@ -74,7 +74,7 @@ def _of_small_planes(
     taps: tuple[float, ...],
     smallest: float,
 ) -> Reals:
-    """The planes' values, (N, C), with `gradient` filled with theirs times `share`."""
+    """The planes' values, (N, C). Fills `gradient` with their gradients times `share`."""
     n, channels, height, width = input.shape
     planes = n * channels
     x, y = (picture.view(planes, height, width).numpy() for picture in (input, target))
@@ -103,7 +103,7 @@ def _of_small_planes(
 
 
 def _pyramid_size(height: int, width: int, scales: int) -> int:
-    """Numbers that the coarser scales of two planes and of their gradient have."""
+    """Numbers in the coarser scales of two planes and of their gradient."""
     numbers = 0
     for _ in range(scales - 1):
         height, width = halved_sides(height, width)
@@ -118,7 +118,7 @@ def _scale_of(pyramid: Reals, start: int, height: int, width: int) -> Reals:
 
 @inlined
 def _way_back(finest: Reals, pyramid: Reals, starts: Reals, sides: Reals, slopes: Reals) -> None:
-    """Each scale's gradient times its slope, added up from the coarsest scale to the finest."""
+    """Add up each scale's gradient times its slope, from the coarsest scale to the finest."""
     coarse = pyramid[:0].reshape(0, 0)
     for level in range(slopes.size - 1, 0, -1):
         start, height, width = starts[level], sides[level, 0], sides[level, 1]
@@ -209,7 +209,7 @@ def _of_large_plane(
     taps: tuple[float, ...],
     smallest: float,
 ) -> float:
-    """The value of one plane, (1, 1, H, W), with `gradient` filled with its own times `share`."""
+    """The value of one plane, (1, 1, H, W). Fills `gradient` with its gradient times `share`."""
     similarities = np.empty(len(exponents))
     gradients = []
     for level in range(len(exponents)):

@@ -1,4 +1,4 @@
-"""Kernels for losses that look through windows. Contract: `lossarium.losses.fused.LossKernel`."""
+"""Kernels for SSIM and UQI, which compare sliding windows. Contract: `lossarium.losses.fused.LossKernel`."""
 
 from array import array
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from lossarium.compute.tiling import even_parts_up_to
 from lossarium.compute.weighting import totals_of
 from lossarium.losses.structure.windows_cpu import similarity, tile_width
 
-# Rows of a tile: so many that the windows which reach into it from outside add little, so few that a picture
-# has enough tiles for all threads.
+# Rows in a tile: enough that the windows reaching into it from outside add little work, few enough that a
+# picture has tiles for all threads.
 _TILE_HEIGHT = 270
-# Small planes are done together, as many as have this many pixels.
+# Small planes share a tile, up to this many pixels.
 _TILE_PIXELS = 1 << 13
 
 
 @dataclass(frozen=True)
 class Window:
-    """The window that a similarity looks through, the same along rows and columns."""
+    """A sliding window, the same along rows and columns, and the constants of the similarity under it."""
 
     taps: tuple[float, ...]
     c1: float
@@ -40,7 +40,7 @@ class Window:
 
 @cache
 def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
-    """A Gaussian at `size` places about its centre, normalised to the sum 1."""
+    """A Gaussian at `size` points around its centre, normalised to the sum 1."""
     offsets = np.arange(size) - (size - 1) / 2
     gaussian = np.exp(-np.square(offsets) / (2 * sigma**2))
     return tuple(gaussian / gaussian.sum())
@@ -56,7 +56,7 @@ def ssim(
     sigma: float,
     shares: tuple[float, ...] = (),
 ) -> tuple[Tensor, Tensor | None]:
-    """The mean over windows of 1 - SSIM, and over channels; or that of the channels' sum times `shares`."""
+    """The mean of 1 - SSIM over windows and channels, or over windows of one plane mixed by `shares`."""
     shape = Window(gaussian_taps(window, sigma), 0.01**2, 0.03**2)
     return mean_dissimilarity(input, target, weight, scale, shape, shares)
 
@@ -64,9 +64,9 @@ def ssim(
 def uqi(
     input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, window: int, epsilon: float
 ) -> tuple[Tensor, Tensor | None]:
-    """The mean over channels and windows of 1 - Q: SSIM with windows of one height and an epsilon for C1, C2.
+    """The mean over channels and windows of 1 - Q: SSIM with box windows and an epsilon for C1 and C2.
 
-    In float64: so small an epsilon does not forgive what float32 loses of a flat window's variance.
+    In float64: with so small an epsilon, float32's rounding of a flat window's variance would show.
     """
     shape = Window((1 / window,) * window, epsilon, epsilon, double=True)
     return mean_dissimilarity(input, target, weight, scale, shape)
@@ -94,9 +94,9 @@ def mean_dissimilarity(
 def window_weights(
     weight: Tensor | None, n: int, height: int, width: int, size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """What each window counts, (N, H - size + 1, W - size + 1), and the sums thereof, (N,).
+    """Each window's weight, (N, H - size + 1, W - size + 1), and the sums of these, (N,).
 
-    A window counts what the pixel at its centre counts; without weights, the first array is empty.
+    A window has the weight of the pixel at its centre; without weights, the first array is empty.
     """
     if weight is None:
         windows = (height - size + 1) * (width - size + 1)
@@ -119,9 +119,9 @@ def dissimilarity_of_planes(
     window: Window,
     shares: tuple[float, ...] = (),
 ) -> NDArray[np.float64]:
-    """Sums over each plane's windows of factor * count * (1 - similarity), (planes,), and their gradient.
+    """Sums over each plane's windows of factor * weight * (1 - similarity), (planes,), and their gradient.
 
-    Planes are the pictures' channels, N * C of them, or with shares of the channels the N pictures.
+    The planes are the N * C channels, or, with `shares`, the N pictures, each a mix of its channels.
     """
     n, channels, height, width = input.shape
     planes = n if shares else n * channels
@@ -131,7 +131,7 @@ def dissimilarity_of_planes(
     )
     together = max(_TILE_PIXELS // (height * width), 1)
     tiles = len(pieces) * -(-planes // together)
-    # Shares that do not mix the channels are there for the kernel's sake.
+    # The kernel always reads shares; without mixing it ignores their values.
     channel_shares = shares or (1.0,)
     few = (window.c1, window.c2, *window.taps, *channel_shares)
     numbers = np.concatenate([few, factors, np.zeros(len(pieces) * planes)])

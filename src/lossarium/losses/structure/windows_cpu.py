@@ -1,14 +1,19 @@
-"""Similarity under sliding windows, of SSIM's kind: its value and its gradient, a tile at a time.
+"""SSIM-like similarity under sliding windows: its value and its gradient, a tile at a time.
 
-A tile is swept from top to bottom in strips of rows. Along each new row of pixels four moments are averaged,
-those of x, of the error e = x - y, of x^2 + y^2 and of e^2; of these, down the columns, come the moments of
-a row of windows; from these the dissimilarity and its derivatives by the moments; and the same averages
-backwards over a window's worth of such rows make a row of the gradient. What later strips need stays in a
-scratch of a few rows that fits the L2 cache, so the pictures are read and the gradient is written once.
+The kernel sweeps a tile from top to bottom in strips of rows:
 
-The scratch is one array whose parts lie at constant distances: so the compiler can prove that the rows
-written are not the rows read, and use vector instructions. (Arrays of their own would do as well for a
-reader, at twelve times the time.)
+1. Along each new row of pixels it averages four moments: x, the error e = x - y, x^2 + y^2, and e^2.
+2. Averaging these down the columns gives the moments of a row of windows.
+3. From these come the dissimilarity and its derivatives by the moments.
+4. The same averages run backwards (their adjoints) over a window's height of such rows give a row of the
+   gradient.
+
+What later strips need stays in a scratch of a few rows that fits the L2 cache, so the pictures are read once
+and the gradient is written once.
+
+The scratch is one array whose parts lie at constant offsets. So the compiler can prove that the rows written
+are not the rows read, and uses vector instructions. (Separate arrays would be easier to read, and take twelve
+times as long.)
 """
 
 from collections.abc import Callable
@@ -28,26 +33,26 @@ from lossarium.compute.compiling import (
     next_of,
 )
 
-# Numbers from row to row of the scratch: 33 cache lines, an odd number, so that rows do not compete for the
-# same places in the cache.
+# The scratch's row stride in numbers: 33 cache lines, an odd number, so that rows do not compete for the same
+# sets of the cache.
 _STRIDE = 528
-# Windows are compared so many at a time, without a rest of a few for which there are no vector instructions.
+# Rows of windows are padded to a multiple of this, so that vector instructions leave no remainder.
 _LANES = 32
-# Rows of a strip; even, since rows are compared two at a time.
+# Rows in a strip; even, since rows are compared two at a time.
 _STRIP = 32
-# Of a tile with its surroundings: a tile is at most this less the windows' reach on both sides.
+# Columns of a tile with its surroundings: the tile itself is narrower by the windows' reach on both sides.
 _WIDEST = 520
 
 Tile = Callable[..., Real]
 
 
 def tile_width(size: int) -> int:
-    """Columns that a tile can hold for windows of `size` pixels a side; none if those are too large."""
+    """The most columns a tile can have for windows of `size` pixels a side; below 1 for too large windows."""
     return _WIDEST - 2 * (size - 1)
 
 
 def scratch_size(size: int) -> int:
-    """Numbers that a kernel for windows of `size` pixels a side needs room for."""
+    """Numbers in the scratch of a kernel for windows of `size` pixels a side."""
     return (9 * (_STRIP + size - 1) + 3) * _STRIDE
 
 
@@ -55,7 +60,7 @@ def scratch_size(size: int) -> int:
 def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> NativeKernel:
     """The kernel for windows of `size` pixels a side, compiled for that size; native, see `compiling.native`.
 
-    Its arguments are those of `structure.dissimilarity_of_planes`, which lays them out.
+    `ssim_cpu.dissimilarity_of_planes` packs its arguments.
     """
     sweep = similarity_sweep(size, luminance, double, mixed)
     precision = np.float64 if double else np.float32
@@ -74,7 +79,7 @@ def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = F
     pictures_at = mixed_planes_at if mixed else planes_at
 
     def tiles(arguments: Reals) -> None:
-        """Tile after tile, each a piece of some planes."""
+        """Take tiles, each a piece of some planes, until none is left."""
         count, pieces, together = arguments[1], arguments[2], arguments[3]
         planes, channels, height, width = arguments[4], arguments[5], arguments[6], arguments[7]
         pictures, has_counts = arguments[8], 1 if arguments[12] else 0
@@ -107,25 +112,26 @@ def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = F
 
 @cache
 def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bool = False) -> Tile:  # noqa: C901 - its parts are functions
-    """What sweeps over a tile, for other kernels to be part of.
+    """The function that sweeps over a tile, to be inlined into kernels.
 
     The similarity of a window is (2 mx my + c1) / (mx^2 + my^2 + c1) * (2 sxy + c2) / (sx^2 + sy^2 + c2), or
-    only its second factor where `luminance` is False. What a factor lacks to 1 is taken from the error's
-    moments, me^2 / (mx^2 + my^2 + c1) and se^2 / (sx^2 + sy^2 + c2): small where the pictures are alike, and
-    not the difference of two numbers near 1. Each tile gives the sum of count * (1 - similarity) over
-    its own windows, those whose first pixel it holds, and writes its part of that sum's gradient by x (over
-    all windows of the picture), unless the gradient has no elements.
+    only its second factor where `luminance` is False. 1 minus each factor is computed from the error's
+    moments, as me^2 / (mx^2 + my^2 + c1) and se^2 / (sx^2 + sy^2 + c2). These are small where the pictures
+    are alike, so no digits are lost in a difference of two numbers near 1.
 
-    Where it is `mixed`, a plane is the sum of its channels times their shares, (C, H, W), and mixed as it is
-    read.
+    Each tile returns the sum of count * (1 - similarity) over its own windows, those whose first pixel lies
+    in it. Unless the gradient has no elements, it also writes its part of the gradient by x of that sum over
+    all windows of the picture.
+
+    Where `mixed`, a plane is (C, H, W) and its channels are mixed by their shares as they are read.
     """
     precision = np.float64 if double else np.float32
     reach = size - 1
     plane = (_STRIP + reach) * _STRIDE
-    # Parts of the scratch, as distances from a row's first number: the moments and derivatives of
-    # `_STRIP + reach` rows, the counts and counted dissimilarities of `_STRIP` rows of windows; single rows.
+    # Parts of the scratch, as offsets from a row's first number: the moments and derivatives of
+    # `_STRIP + reach` rows, the counts and weighted dissimilarities of `_STRIP` rows of windows; single rows.
     x_moment, error_moment, squares_moment, square_error_moment = 0, plane, 2 * plane, 3 * plane
-    # Slopes have a margin on both sides, which no window reaches.
+    # Slopes have a margin of zeros on both sides, where there is no window.
     x_slope, squares_slope, square_error_slope = (part * plane + reach for part in (4, 5, 6))
     counts, dissimilarities = 7 * plane, 8 * plane
     single_rows = 9 * plane
@@ -136,7 +142,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
     def load(
         plane: Reals, _shares: Reals, i: int, first: int, reference: Real, row: Reals, width: int
     ) -> None:
-        """Columns first to first + width of row i, less the reference."""
+        """Load columns first to first + width of row i, minus the reference."""
         source = plane[i, first:]
         for j in range(width):
             row[j] = source[j] - reference
@@ -176,7 +182,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
 
     @inlined
     def average_along(x: Reals, y: Reals, rows: Reals, taps: Reals, width: int) -> None:
-        """The four moments of a row of pixels, averaged along it."""
+        """Average the four moments of a row of pixels along it."""
         for j in range(width):
             mean_x = mean_error = mean_squares = mean_square_error = zero
             for k in range(size):
@@ -223,9 +229,9 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
     def average_down(rows: Reals, taps: Reals, width: int) -> None:
         """Average two rows, one below the other, with the `reach` rows below each, in place.
 
-        Two at once, since all but one of the rows that they look through are the same; in place, since
-        nothing looks at these two again. (With the outermost rows inside the inner loop the compiler would
-        gather along the columns, at ten times the time.)
+        Two at once, since they average all but one of the same rows; in place, since nothing reads these two
+        again. (With the outermost rows inside the inner loop, the compiler would emit gather instructions
+        along the columns, which take ten times as long.)
         """
         for j in range(width):
             above, below = taps[0] * rows[j], taps[reach] * rows[j + size * _STRIDE]
@@ -238,7 +244,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
 
     @inlined
     def compare(rows: Reals, reference: Real, c1: Real, c2: Real, width: int) -> None:
-        """A row of windows: counted dissimilarities, and their slopes by the moments."""
+        """For a row of windows: weighted dissimilarities, and their derivatives by the moments."""
         for j in range(width):
             value, by_x, by_squares, by_square_error = dissimilarity(
                 rows[j + x_moment],
@@ -257,7 +263,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
 
     @inlined
     def no_slopes(rows: Reals, width: int) -> None:
-        """Beyond the first and last rows of windows there is none that could pull at a pixel."""
+        """Set the slopes to 0 beyond the first and last rows of windows."""
         for j in range(width):
             rows[j + x_slope] = zero
             rows[j + squares_slope] = zero
@@ -265,9 +271,9 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
 
     @inlined
     def gather_along(rows: Reals, x: Reals, y: Reals, gradient: Reals, taps: Reals, width: int) -> None:
-        """The slopes of all windows that hold a pixel, times the moments' own: a row of the gradient.
+        """Write a row of the gradient: for each pixel, the slopes of all windows that contain it.
 
-        The taps are symmetric, so averages backwards are averages.
+        The taps are symmetric, so the adjoint of an average is the same average.
         """
         for j in range(width):
             by_x = by_squares = by_square_error = zero
@@ -280,7 +286,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
 
     @inlined
     def keep_overlap(scratch: Reals, parts: int, width: int) -> None:
-        """The last rows of a strip are the first of the next."""
+        """Copy the last rows of a strip to the top of the scratch, where the next strip begins with them."""
         for part in range(parts):
             for i in range(reach):
                 row = scratch[part * plane + i * _STRIDE :]
@@ -316,10 +322,10 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
         left: int,
         right: int,
     ) -> Real:
-        """Rows top to bottom and columns left to right of one picture's plane x beside y, (H, W).
+        """Compare rows top to bottom and columns left to right of one picture's plane x with y, (H, W).
 
-        `scratch` has `scratch_size` elements. What a window counts is `factor`, times what `centres`,
-        (H - reach, W - reach) or empty, says of it.
+        `scratch` has `scratch_size` elements. A window's weight is `factor`, times its element of `centres`,
+        (H - reach, W - reach), unless that is empty.
         """
         height, width = x.shape[-2], x.shape[-1]
         sloped = gradient.size > 0
