@@ -26,7 +26,7 @@ def test_manifest(synthesized: Path) -> None:
     assert manifest["identity"] == "ben"
     assert (manifest["size"], manifest["frames"], manifest["seed"]) == (64, 4, 7)
     assert manifest["held_out"] == ["0002", "0003"]
-    assert manifest["renderer"].startswith("lossarium.synthesis ")
+    assert manifest["renderer"].startswith("lossarium.facesets.synthetic ")
     assert manifest["licence"].startswith("CC0-1.0")
     assert "MakeHuman" in manifest["provenance"]
     assert "Mika Suominen" in manifest["provenance"]

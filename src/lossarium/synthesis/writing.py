@@ -33,6 +33,7 @@ from lossarium.synthesis.identities import Identity
 from lossarium.synthesis.rendering import RenderedFrame, render_frame
 from lossarium.synthesis.states import sample_state, state_to_json
 
+# A name in files that are about: it stays though the code has moved.
 RENDERER = "lossarium.facesets.synthetic 1"
 """Counts up whenever the same state may give other pictures."""
 LICENCE = (
