@@ -29,7 +29,8 @@ from lossarium.facesets.formats.stored_face import LANDMARKS
 from lossarium.facesets.formats.tables import json_table
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import FrameFile, Listing
-from lossarium.facesets.reading import Remark, UnreadablePicture
+from lossarium.facesets.reading import UnreadablePicture
+from lossarium.facesets.remarks import Remark
 from lossarium.facesets.split import fair_rows, frame_digests, held_out_frames
 from lossarium.files import write_whole
 from lossarium.text.wording import printable_name, reason_of

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,13 +19,13 @@ from lossarium.facesets.formats.stored_face import StoredFace, landmarks_in_fram
 from lossarium.facesets.listing import FrameFile, Listing
 from lossarium.facesets.reading import (
     Picture,
-    Remark,
     UnreadablePicture,
     picture_from,
     read_face_mask,
     refusals_named,
     stored_bytes,
 )
+from lossarium.facesets.remarks import Remark
 from lossarium.facesets.whole_pictures import read_grey_face_mask
 from lossarium.text.links import why_outside
 from lossarium.text.wording import counted
@@ -149,6 +149,8 @@ def _read_frame(frame: FrameFile, real_folder: Path, size: int, source_size: int
             f"is {width} x {height} pixels, but {MANIFEST_NAME} says {source_size} x {source_size}",
         )
     points = frame.landmarks if face is None else face.landmarks
+    if face is not None and face.unused is not None:
+        picture = replace(picture, remarks=picture.remarks | {Remark[face.unused.name]})
     mask = None
     if frame.mask is not None and source_size is not None:
         mask = read_face_mask(frame.mask, size, source_size=width)

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from lossarium.facesets.decoding.decoded import Decoded, RefusedError
 from lossarium.facesets.decoding.exif import upright
 from lossarium.facesets.decoding.other_kinds import other_kind
 from lossarium.facesets.listing import Packed
+from lossarium.facesets.remarks import Remark
 from lossarium.text.wording import printable_name, reason_of
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -34,34 +34,6 @@ MID_GREY = 128
 # The reduction inside the JPEG decoder and the box reduction before Lanczos both stop at this multiple of the
 # wanted size. Pillow's documentation calls the outcome of 3 close to indistinguishable from Lanczos alone.
 _REDUCING_GAP = 3
-
-
-class Remark(Enum):
-    """What a user ought to know about how a picture was read.
-
-    The value says it of one picture and of many; `{size}` stands for the wanted size.
-    """
-
-    ALPHA = (
-        "has transparency; it is laid on mid-grey",
-        "have transparency; it is laid on mid-grey",
-    )
-    ANIMATION = (
-        "is an animation; its first frame is used",
-        "are animations; the first frame of each is used",
-    )
-    NOT_SQUARE = (
-        "is not square; its centre square is used",
-        "are not square; their centre squares are used",
-    )
-    ENLARGED = (
-        "is smaller than {size} x {size} pixels and is enlarged",
-        "are smaller than {size} x {size} pixels and are enlarged",
-    )
-    PROFILE = (
-        "carries a colour profile other than sRGB and is converted",
-        "carry a colour profile other than sRGB and are converted",
-    )
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from lossarium.facesets.decoding.decoded import MAX_PIXELS, Decoded, RefusedErro
 from lossarium.facesets.decoding.exif import upright
 from lossarium.facesets.listing import Packed
 from lossarium.facesets.reading import (
-    Remark,
     UnreadablePicture,
     decode,
     on_mid_grey,
     refusals_named,
     stored_bytes,
 )
+from lossarium.facesets.remarks import Remark
 
 # No picture that is read has a longer side, so that no decoder shrinks it.
 _LONGEST_SIDE = MAX_PIXELS

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.reading import Remark
+from lossarium.facesets.remarks import Remark
 from lossarium.facesets.whole_pictures import read_whole_picture
 from lossarium.judging.held_out import as_tensor
 from lossarium.judging.pairs import Pair

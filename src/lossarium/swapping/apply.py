@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.reading import Picture, Remark, UnreadablePicture, read_picture
+from lossarium.facesets.reading import Picture, UnreadablePicture, read_picture
+from lossarium.facesets.remarks import Remark
 from lossarium.facesets.whole_pictures import read_whole_picture
 from lossarium.files import write_whole
 from lossarium.judging.held_out import as_bytes, as_tensor

@@ -3,7 +3,6 @@
 The folder may come from anyone: nothing in it is run, and nothing outside it is read.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from lossarium.errors import LossariumError
 from lossarium.models.registry import Option, initial_model, weights_digest
 from lossarium.provenance import trial_digest
 from lossarium.text.links import why_outside
+from lossarium.text.toml import parse_toml
 from lossarium.text.wording import listed, printable_name, reason_of
 from lossarium.training.checkpoints import newest_checkpoints, read_checkpoint
 
@@ -138,7 +138,7 @@ def _trials_of(comparison: Path) -> str:
 
 def _described(path: Path, content: bytes) -> _Described:
     try:
-        table = tomllib.loads(content.decode("utf-8"))
+        table = parse_toml(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         _refuse(path, f"is not TOML ({printable_name(str(error))})")
     recipe, data = _table(path, table, "recipe"), _table(path, table, "data")

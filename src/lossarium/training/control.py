@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
@@ -22,6 +21,7 @@ from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 from lossarium.losses.spec import parse
+from lossarium.text.toml import parse_toml
 from lossarium.training.options import schedules
 from lossarium.training.region_weights import RegionWeights
 
@@ -129,7 +129,7 @@ class Control:
             return {}
         self._digest = digest
         try:
-            changes = checked(tomllib.loads(content.decode("utf-8")))
+            changes = checked(parse_toml(content.decode("utf-8")))
             self._check(replace(settings, **changes))
         except (LossariumError, ValueError) as error:
             self._tell(f"{self._path} is ignored: {error}")
@@ -201,7 +201,7 @@ def write_control(folder: Path, changes: Mapping[str, Any]) -> None:
     """
     path = folder / NAME
     try:
-        there = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        there = parse_toml(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
         raise LossariumError(f"{path} has a mistake ({error}); mend or remove it") from None
     write_whole(path, tomli_w.dumps({**there, **checked(changes)}).encode())

@@ -19,6 +19,7 @@ import tomli_w
 
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
+from lossarium.text.toml import parse_toml
 from lossarium.training.configuration import Trial
 from lossarium.training.folder_lock import locked
 
@@ -97,7 +98,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_TOML:
             raise ValueError("it is too large")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LossariumError(f"{path} is damaged: {error}; remove {path.parent} to begin anew") from None
 

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image, ImageCms
 
-from lossarium.facesets.reading import Remark, read_picture
+from lossarium.facesets.reading import read_picture
+from lossarium.facesets.remarks import Remark
 from tests.facesets.handmade_pictures import (
     Write,
     adobe_rgb_profile,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lossarium.facesets.reading import Remark, read_picture
+from lossarium.facesets.reading import read_picture
+from lossarium.facesets.remarks import Remark
 from tests.facesets.handmade_pictures import Write, encoded, exif, smooth
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from lossarium.facesets.reading import Remark, read_picture
+from lossarium.facesets.reading import read_picture
+from lossarium.facesets.remarks import Remark
 from tests.facesets.handmade_pictures import Write, adobe_rgb_profile, colourful, encoded, reason, smooth
 
 

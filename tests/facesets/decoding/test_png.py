@@ -6,7 +6,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from lossarium.facesets.reading import Remark, read_picture
+from lossarium.facesets.reading import read_picture
+from lossarium.facesets.remarks import Remark
 from tests.facesets.handmade_pictures import Write, chunk, colourful, encoded, on_grey, png, reason
 
 

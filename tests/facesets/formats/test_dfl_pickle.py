@@ -21,7 +21,7 @@ PROTOCOLS = (2, 3, 4, 5)
 PLAIN = {
     "a": [1, -1, 255, 65535, -70000, 2**40, True, False, None],
     "b": (0.5, -1e300, "ß\n", b"\x00\xff" * 200, ()),
-    "c": {"d": [[1.0, 2.0]] * 3, 7: "x" * 300},
+    "c": {"d": [[1.0, 2.0]] * 3, "e" * 255: "x" * 300},
 }
 
 
@@ -153,6 +153,69 @@ def test_what_would_take_much_memory_or_time() -> None:
         tracemalloc.stop()
         assert peak < 2**25
     assert time.perf_counter() - start < 20
+
+
+def filled(head: bytes, unit: bytes, size: int = 300_000, end: bytes = b".") -> bytes:
+    """A pickle of a megabyte or less that repeats a unit."""
+    return head + unit * (size // len(unit)) + end
+
+
+def text(content: bytes) -> bytes:
+    return b"X" + struct.pack("<I", len(content)) + content
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # One text, encoded again and again.
+        filled(
+            b"\x80\x02]q\x00(c_codecs\nencode\nq\x01"
+            + text(b"x" * 100_000)
+            + b"q\x02"
+            + text(b"latin1")
+            + b"q\x03",
+            b"h\x01h\x02h\x03\x86R",
+            end=b"e.",
+        ),
+        # A memo entry for every byte.
+        filled(b"\x80\x04N", b"\x94"),
+        # A list for every byte, and a dict.
+        filled(b"\x80\x04", b"]"),
+        filled(b"\x80\x04", b"}"),
+    ],
+    ids=["copies", "memo", "lists", "dicts"],
+)
+def test_work_beyond_the_size_of_the_file_is_refused(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError, match="far more work than a file of its size"):
+            unpickled(data)
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [b"\x8a\x08" + struct.pack("<q", 2**61 - 1), b"K\x07", b"\x88", b"N", b"C\x01a", text(b"k" * 256)],
+    ids=["colliding", "number", "true", "none", "bytes", "long"],
+)
+def test_keys_are_short_text(key: bytes) -> None:
+    with pytest.raises(RefusedError, match="keys that are not short text"):
+        unpickled(b"\x80\x04}" + key + b"Ns.")
+
+
+def test_a_real_pickle_has_room_to_spare() -> None:
+    landmarks = np.random.default_rng(0).uniform(0, 256, (68, 2)).tolist()
+    for protocol in PROTOCOLS:
+        value = {
+            "landmarks": landmarks,
+            "rect": [1, 2, 3, 4],
+            "points": [[i, i + 1] for i in range(1000)],
+            "mask": np.arange(5000, dtype=np.uint8),
+            "shared": [landmarks] * 5000,
+        }
+        assert isinstance(unpickled(pickle.dumps(value, protocol)), dict)
 
 
 def test_a_list_in_itself_is_harmless() -> None:

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 
 from PIL import JpegImagePlugin
 
-from lossarium.facesets.decoding.decoded import CUT_OFF, Decoded, RefusedError, check_size, decoded_by
+from lossarium.facesets.decoding.decoded import (
+    CUT_OFF,
+    MAX_PIXELS,
+    Decoded,
+    RefusedError,
+    check_size,
+    decoded_by,
+)
 from lossarium.facesets.decoding.exif import orientation
 
 _APP1, _APP2, _APP14, _COMMENT = 0xE1, 0xE2, 0xEE, 0xFE
@@ -17,6 +24,11 @@ _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 # APP0 (JFIF) and APP14 (Adobe) tell the decoder how colours are stored. Of all other APPn and of comments it
 # needs nothing, and Pillow's parsers of theirs warn, raise and take time.
 _UNNEEDED = frozenset({_COMMENT, *range(0xE1, 0xF0)}) - {_APP14}
+
+_MOST_PROFILE_PARTS = 255
+# A progressive JPEG is drawn in some ten scans. An empty one takes a few bytes, and makes the decoder walk
+# over all pixels.
+_MOST_SCANNED_PIXELS = 20 * MAX_PIXELS
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -30,26 +42,45 @@ def decode(data: bytes, smallest_side: int) -> Decoded:
     Raises:
         RefusedError: it is damaged, cut off, too large or of another depth.
     """
-    minimal: list[bytes | memoryview] = [b"\xff\xd8"]
+    # Joined as they come: a list of millions of empty segments would take far more than the file.
+    minimal = bytearray(b"\xff\xd8")
     profile_parts: list[bytes] = []
     turned: int | None = None
     size: tuple[int, int] | None = None
+    scans = 1
     for marker, segment in _segments(data):
         body = segment[4:]
         if marker == _APP1 and turned is None and bytes(body[:6]) == b"Exif\0\0":
             turned = orientation(bytes(body))
         elif marker == _APP2 and bytes(body[:12]) == b"ICC_PROFILE\0":
-            profile_parts.append(bytes(body[12:]))
+            if len(profile_parts) <= _MOST_PROFILE_PARTS:
+                profile_parts.append(bytes(body[12:]))
         elif marker in _FRAME_HEADERS:
             size = _frame_size(body)
+        elif marker == _START_OF_SCAN:
+            scans = _scans(data, len(data) - len(segment))
         if marker not in _UNNEEDED:
-            minimal.append(segment)
+            minimal += segment
     if size is None:
         raise RefusedError("is damaged: it has no JPEG header")
-    image = decoded_by(JpegImagePlugin.JpegImageFile, b"".join(minimal), draft_side=smallest_side)
+    if scans * size[0] * size[1] > _MOST_SCANNED_PIXELS:
+        raise RefusedError(f"draws its {size[0]} x {size[1]} pixels {scans} times over; save it anew")
+    image = decoded_by(JpegImagePlugin.JpegImageFile, bytes(minimal), draft_side=smallest_side)
     return Decoded(
         image=image, source_size=size, profile=_joined_profile(profile_parts), orientation=turned or 1
     )
+
+
+def stored_size(data: bytes) -> tuple[int, int]:
+    """Width and height as `decode` would find them, from the headers alone.
+
+    Raises:
+        RefusedError: as `decode`.
+    """
+    sizes = [_frame_size(segment[4:]) for marker, segment in _segments(data) if marker in _FRAME_HEADERS]
+    if not sizes:
+        raise RefusedError("is damaged: it has no JPEG header")
+    return sizes[-1]
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
@@ -82,6 +113,12 @@ def _segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
         offset = end
 
 
+def _scans(data: bytes, start: int) -> int:
+    """How many scans there are from the first on, at most: in picture data FF is followed by 00."""
+    end = data.find(b"\xff\xd9", start)
+    return data.count(b"\xff\xda", start, len(data) if end < 0 else end)
+
+
 def _frame_size(header: memoryview) -> tuple[int, int]:
     if len(header) < 6:
         raise RefusedError("is damaged: its JPEG header is too short")
@@ -96,7 +133,7 @@ def _joined_profile(parts: list[bytes]) -> bytes | None:
     """Join the parts of a profile; each begins with its number, from 1, and how many there are."""
     ordered = sorted(parts)
     count = len(ordered)
-    if not 1 <= count <= 255:
+    if not 1 <= count <= _MOST_PROFILE_PARTS:
         return None
     if any(part[:2] != bytes((number, count)) for number, part in enumerate(ordered, 1)):
         return None

@@ -28,6 +28,17 @@ def is_png(data: bytes) -> bool:
     return data.startswith(SIGNATURE)
 
 
+def stored_size(data: bytes) -> tuple[int, int]:
+    """Width and height from the header alone.
+
+    Raises:
+        RefusedError: as `decode`.
+    """
+    start = len(SIGNATURE) + 8
+    header = Header.parse(data[start : start + 13] if data[start - 4 : start] == b"IHDR" else b"")
+    return header.width, header.height
+
+
 def decode(data: bytes) -> Decoded:
     """Decode a PNG, of an animated one the still picture.
 

@@ -80,7 +80,8 @@ def chunks_in_use(data: bytes) -> tuple[Mapping[bytes, bytes], bool]:
         RefusedError: a critical chunk is damaged, or the file ends before its header does.
     """
     view = memoryview(data)
-    found: dict[bytes, list[memoryview]] = {}
+    # Joined as they come: a list of the parts of an IDAT cut into millions would take far more than the file.
+    found: dict[bytes, bytearray] = {}
     offset = len(SIGNATURE)
     whole = False
     while not whole and offset + 8 <= len(data):
@@ -94,11 +95,11 @@ def chunks_in_use(data: bytes) -> tuple[Mapping[bytes, bytes], bool]:
             name = kind.decode("ascii") if kind.isalpha() else "unknown"
             raise RefusedError(f"is damaged: the checksum of its {name} data is wrong")
         if kind in _CHUNKS_IN_USE and (kind == b"IDAT" or (kind not in found and len(body) == length)):
-            found.setdefault(kind, []).append(body)
+            found.setdefault(kind, bytearray()).extend(body)
         whole = kind == b"IEND"
     if not whole and b"IHDR" not in found:
         raise RefusedError(CUT_OFF)
-    return {kind: b"".join(parts) for kind, parts in found.items()}, whole
+    return {kind: bytes(body) for kind, body in found.items()}, whole
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -3,13 +3,12 @@
 The pickle is a dict; its fields are those of DFLIMG/DFLJPG.py of DeepFaceLab.
 """
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageDraw
 
 from lossarium.facesets.decoding import jpeg, png
 from lossarium.facesets.decoding.decoded import RefusedError
@@ -209,11 +208,8 @@ def _xseg_mask(value: object) -> npt.NDArray[np.uint8] | None:
     if not isinstance(value, bytes) or not (png.is_png(value) or jpeg.is_jpeg(value)):
         raise _damaged("its xseg_mask is neither a PNG nor a JPEG")
     try:
-        plugin = PngImagePlugin.PngImageFile if png.is_png(value) else JpegImagePlugin.JpegImageFile
-        # Only the header is read by this.
-        width, height = plugin(io.BytesIO(value)).size
-    # As with pixels, the decoders raise what they like.
-    except Exception as error:
+        width, height = png.stored_size(value) if png.is_png(value) else jpeg.stored_size(value)
+    except RefusedError as error:
         raise _damaged("its xseg_mask cannot be decoded") from error
     if max(width, height) > MAX_MASK_SIDE:
         raise _damaged(f"its xseg_mask is {width} x {height} pixels; at most {MAX_MASK_SIDE} a side are read")

@@ -3,8 +3,9 @@
 A pickle is a program for a small stack machine. This one knows the instructions that plain values and numpy
 arrays need. Of the names that a pickle may call it knows those of an allow-list (`pickled_names`), each by a
 stand-in that makes a number, bytes or an array; every other name refuses the whole pickle.
-So nothing is executed, numpy's own reconstruction never sees what others wrote, and memory stays in
-proportion to the file: lengths are checked against what there is, and dict keys are text or numbers alone.
+So nothing is executed and numpy's own reconstruction never sees what others wrote. Time and memory stay in
+proportion to the file: lengths are checked against what there is, every copy of a value that the memo
+repeats is paid for (`Budget`), and dict keys are short text alone, whose hashes nobody can foresee.
 
 The instructions are those of the standard library's pickletools.
 """
@@ -16,6 +17,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from lossarium.facesets.budget import Budget
 from lossarium.facesets.decoding.decoded import RefusedError
 from lossarium.facesets.formats.pickled_names import (
     ALLOWED_NAMES,
@@ -28,10 +30,13 @@ from lossarium.text.wording import printable_name
 
 MAX_VALUES = 8_000_000
 """A pickle that makes more values is refused."""
-MAX_CONTAINERS = 1_500_000
-"""A pickle that makes more lists, dicts and tuples is refused."""
+LONGEST_KEY = 255
+"""A dict key of more characters is refused: equal long keys take long to compare."""
 
 _MARK = object()
+# Of a point, a list of two floats, DeepFaceLab's pickles make 3 in 22 bytes: a list, a mark and a memo entry.
+_OBJECTS_PER_BYTE = 0.5
+_COPIED_PER_BYTE = 2.0
 _DOUBLE = struct.Struct(">d")
 
 
@@ -68,7 +73,8 @@ class _Machine:
         self.place = 0
         self.values = 0
         self.most_values = most_values
-        self.containers = 0
+        self.objects = Budget(len(data), per_byte=_OBJECTS_PER_BYTE)
+        self.copied = Budget(len(data), per_byte=_COPIED_PER_BYTE)
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
 
@@ -84,7 +90,7 @@ class _Machine:
                 raise damaged(f"it uses the instruction {bytes((code,))!r}, which plain data has no need of")
             instruction(self)
             self.values += 1
-            if self.values > self.most_values or self.containers > MAX_CONTAINERS:
+            if self.values > self.most_values:
                 raise RefusedError("carries a pickle of too many values")
         if len(self.stack) != 1:
             raise damaged("its instructions do not fit together")
@@ -133,7 +139,7 @@ class _Machine:
         self.stack.append(self.take(self.number(form)))
 
     def push_container(self, container: object) -> None:
-        self.containers += 1
+        self.objects.spend(1)
         self.stack.append(container)
 
     def push_tuple(self, length: int) -> None:
@@ -154,12 +160,14 @@ class _Machine:
         if not isinstance(target, dict) or len(items) % 2:
             raise damaged("its instructions do not fit together")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # The hash of a tuple of the same tuple twice, forty deep, would never be done.
-            if not isinstance(key, str | int):
-                raise damaged("a dict has keys that are neither text nor numbers")
+            # Numbers can be chosen so that all their hashes are equal. The hash of a tuple of the same tuple
+            # twice, forty deep, would never be done.
+            if not isinstance(key, str) or len(key) > LONGEST_KEY:
+                raise damaged("a dict has keys that are not short text")
             target[key] = value
 
     def remember(self, index: int) -> None:
+        self.objects.spend(1)
         self.memo[index] = self.stack[-1]
 
     def recall(self, index: int) -> None:
@@ -191,6 +199,8 @@ class _Machine:
         called, arguments = self.pop(2)
         if not isinstance(called, AllowedName) or not isinstance(arguments, tuple):
             raise damaged("it calls what is no name")
+        # Whatever is called copies its text anew; arrays only look at their bytes.
+        self.copied.spend(sum(len(text) for text in arguments if isinstance(text, str)))
         self.stack.append(called.call(*arguments))
 
     def build(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.budget import Budget
 from lossarium.facesets.decoding.decoded import RefusedError
 from lossarium.facesets.formats.dfl_pickle import unpickled
 from lossarium.facesets.listing import PICTURE_ENDINGS, FrameFile, Listing, Packed, names_in, natural_order
@@ -87,7 +88,7 @@ def _contents(file: BinaryIO, size: int) -> tuple[list[str], list[tuple[int, int
         )
     if 16 + length > size:
         raise RefusedError(f"claims {length} bytes of configurations where {size - 16} are left")
-    names = _names(unpickled(file.read(length)))
+    names = _names(unpickled(file.read(length)), length)
     table = file.read(8 * (len(names) + 1))
     if len(table) != 8 * (len(names) + 1):
         raise RefusedError("is cut off in its table of offsets")
@@ -103,19 +104,27 @@ def _contents(file: BinaryIO, size: int) -> tuple[list[str], list[tuple[int, int
     return names, spans
 
 
-def _names(configurations: object) -> list[str]:
-    """A name each: of the picture, after that of the person where there are several."""
+def _names(configurations: object, length: int) -> list[str]:
+    """A name each: of the picture, after that of the person where there are several.
+
+    Args:
+        configurations: What the pickle holds.
+        length: Of the pickle, in bytes.
+    """
     if not isinstance(configurations, list):
         raise RefusedError("is damaged: its configurations are no list")
     if not 1 <= len(configurations) <= MAX_PICTURES:
         raise RefusedError(f"holds {len(configurations)} pictures; 1 to {MAX_PICTURES} are read")
     names: list[str] = []
+    # A person's name is stored once and repeated with each picture, whose landmarks take far more room.
+    room = Budget(length)
     for number, configuration in enumerate(configurations, 1):
         if not isinstance(configuration, dict):
             raise RefusedError(f"is damaged: its picture {number} has no configuration")
         parts = [configuration.get("person_name"), configuration.get("filename")]
         if not isinstance(parts[1], str) or not isinstance(parts[0], str | None):
             raise RefusedError(f"is damaged: its picture {number} has no name")
+        room.spend(sum(len(part) for part in parts if part))
         # Whatever folder a name may point to, its last part alone is kept.
         names.append("/".join(_last_part(part) for part in parts if part))
     twice = [name for name, count in Counter(names).items() if count > 1]

@@ -1,12 +1,10 @@
-"""faceswap's extracted PNGs: an iTXt chunk with a Python literal, read without running anything.
+"""faceswap's extracted PNGs: a text chunk with a Python literal, read without running anything.
 
 The literal is a dict of `alignments` (the box x, y, w, h; `landmarks_xy` in frame pixels; `mask` by the name
 of its masker; `identity`) and `source` (`alignments_version`, the frame's name and size). The structure is
 that of lib/align/objects.py and lib/image.py of github.com/deepfakes/faceswap.
 """
 
-import ast
-import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -17,40 +15,29 @@ import numpy.typing as npt
 from lossarium.facesets.decoding.decoded import CUT_OFF, RefusedError
 from lossarium.facesets.decoding.png_container import SIGNATURE
 from lossarium.facesets.formats.alignment import Centring, crop_matrix, transform_points
-from lossarium.facesets.formats.stored_face import LANDMARKS, StoredFace, StoredMask, is_coordinate
+from lossarium.facesets.formats.python_literal import NotLiteralError, parse_literal
+from lossarium.facesets.formats.stored_face import LANDMARKS, StoredFace, StoredMask, Unused, is_coordinate
 
 MAX_CHUNK_BYTES = 2**20
-"""A larger chunk is refused; a face with six large masks takes a quarter of it."""
-MAX_VALUES = 50_000
-"""A literal with more values is refused: each takes some 400 bytes while it is parsed."""
+"""A larger chunk or text is refused; a face with six large masks takes a quarter of it."""
 MAX_MASK_SIDE = 1024
 """faceswap stores masks of 64 to 1024 pixels a side."""
 MASK_PREFERENCE = ("custom", "bisenet", "vgg-clear", "vgg-obstructed", "unet-dfl", "extended", "components")
 """Which of several masks is used: those that see the picture before those that follow the landmarks."""
 
 _KEYWORD = b"faceswap\0"
-_MAX_DEPTH = 16
+# faceswap writes iTXt; programs that save its pictures again may write any of them.
+_TEXT_CHUNKS = frozenset({b"iTXt", b"zTXt", b"tEXt"})
 # Masks of parts of the face, which would leave the rest of it out.
 _PARTS = ("eye", "mouth")
-_STRING = re.compile(r"b?'[^'\\]*(?:\\.[^'\\]*)*'|b?\"[^\"\\]*(?:\\.[^\"\\]*)*\"", re.DOTALL)
-_WORD = re.compile(r"(?<!\w)[A-Za-z_]\w*", re.ASCII)
-_WORDS = frozenset({"True", "False", "None"})
-# Of operators, calls and subscripts towers can be built that overflow a parser's stack; a literal has none.
-# A sign may open a number or an exponent.
-_NO_LITERAL = re.compile(
-    r"""[^\[\](){},:\s\w.+-]            # another character
-    | (?<![\[({,:\s])(?<!\d[eE])[+-]    # a sign after a value
-    | [\w.)\]}+-]\s+[+-] | [+-]\s+      # the same, or a tower of signs, with spaces
-    | [\w.)\]}]\s*[\[({]                # a call or a subscript""",
-    re.ASCII | re.VERBOSE,
-)
 
 
 def faceswap_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | None:
     """What faceswap stored in a PNG, or None where it stored nothing.
 
     Landmarks are taken to the crop by faceswap's own alignment: centred on the skull, or on the nose where
-    the alignments are of version 1.0.
+    the alignments are of version 1.0. Data that is whole but does not fit the picture, or is no face's,
+    is not used, and `unused` says why: the pixels are good without it.
 
     Args:
         data: The PNG.
@@ -62,21 +49,21 @@ def faceswap_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | No
     text = _chunk_text(data)
     if text is None:
         return None
-    header = parse_literal(text)
-    alignments, source = _table(header, "alignments"), _table(header, "source")
-    landmarks = _points(alignments.get("landmarks_xy"))
-    if landmarks is None:
-        return StoredFace()
+    header = _parsed(text)
+    alignments, source = header.get("alignments"), header.get("source")
+    if not isinstance(alignments, dict) or not isinstance(source, dict):
+        return StoredFace(unused=Unused.NO_ALIGNMENTS)
     width, height = picture_size
     if width != height:
-        raise RefusedError(
-            f"is {width} x {height} pixels, but what faceswap extracts is square; extract it again"
-        )
+        return StoredFace(unused=Unused.CROPPED)
+    landmarks = _points(alignments.get("landmarks_xy"))
+    if landmarks is None:
+        return StoredFace(unused=Unused.NO_LANDMARKS)
     centring: Centring = "legacy" if source.get("alignments_version") == 1.0 else "head"
     try:
         matrix = crop_matrix(landmarks, centring, width)
-    except ValueError as error:
-        raise _damaged("its landmarks are not those of a face") from error
+    except ValueError:
+        return StoredFace(unused=Unused.NO_LANDMARKS)
     mask = _chosen_mask(_table(alignments, "mask") if alignments.get("mask") else {})
     return StoredFace(
         landmarks=transform_points(matrix, landmarks) + 0.5,
@@ -84,43 +71,25 @@ def faceswap_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | No
     )
 
 
-def parse_literal(text: str) -> Mapping[object, object]:
-    """A dict from its Python literal.
-
-    The text is looked over before the parser sees it, so that neither its nesting nor its number of values
-    can take much memory or stack.
-
-    Raises:
-        RefusedError: it is no literal of a dict, nested deeper than 16 or of more than `MAX_VALUES` values.
-    """
-    bare = _STRING.sub("0", text)
-    if _NO_LITERAL.search(bare) or not _WORDS.issuperset(_WORD.findall(bare)):
-        raise _damaged("it is no Python literal")
-    if bare.count(",") + bare.count(":") > MAX_VALUES:
-        raise _damaged(f"it holds more than {MAX_VALUES} values")
-    depth = 0
-    for bracket in re.findall(r"[\[\](){}]", bare):
-        depth += 1 if bracket in "[({" else -1
-        if depth > _MAX_DEPTH:
-            raise _damaged(f"it is nested more than {_MAX_DEPTH} deep")
+def _parsed(text: str) -> Mapping[object, object]:
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise _damaged("it is no Python literal") from error
+        value = parse_literal(text)
+    except NotLiteralError as error:
+        raise _damaged(f"it {error}") from error
     if not isinstance(value, dict):
         raise _damaged("it is no dict")
     return value
 
 
 def _chunk_text(data: bytes) -> str | None:
-    """The text of the iTXt chunk with faceswap's keyword."""
+    """The text of the chunk with faceswap's keyword."""
     offset = len(SIGNATURE)
     while offset + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, offset)
         start = offset + 8
         if kind == b"IEND":
             return None
-        if kind == b"iTXt" and data.startswith(_KEYWORD, start):
+        if kind in _TEXT_CHUNKS and data.startswith(_KEYWORD, start):
             if length > MAX_CHUNK_BYTES:
                 raise RefusedError(
                     f"claims {length} bytes of faceswap's data; at most {MAX_CHUNK_BYTES} are read"
@@ -131,22 +100,40 @@ def _chunk_text(data: bytes) -> str | None:
                 raise RefusedError(CUT_OFF)
             if zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
                 raise _damaged("its checksum is wrong")
-            return _itxt_text(body[len(_KEYWORD) :])
+            return _decoded(kind, body[len(_KEYWORD) :])
         offset = start + length + 4
     return None
 
 
-def _itxt_text(rest: bytes) -> str:
-    """After the keyword: is it compressed, how, its language, the keyword in that language, the text."""
-    if rest[:1] != b"\0":
-        raise _damaged("it is compressed, which faceswap does not do")
-    parts = rest[2:].split(b"\0", 2)
-    if len(parts) != 3:
-        raise _damaged("its chunk has no text")
+def _decoded(kind: bytes, rest: bytes) -> str:
+    """The text of a chunk after its keyword, by the PNG specification."""
+    if kind == b"iTXt":
+        # Is it compressed, how, its language, the keyword in that language, the text.
+        parts = rest[2:].split(b"\0", 2)
+        if len(parts) != 3:
+            raise _damaged("its chunk has no text")
+        compressed, text = rest[:1] != b"\0", parts[2]
+    else:
+        compressed, text = kind == b"zTXt", rest[1:] if kind == b"zTXt" else rest
+    if compressed:
+        text = _inflated_text(text)
     try:
-        return parts[2].decode("utf-8")
+        return text.decode("utf-8" if kind == b"iTXt" else "latin-1")
     except UnicodeDecodeError as error:
         raise _damaged("it is not UTF-8 text") from error
+
+
+def _inflated_text(packed: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(packed, MAX_CHUNK_BYTES + 1)
+    except zlib.error as error:
+        raise _damaged("it cannot be decompressed") from error
+    if len(text) > MAX_CHUNK_BYTES:
+        raise _damaged(f"it takes more than {MAX_CHUNK_BYTES} bytes once it is decompressed")
+    if not stream.eof:
+        raise _damaged("it cannot be decompressed")
+    return text
 
 
 def _chosen_mask(masks: Mapping[object, object]) -> tuple[str, Mapping[object, object]] | None:
@@ -202,11 +189,9 @@ def _table(parent: Mapping[object, object], key: str) -> Mapping[object, object]
 
 
 def _points(value: object) -> npt.NDArray[np.float64] | None:
-    """68 points, or None for another number of them, which faceswap knows too."""
+    """68 points, or None for anything else."""
     rows = _numbers(value, 2)
-    if rows is None:
-        raise _damaged("its landmarks_xy is no list of points")
-    return np.array(rows) if len(rows) == LANDMARKS else None
+    return np.array(rows) if rows is not None and len(rows) == LANDMARKS else None
 
 
 def _matrix(value: object) -> npt.NDArray[np.float64] | None:

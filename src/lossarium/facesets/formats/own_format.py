@@ -101,7 +101,10 @@ def _states(path: Path, frames: Iterable[str], renderer: str) -> list[str] | Non
             refuse_damaged(path, name, "has to hold a state")
         if not _is_matrix(entry.get("alignment"), 2, 3):
             refuse_damaged(path, f"{name}.alignment", "has to be two rows of three numbers")
-        digests.append(state_digest(renderer, entry["state"]))
+        try:
+            digests.append(state_digest(renderer, entry["state"]))
+        except RecursionError:
+            refuse_damaged(path, f"{name}.state", "is nested too deep")
     return digests
 
 

@@ -1,6 +1,7 @@
 """What other programs store inside a picture about its face: landmarks, and a mask with its place."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,14 @@ class StoredMask:
     """(2, 3) from the picture's pixels to the mask's; pixel centres at halves in both."""
 
 
+class Unused(Enum):
+    """Why the face data in a good picture is not used."""
+
+    NO_ALIGNMENTS = "it says nothing of a face"
+    NO_LANDMARKS = "its landmarks are not 68 points of a face"
+    CROPPED = "it was written for a square picture"
+
+
 @dataclass(frozen=True)
 class StoredFace:
     """What is known of the face in a picture; each may be unknown."""
@@ -31,6 +40,8 @@ class StoredFace:
     landmarks: npt.NDArray[np.float64] | None = None
     """(68, 2) x, y in the stored picture's pixels; pixel centres at halves."""
     mask: StoredMask | None = None
+    unused: Unused | None = None
+    """Why nothing is known although the picture carries face data."""
 
 
 def landmarks_in_frame(

@@ -1,13 +1,13 @@
 """The text files beside a faceset's frames: TOML and JSON tables, of bounded size, from inside its folder."""
 
 import json
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lossarium.errors import LossariumError
 from lossarium.text.links import why_outside
+from lossarium.text.toml import parse_toml
 from lossarium.text.wording import printable_name, reason_of
 
 MAX_TOML_BYTES = 4 * 2**20
@@ -20,7 +20,7 @@ def toml_table(path: Path) -> dict[str, Any]:
     Raises:
         LossariumError: it cannot be opened, is no TOML or too large.
     """
-    table: dict[str, Any] = _parsed(path, "TOML", MAX_TOML_BYTES, tomllib.loads)
+    table: dict[str, Any] = _parsed(path, "TOML", MAX_TOML_BYTES, parse_toml)
     return table
 
 

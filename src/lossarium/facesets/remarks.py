@@ -1,0 +1,43 @@
+"""What is said about pictures that are used, though not as they are."""
+
+from enum import Enum
+
+
+class Remark(Enum):
+    """What a user ought to know about how a picture was read.
+
+    The value says it of one picture and of many; `{size}` stands for the wanted size.
+    """
+
+    ALPHA = (
+        "has transparency; it is laid on mid-grey",
+        "have transparency; it is laid on mid-grey",
+    )
+    ANIMATION = (
+        "is an animation; its first frame is used",
+        "are animations; the first frame of each is used",
+    )
+    NOT_SQUARE = (
+        "is not square; its centre square is used",
+        "are not square; their centre squares are used",
+    )
+    ENLARGED = (
+        "is smaller than {size} x {size} pixels and is enlarged",
+        "are smaller than {size} x {size} pixels and are enlarged",
+    )
+    PROFILE = (
+        "carries a colour profile other than sRGB and is converted",
+        "carry a colour profile other than sRGB and are converted",
+    )
+    NO_ALIGNMENTS = (
+        "carries faceswap's header without alignments, so its landmarks and mask are unknown",
+        "carry faceswap's header without alignments, so their landmarks and masks are unknown",
+    )
+    NO_LANDMARKS = (
+        "carries landmarks of faceswap's that are not 68 points of a face; they are not used",
+        "carry landmarks of faceswap's that are not 68 points of a face; they are not used",
+    )
+    CROPPED = (
+        "carries faceswap's landmarks but was cropped since, for it is not square; they are not used",
+        "carry faceswap's landmarks but were cropped since, for they are not square; these are not used",
+    )
