@@ -8,7 +8,6 @@ from contextlib import contextmanager
 def counting(what: str, *, time_left: bool = True) -> Iterator[Callable[[int, int], None] | None]:
     """Show progress under a word for what is done; gives (done, total) -> None, or None off a terminal."""
     # Late: --help needs none of it.
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -18,7 +17,9 @@ def counting(what: str, *, time_left: bool = True) -> Iterator[Callable[[int, in
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    from lossarium.cli.console import PlainConsole
+
+    console = PlainConsole(stderr=True)
     if not console.is_terminal:
         yield None
         return

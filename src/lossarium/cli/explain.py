@@ -37,9 +37,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a card a term."""
-    from rich.console import Console
 
-    console = Console(highlight=False)
+    from lossarium.cli.console import PlainConsole
+
+    console = PlainConsole(highlight=False)
     console.width = min(console.width, _WIDEST)
     cards = [_card(term) for term in _read(arguments.loss).terms]
     for card in cards:

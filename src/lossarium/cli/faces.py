@@ -48,10 +48,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar in a terminal, a plain line every tenth elsewhere."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    from lossarium.cli.console import PlainConsole
+
+    console = PlainConsole(stderr=True)
     if not console.is_terminal:
         tenths: dict[str, int] = {}
 

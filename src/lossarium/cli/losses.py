@@ -58,10 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _timing_progress() -> Iterator[Callable[[int, int], None]]:
     """A bar in a terminal, one line elsewhere; neither if it is over soon."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    console = Console(stderr=True)
+    from lossarium.cli.console import PlainConsole
+
+    console = PlainConsole(stderr=True)
     began = time.monotonic()
     said = False
     columns = (TextColumn("timing the losses on this machine"), BarColumn(), MofNCompleteColumn())
@@ -107,9 +108,10 @@ def _print_csv(records: list[dict[str, object]]) -> None:
 
 
 def _print_table(declared: "list[LossInfo]", timed: "Mapping[str, Cost] | None") -> None:
-    from rich.console import Console
 
-    console = Console(highlight=False)
+    from lossarium.cli.console import PlainConsole
+
+    console = PlainConsole(highlight=False)
     console.print(_table(declared, timed))
     if timed is not None:
         console.print(_about_costs(timed), style="dim")

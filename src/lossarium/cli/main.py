@@ -8,17 +8,31 @@ from collections.abc import Sequence
 import lossarium
 from lossarium.cli import compare, explain, faces, find_lr, losses, measure, swap, timelapse, train
 from lossarium.cli import set as set_command
+from lossarium.cli.output import reason_dropped, tolerant_output
 from lossarium.errors import LossariumError
 from lossarium.training.signals import Stopped
+
+# What they print may be read by another program, and losing it is their failure.
+_COMMANDS_THAT_PRINT_RESULTS = ("losses", "models", "judges", "explain", "measure")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status.
 
-    0, 2 for a mistake that the user can mend, 130 for Ctrl-C, 143 when the system asks it to end.
+    0, 2 for a mistake that the user can mend, 130 for Ctrl-C, 129 or 143 when a closed terminal or the system
+    ends it. Output that cannot be written changes the status of commands alone that do nothing else.
     """
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    with tolerant_output() as output:
+        chosen = _parser().parse_args(arguments)
+        output.results = chosen.command in _COMMANDS_THAT_PRINT_RESULTS
+        status = _run(chosen)
+        output.stdout.flush()
+        if status == 0 and (error := output.lost_results) is not None:
+            return _refuse(f"the output cannot be written ({reason_dropped(error)}); write it elsewhere")
+        return status
+
+
+def _run(chosen: argparse.Namespace) -> int:
     try:
         return int(chosen.run(chosen))
     except LossariumError as error:
@@ -52,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Which loss function makes the best pictures from your data, with evidence.",
     )
     parser.add_argument("--version", action="version", version=f"lossarium {lossarium.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     compare.add(commands)
     faces.add(commands)
     losses.add(commands)

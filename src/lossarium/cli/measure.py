@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lossarium.cli.counting import counting
 from lossarium.errors import LossariumError
+from lossarium.text.plain import plain
 from lossarium.text.wording import printable_name
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise LossariumError(f"--output {output} cannot be written; give a file in a folder that exists")
 
     # Late: torch takes a second to import, and --help should not wait for it.
-    from rich.console import Console
 
+    from lossarium.cli.console import PlainConsole
     from lossarium.cli.measured_table import print_measured
     from lossarium.files import write_whole
     from lossarium.judging.measuring import columns, measure
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes = (*measured.notes, *found.notes)
     kind = arguments.format or _format_of(output)
     if kind == "table" and output is None:
-        print_measured(measured, found.of_folders, notes, Console(highlight=False))
+        print_measured(measured, found.of_folders, notes, PlainConsole(highlight=False))
         return 0
     if kind == "table":
         text = _table_text(measured, found.of_folders, notes)
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if output is None:
         print(text, end="")
     else:
-        write_whole(output, text.encode())
+        write_whole(output, plain(text, "utf-8").encode())
     if kind == "csv":
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
@@ -105,12 +106,12 @@ def _format_of(output: Path | None) -> str:
 
 
 def _table_text(measured: "Measured", of_folders: bool, notes: Sequence[str]) -> str:
-    from rich.console import Console
 
+    from lossarium.cli.console import PlainConsole
     from lossarium.cli.measured_table import print_measured
 
     # A file has no width to keep to.
-    paper = Console(file=io.StringIO(), width=10_000, highlight=False)
+    paper = PlainConsole(file=io.StringIO(), width=10_000, highlight=False)
     print_measured(measured, of_folders, notes, paper)
     written = paper.file
     assert isinstance(written, io.StringIO)

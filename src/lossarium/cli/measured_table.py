@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lossarium.judging.measuring import Column, Measured
+from lossarium.text.plain import plain
 
 _ARROWS = {"lower": " ↓", "higher": " ↑", "nearer to 0": " →0", None: ""}
 _ARROWS_EXPLAINED = {
@@ -47,11 +48,14 @@ def print_measured(measured: Measured, of_folders: bool, notes: Sequence[str], c
 
     One pair whose columns do not fit is printed as a list.
     """
-    rows = [row.pair.name for row in measured.rows]
+    # Before the widths are measured: a substitute may be longer than what it stands for.
+    rows = [plain(row.pair.name, console.encoding) for row in measured.rows]
     if of_folders:
         rows.append("mean")
     labels = _Printed("", [_shortened(name) for name in rows])
-    printed = [_printed(measured, place, of_folders) for place in range(len(measured.columns))]
+    printed = [
+        _printed(measured, place, of_folders, console.encoding) for place in range(len(measured.columns))
+    ]
     blocks = list(_blocks(labels, printed, console.width))
     if len(blocks) > 1 and len(rows) == 1:
         console.print(_list(rows[0], printed))
@@ -63,12 +67,12 @@ def print_measured(measured: Measured, of_folders: bool, notes: Sequence[str], c
         console.print(escape(note), style="dim")
 
 
-def _printed(measured: Measured, place: int, with_mean: bool) -> _Printed:
+def _printed(measured: Measured, place: int, with_mean: bool, encoding: str) -> _Printed:
     column = measured.columns[place]
     values = [row.values[place] for row in measured.rows]
     if with_mean:
         values.append(measured.means[place])
-    return _Printed(f"{column}{_ARROWS[column.better]}", _texts(values))
+    return _Printed(plain(f"{column}{_ARROWS[column.better]}", encoding), _texts(values))
 
 
 def _texts(values: Sequence[float | None]) -> list[str]:

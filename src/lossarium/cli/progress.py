@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from lossarium.cli.console import PlainConsole
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import TrialProgress
 from lossarium.training.callbacks import Callbacks
@@ -32,7 +33,7 @@ def comparison_progress(
     if not shown:
         yield lambda _: None, lambda _: None
         return
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     left = _TimeLeft(total_steps=len(plan.trials()) * plan.recipe.steps)
     if not console.is_terminal:
         yield _Lines(left), _note
@@ -68,7 +69,7 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
     if not shown:
         yield Callbacks()
         return
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     left, passed_over = _TimeLeft(trial.recipe.steps), _PassedOver()
     if not console.is_terminal:
         yield Callbacks(_TrainingLines(left, passed_over), _note, on_row=passed_over)
@@ -102,7 +103,7 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
 
 def writing_report() -> AbstractContextManager[object]:
     """Say that the last seconds go into the report; on a terminal until they have passed."""
-    return Console(stderr=True).status("writing the report")
+    return PlainConsole(stderr=True).status("writing the report")
 
 
 def _trial(now: TrialProgress, longest_spec: int = 1000) -> str:

@@ -1,16 +1,16 @@
 """Suggested learning rates as a table on the terminal."""
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lossarium.cli.console import PlainConsole
 from lossarium.report.find_lr import RateSearch, advice, rate_text
 
 
 def print_rates(search: RateSearch) -> None:
     """Print what suits each loss, what suits all, and what to do with it."""
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("loss")
     table.add_column("suggested learning rate", justify="right")

@@ -1,10 +1,10 @@
 """The verdict as a table on the terminal."""
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lossarium.cli.console import PlainConsole
 from lossarium.comparison.results import ComparisonResult
 from lossarium.evidence.results import Estimate, Score
 
@@ -13,7 +13,7 @@ _HOME = "⌂"
 
 def print_verdict(result: ComparisonResult) -> None:
     """Print every score with its interval, then the verdict and what it does not say."""
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     for task in dict.fromkeys(score.task for score in result.scores):
         console.print(_table(result, task))
     console.print(f"[dim]± half the 95% interval; {_HOME} home judge: trained on this, has no vote on it[/]")
