@@ -132,6 +132,17 @@ def test_an_output_folder_that_is_a_file(tmp_path, capsys):
     assert (tmp_path / "out").read_text() == "mine"
 
 
+@pytest.mark.parametrize("command", ["compare", "train", "find-lr"])
+def test_an_output_in_a_folder_of_pictures(tmp_path, capsys, monkeypatch, command):
+    first, second = pair(tmp_path)
+    before = sorted(first.rglob("*")), sorted(second.rglob("*"))
+    for place, options in ((tmp_path, ("--out", str(first / "out"))), (first, ()), (second / ".", ())):
+        monkeypatch.chdir(place)
+        assert main([command, str(first), str(second), *QUICK, *options]) == 2
+        assert "would be taken for input the next time; choose a folder outside" in capsys.readouterr().err
+    assert (sorted(first.rglob("*")), sorted(second.rglob("*"))) == before
+
+
 def test_a_disk_that_fills_up_on_the_way_loses_nothing(tmp_path, capsys, monkeypatch):
     def full(_path, _content):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -79,6 +79,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 def run_synthesize(arguments: argparse.Namespace) -> int:
     """Render the facesets that the arguments ask for."""
     from lossarium.errors import LossariumError
+    from lossarium.facesets.output_folder import refuse_output_in_faceset
     from lossarium.synthesis.anny_data import require_synthetic_extra
 
     require_synthetic_extra()
@@ -97,6 +98,7 @@ def run_synthesize(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         held_out=held_out,
     )
+    refuse_output_in_faceset(arguments.out)
     with _progress() as report:
         folders = synthesize(synthesis, arguments.out, workers=arguments.workers, report=report)
     for folder in folders:

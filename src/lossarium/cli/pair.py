@@ -50,6 +50,7 @@ def load_pair(
     from lossarium.facesets.folder import list_folder, load_listing
 
     first, second = _folders(arguments)
+    _refuse_output_in_pictures(arguments, first, second)
     listings = _told_apart(list_folder(first), list_folder(second))
     cache = _cache_folder(arguments, prefix, listings)
     with counting("reading pictures", time_left=False) as watch:
@@ -106,6 +107,14 @@ def _out(arguments: argparse.Namespace, prefix: str | None, listings: Sequence["
 
 def _shown(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _refuse_output_in_pictures(arguments: argparse.Namespace, *folders: Path) -> None:
+    """Refuse to write where the next trial would read; the default folders lie in the current one."""
+    from lossarium.facesets.output_folder import refuse_output_in_pictures
+
+    for folder in folders:
+        refuse_output_in_pictures(arguments.out or Path("lossarium"), folder)
 
 
 def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:

@@ -11,6 +11,7 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.folder import list_folder
 from lossarium.facesets.formats.manifest import MANIFEST_NAME, read_manifest
 from lossarium.facesets.listing import PICTURE_ENDINGS, FrameFile, Listing, Packed
+from lossarium.facesets.output_folder import refuse_output_in_pictures
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.facesets.regions.masks_beside import FRAMES, MASKS, masks_of
 from lossarium.judging.pairs import MaskFile
@@ -83,11 +84,7 @@ def _of_picture(path: Path, out: Path, ending: str | None) -> Job:
 def _of_folder(folder: Path, out: Path, ending: str) -> Sequence[Job]:
     if out.exists() and not out.is_dir():
         raise LossariumError(f"{printable_name(out)} is a file; for a folder of pictures give a folder")
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise LossariumError(
-            f"the output {printable_name(out)} lies in the input {printable_name(folder)}, "
-            "where it would be taken for input the next time; choose a folder outside"
-        )
+    refuse_output_in_pictures(out, folder)
     listing = list_folder(folder)
     return [_of_frame(frame, listing, out, ending) for frame in listing.frames]
 
