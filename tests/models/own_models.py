@@ -85,3 +85,35 @@ def fails(size, identities):
 
 
 NOT_CALLABLE = 3
+
+
+class WithDropout(nn.Module):
+    """Batch normalisation, tied weights and dropout: a model whose training has state and randomness.
+
+    It notes the mode of every call.
+    """
+
+    def __init__(self, size, identities):
+        super().__init__()
+        self.size = size
+        self.enter = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.dropout = nn.Dropout(0.3)
+        self.leave = nn.ModuleList(nn.Conv2d(8, 3, 3, padding=1) for _ in range(identities))
+        for other in self.leave[1:]:
+            other.bias = self.leave[0].bias
+        self.calls = []
+
+    def forward(self, pictures, identities):
+        self.calls.append(self.training)
+        codes = self.dropout(self.norm(self.enter(pictures.flatten(0, 1))).relu()).unflatten(
+            0, pictures.shape[:2]
+        )
+        return torch.stack([self.leave[i](code) for i, code in zip(identities, codes, strict=True)]).sigmoid()
+
+
+class SamplesAlways(WithDropout):
+    """Draws noise in evaluation mode, too."""
+
+    def forward(self, pictures, identities):
+        return super().forward(pictures + 0.1 * torch.randn_like(pictures), identities)

@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 2
     INITIAL_WEIGHTS = 3
     BOOTSTRAP = 4
+    TRAINING = 5
 
 
 def generator(seed: int, purpose: Purpose, step: int = 0, sample: int = 0) -> np.random.Generator:

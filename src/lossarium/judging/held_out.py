@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lossarium.facesets.faceset import Faceset, exact_swaps
 from lossarium.judging.judges import JUDGES, Judge
 from lossarium.models.prediction import predict
+from lossarium.models.randomness import evaluating, seeded
 
 RECONSTRUCTION, SWAP = "reconstruction", "swap"
 
@@ -94,14 +95,18 @@ def as_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
 
 @torch.inference_mode()
 def decode(model: nn.Module, frames: Tensor, identity: int) -> Tensor:
-    """Frames (N, 3, size, size) through the shared encoder and one identity's decoder, wherever that is."""
+    """Frames (N, 3, size, size) through the shared encoder and one identity's decoder, wherever that is.
+
+    In evaluation mode; the model and torch's random state are as before afterwards.
+    """
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    return torch.cat(
-        [
-            predict(model, chunk[None].to(device), (identity,)).pictures[0].float().cpu()
-            for chunk in torch.split(frames, _CHUNK)
-        ]
-    )
+    with evaluating(model):
+        return torch.cat(
+            [
+                predict(model, chunk[None].to(device), (identity,)).pictures[0].float().cpu()
+                for chunk in torch.split(frames, _CHUNK)
+            ]
+        )
 
 
 def score(model: nn.Module, pair: tuple[Direction, ...]) -> dict[str, list[float]]:
@@ -132,5 +137,6 @@ def _add(
     scores: dict[str, list[float]], task: str, prediction: Tensor, truth: Tensor, weight: Tensor | None
 ) -> None:
     for judge in JUDGES:
-        values = judge.measure(prediction, truth, weight).tolist()
+        with seeded(prediction.device, 0):
+            values = judge.measure(prediction, truth, weight).tolist()
         scores.setdefault(score_key(task, judge), []).extend(values)

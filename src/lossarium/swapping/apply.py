@@ -15,6 +15,7 @@ from lossarium.facesets.whole_pictures import read_whole_picture
 from lossarium.files import write_whole
 from lossarium.judging.held_out import as_bytes, as_tensor
 from lossarium.models.prediction import predict
+from lossarium.models.randomness import evaluating
 from lossarium.provenance import encoded, xmp_packet
 from lossarium.swapping.blending import Pixels, blend, centre_square, feathered, resized_face
 from lossarium.swapping.colour_transfer import transfer_colour
@@ -143,7 +144,8 @@ def _untraced(failure: UnreadablePicture) -> UnreadablePicture:
 @torch.inference_mode()
 def _swap(trained: Trained, identity: int, frames: Pixels) -> Pixels:
     """(N, size, size, 3) through the encoder and the identity's decoder."""
-    prediction = predict(trained.model, as_tensor(frames)[None], (identity,))
+    with evaluating(trained.model):
+        prediction = predict(trained.model, as_tensor(frames)[None], (identity,))
     return as_bytes(prediction.pictures[0].float())
 
 

@@ -179,11 +179,24 @@ def _content(
 ) -> bytes:
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in state_tensors(optimizer).items()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    tensors = _separate(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    )
     described = json.dumps(
         {"position": asdict(position), "optimizer": state_numbers(optimizer), "state": state}
     )
     return save(tensors, metadata={"trial": described, "sha256": _digest(described, tensors)})
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same, tied weights as copies: safetensors refuses tensors that share memory."""
+    separate: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if storage in storages else tensor
+        storages.add(storage)
+    return separate
 
 
 def _digest(described: str, tensors: Mapping[str, Tensor]) -> str:

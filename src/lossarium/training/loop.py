@@ -14,6 +14,7 @@ from torch import Tensor
 from lossarium import losses
 from lossarium.facesets.batches.batch import Batch
 from lossarium.facesets.faceset import Faceset
+from lossarium.models.randomness import seeded, training_seed
 from lossarium.models.registry import weights_digest
 from lossarium.training.callbacks import Callbacks, Evaluator, Progress
 from lossarium.training.checkpoints import (
@@ -235,7 +236,11 @@ def _step(
 ) -> _Outcome:
     """Forward and backward of every part, one update; no update where a number is none."""
     run.optimizer.zero_grad()
-    shares = [_backward(run, state, batch, 1 / len(parts)) for batch in parts]
+    buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
+    shares = [
+        _backward(run, state, batch, 1 / len(parts), _seed(run, state, part, len(parts)))
+        for part, batch in enumerate(parts)
+    ]
     gradient = clippings.clip(run.model.parameters(), clipping, state.history.norms)
     terms = run.processes.mean(torch.stack(shares).sum(dim=0))
     value = terms.sum().item()
@@ -244,22 +249,32 @@ def _step(
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate
         run.optimizer.step()
+    else:
+        # Running statistics of batch normalisation would stay NaN for ever.
+        for buffer, before in buffers:
+            buffer.copy_(before)
     by_term = dict(zip(term_names(state.loss, len(terms)), terms.tolist(), strict=True))
     return _Outcome(value, by_term, gradient.norm, finite)
 
 
-def _backward(run: Run, state: RunState, batch: Batch, share: float) -> Tensor:
+def _backward(run: Run, state: RunState, batch: Batch, share: float, seed: int) -> Tensor:
     """A part's share of each term, its gradient added to the weights'."""
-    terms = share * loss_terms(
-        run.wrapped,
-        state.loss,
-        batch,
-        identities=len(run.facesets),
-        precision=run.trial.recipe.precision,
-        weights=state.settings.region_weights,
-    )
-    run.processes.backward(terms.sum())
+    with seeded(run.processes.device, seed):
+        terms = share * loss_terms(
+            run.wrapped,
+            state.loss,
+            batch,
+            identities=len(run.facesets),
+            precision=run.trial.recipe.precision,
+            weights=state.settings.region_weights,
+        )
+        run.processes.backward(terms.sum())
     return terms.detach()
+
+
+def _seed(run: Run, state: RunState, part: int, parts: int) -> int:
+    """Of a part's dropout: another one in each step, part and process."""
+    return training_seed(run.trial.seed, state.step + 1, run.processes.rank * parts + part)
 
 
 def _row(position: Position, outcome: _Outcome, learning_rate: float) -> Row:

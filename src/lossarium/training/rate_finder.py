@@ -18,6 +18,7 @@ from lossarium import losses
 from lossarium.facesets.batches.batch import Batch
 from lossarium.facesets.faceset import Faceset
 from lossarium.losses.module import Loss
+from lossarium.models.randomness import seeded, training_seed
 from lossarium.training.callbacks import Progress
 from lossarium.training.configuration import Recipe
 from lossarium.training.options import clipping as clippings
@@ -114,7 +115,7 @@ def find_rates(
     optimizer = optimizers.parse(recipe.optimizer)
     found = []
     for number, (spec, loss) in enumerate(zip(specs, tried, strict=True), start=1):
-        step = _watched(_trained_by(loss, recipe, len(facesets)), span, number, watch)
+        step = _watched(_trained_by(loss, seed, recipe, len(facesets)), span, number, watch)
         test = range_test(
             model, optimizer, step, parts, lowest=span.lowest, highest=span.highest, steps=span.steps
         )
@@ -149,24 +150,29 @@ def rounded(rate: float) -> float:
 
 
 def _trained_by(
-    loss: Loss, recipe: Recipe, identities: int
+    loss: Loss, seed: int, recipe: Recipe, identities: int
 ) -> Callable[[nn.Module, Sequence[Batch]], Tensor]:
     """The gradient of a step on the weights, as a trial has it; gives the loss."""
     clipping, norms = clippings.parse(recipe.clipping), clippings.norm_history()
 
+    done = 0
+
     def step(model: nn.Module, parts: Sequence[Batch]) -> Tensor:
+        nonlocal done
+        done += 1
         value = 0.0
-        for batch in parts:
-            terms = loss_terms(
-                model,
-                loss,
-                batch,
-                identities=identities,
-                precision=recipe.precision,
-                weights=recipe.region_weights,
-            )
-            share = terms.sum() / len(parts)
-            torch.autograd.backward(share)
+        for part, batch in enumerate(parts):
+            with seeded(batch.input.device, training_seed(seed, done, part)):
+                terms = loss_terms(
+                    model,
+                    loss,
+                    batch,
+                    identities=identities,
+                    precision=recipe.precision,
+                    weights=recipe.region_weights,
+                )
+                share = terms.sum() / len(parts)
+                torch.autograd.backward(share)
             value += share.item()
         clippings.clip(model.parameters(), clipping, norms)
         # The gradients are there, part by part, so that no more than one part is held in memory. What the

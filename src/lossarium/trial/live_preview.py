@@ -5,11 +5,9 @@ The wall clock says when, and nothing of it reaches the numbers of the trial.
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from lossarium.files import write_whole
@@ -51,8 +49,7 @@ class PreviewSheets:
             (H, W, 3); the model is as it was.
         """
         recipe = self._trial.recipe
-        with _undisturbed(model):
-            blocks = [self._block(model, direction) for direction in self._pair]
+        blocks = [self._block(model, direction) for direction in self._pair]
         side = picture_side(recipe.size, least=_LEAST_SIDE, most=_MOST_SIDE)
         header = f"step {step:,} of {recipe.steps:,}    {_loss_of(self._row)}"
         return draw_sheet(header, blocks, side, share=step / recipe.steps)
@@ -119,19 +116,3 @@ def _loss_of(row: Row) -> str:
     loss = f"loss {row['loss']:.4f}"
     terms = ", ".join(f"{term} {value:.4f}" for term, value in row["terms"].items())
     return f"{loss} ({terms})" if len(row["terms"]) > 1 else loss
-
-
-@contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode; afterwards every module and torch's random state are as before.
-
-    A model of one's own may drop out or gather statistics, and each forward would count.
-    """
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        for module, mode in training:
-            module.training = mode
