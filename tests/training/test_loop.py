@@ -240,11 +240,13 @@ def test_a_step_without_numbers_is_passed_over(tmp_path, monkeypatch):
     assert all(map(math.isfinite, losses))
 
 
-def test_an_explosion_is_gone_back_from_and_the_rate_lowered(tmp_path, monkeypatch):
+def test_an_explosion_is_rolled_back_and_the_rate_lowered(tmp_path, monkeypatch):
     with_infinities(monkeypatch, {6, 7, 8, 9, 10}, only_the_first_time=True)
     told = run(tmp_path, Trial("0.5*mse", 0, RECIPE))
     assert len(told) == 1
-    assert re.search(r'became nan at step 10 .*its term "0.5\*mse" first: back to step 5, .* 0.5 of', told[0])
+    assert re.search(
+        r'became nan at step 10 .*its term "0.5\*mse" first: rolled back to step 5, .* 0.5 of', told[0]
+    )
     rows = list(records.read(tmp_path))
     steps = [row for row in rows if "loss" in row]
     assert [row["step"] for row in steps] == list(range(1, 13))

@@ -19,7 +19,7 @@ class Progress:
     terms: Mapping[str, float]
     learning_rate: float
     steps_per_second: float
-    """Over this run of the trial."""
+    """Averaged over this run of the trial, which begins anew when the trial is resumed."""
 
 
 HeldOutScores = dict[str, list[float]]
@@ -29,10 +29,10 @@ class Evaluator(Protocol):
     """Scores a model on held-out frames."""
 
     def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
-        """Score the model and take its pictures."""
+        """Score the model, and take the previews of this snapshot."""
 
     def goodness(self, scores: HeldOutScores) -> float:
-        """One number, the more the better."""
+        """Sum up the scores in one number; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Callbacks:
     tell: Callable[[str], None] = lambda _: None
     """Called with a sentence when something out of the ordinary happens."""
     on_checkpoint: Callable[[], None] = lambda: None
-    """Called before a checkpoint, to write what the judge took; its OSError puts the checkpoint off."""
+    """Called before a checkpoint, to write the previews; if it raises OSError, the checkpoint is put off."""
     on_row: Callable[[Row], None] = lambda _: None
     """Called with every row of `metrics.jsonl`."""
     on_step: Callable[[nn.Module, int], None] = lambda _model, _step: None
-    """Called after every step with the model, which it has to leave as it was."""
+    """Called after every step with the model, which it must leave unchanged."""

@@ -1,8 +1,8 @@
-"""Whether a trial still gets better: the slope of a held-out score, and how sure it is.
+"""Whether a trial still improves: the slope of a held-out score over the steps, with a confidence interval.
 
-Scores of neighbouring evaluations err alike, since the model hardly changes between them, so the usual
-interval of a regression line is far too narrow. Here the evaluations are counted as the fewer independent
-ones that they are worth, after Santer et al. 2000, "Statistical significance of trends and trend
+The errors of neighbouring evaluations are correlated, since the model hardly changes between them, so the
+usual interval of a regression line is far too narrow. Here the number of evaluations is replaced by their
+effective number n_e, after Santer et al. 2000, "Statistical significance of trends and trend
 differences in layer-average atmospheric temperature time series", J. Geophys. Res. 105 (D6), 7337-7356,
 section 4 (adjusted standard error and adjusted degrees of freedom):
 
@@ -10,8 +10,8 @@ section 4 (adjusted standard error and adjusted degrees of freedom):
     s^2 = sum(residual^2) / (n_e - 2)
     interval = slope +- t(n_e - 2) s / sqrt(S_xx)
 
-with r the lag-1 autocorrelation of the residuals. In a short window r comes out too low, by (2 + 4 r) / n to
-the first order; that is put back.
+with r the lag-1 autocorrelation of the residuals. In a short window r is estimated too low, by (2 + 4 r) / n
+to first order; the estimate is corrected for that.
 """
 
 import math
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 FEWEST = 8
-"""Looks that a slope needs."""
+"""The fewest evaluations from which a slope is computed."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Slope:
 
     per_thousand_steps: float
     low: float
-    """Lower end of its confidence interval; -inf where the evaluations say nothing."""
+    """Lower end of its confidence interval; -inf where the evaluations do not suffice."""
     high: float
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """That a trial has converged."""
+    """The finding that a trial has converged."""
 
     step: int
-    """At which evaluation."""
+    """The step of the evaluation that showed it."""
     slope: Slope
     why: str
     """One sentence."""
@@ -49,18 +49,18 @@ class Convergence:
 def slope(steps: Sequence[int], scores: Sequence[float], confidence: float = 0.95) -> Slope:
     """The slope of scores over steps with its confidence interval.
 
-    The interval is made for errors that are independent or autocorrelated like an AR(1) process; where they
-    are so strongly autocorrelated that the window says nothing, it is infinite. In 1,500 simulations each of
-    20 and 40 evaluations, 95% intervals held the true slope in 96% of the cases without autocorrelation, in
+    The interval assumes errors that are independent or autocorrelated like an AR(1) process. It is infinite
+    where they are too strongly autocorrelated for the length of the window. In 1,500 simulations each of 20
+    and 40 evaluations, 95% intervals covered the true slope in 96% of the cases without autocorrelation, in
     94% at 0.4 and in 91 and 94% at 0.7.
 
     Args:
         steps: At least `FEWEST`, rising.
-        scores: One a step, finite.
-        confidence: The share of intervals that hold the true slope.
+        scores: One per step, finite.
+        confidence: The share of intervals that cover the true slope.
 
     Raises:
-        ValueError: the arguments are not like that.
+        ValueError: an argument violates this.
 
     >>> found = slope(range(20), [0.002 * step + 1e-4 * (-1) ** step for step in range(20)])
     >>> found.low < 2 < found.high
@@ -76,7 +76,7 @@ def slope(steps: Sequence[int], scores: Sequence[float], confidence: float = 0.9
     rate = float(x @ y) / spread
     residuals = y - y.mean() - rate * x
     squares = float(residuals @ residuals)
-    # A line without errors, up to rounding.
+    # The scores lie on a line, up to rounding.
     if squares <= len(y) * (1e-12 * float(np.abs(y).max())) ** 2:
         return Slope(rate, rate, rate)
     correlation = _autocorrelation(residuals)
@@ -96,16 +96,15 @@ def has_converged(
     least_gain: float = 0.02,
     confidence: float = 0.95,
 ) -> Convergence | None:
-    """Whether a held-out score has stopped getting better, or None if that is not sure.
+    """Whether a held-out score has stopped improving; None if it has not, or if that is not certain.
 
-    It has when even the favourable end of the slope's interval promises that training on for as long again as
-    the window lasted gains less than the share `least_gain` of all that was gained so far. A slope that is
-    merely not distinguishable from 0 is not enough. Asked again at every evaluation, it errs more often
-    than asked once.
+    It has when another window of steps would gain less than the share `least_gain` of the whole gain so far,
+    even at the favourable end of the slope's confidence interval. A slope that is merely not distinguishable
+    from 0 is not enough. Testing at every evaluation gives more false alarms than testing once.
 
     Args:
         steps: Of all evaluations so far, rising.
-        scores: One a step.
+        scores: One per step.
         higher_is_better: The judge's direction.
         window: How many of the last evaluations count, at least `FEWEST`.
         least_gain: A share of the gain so far.
@@ -142,14 +141,14 @@ def has_converged(
 
 
 def _autocorrelation(residuals: npt.NDArray[np.float64]) -> float:
-    """Lag-1, without the bias of a short series around a fitted line; not below 0."""
+    """Lag-1, corrected for the bias of a short series around a fitted line, and clamped to [0, 1]."""
     count = len(residuals)
     raw = float(residuals[1:] @ residuals[:-1]) / float(residuals @ residuals)
     return min(max((count * raw + 2) / (count - 4), 0.0), 1.0)
 
 
 def _student_t(freedom: float, confidence: float) -> float:
-    """The t that |T| stays below with this confidence, to 5 digits, for real degrees of freedom from 1.
+    """The two-sided quantile t with P(|T| < t) = confidence, to 5 digits, for real degrees of freedom >= 1.
 
     With t = sqrt(freedom) tan(a) the density is proportional to cos(a)^(freedom - 1), which is smooth.
     """

@@ -1,4 +1,4 @@
-"""A folder belongs to one process at a time."""
+"""A lock on a folder, so that one process at a time works in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from lossarium.errors import LossariumError
 
 @contextmanager
 def locked_trial(folder: Path) -> Iterator[None]:
-    """Hold a trial's folder against a second process.
+    """Lock a trial's folder against other processes.
 
     Raises:
         LossariumError: another process trains in it, or it cannot be written.
@@ -26,12 +26,12 @@ def locked_trial(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path, *, busy: str, unwritable: str) -> Iterator[None]:
-    """Make a folder if need be, and hold it.
+    """Make a folder if need be, and lock it.
 
     Args:
         folder: Which.
-        busy: What is said where another process holds it.
-        unwritable: What is said where it cannot be made or written; `{reason}` stands for why.
+        busy: The error message if another process holds the lock.
+        unwritable: The error message if the folder cannot be made or written, with `{reason}` for the reason.
 
     Raises:
         LossariumError: one of these.

@@ -1,9 +1,9 @@
-"""Guards: no number that is none reaches the weights, and a loss that explodes is not trained on.
+"""Guards: NaN and infinity never reach the weights, and a trial whose loss explodes is rolled back.
 
-A step whose loss or gradient is not finite is passed over. A loss is suspicious when it lies far above what
-it was lately, in units of its own spread; when it stays so, or when step after step is not finite, the trial
-goes back to its last good checkpoint and on with a lower learning rate. After a few times of that it stops,
-and says which term of the loss went first.
+A step whose loss or gradient is not finite is skipped. A loss is suspicious when it is far above its recent
+median, in units of its own spread. After several suspicious or non-finite steps in a row, the trial is rolled
+back to its last good checkpoint and goes on with a lower learning rate. After a few rollbacks it stops, and
+says which term of the loss exploded first.
 """
 
 import math
@@ -13,26 +13,27 @@ from statistics import median
 from typing import Any
 
 _WINDOW = 200
-"""Steps that a loss is held against."""
+"""How many recent losses a new one is compared with."""
 _FEWEST = 50
-# A normal number's standard deviation in median absolute deviations.
+"""With fewer recent losses than this, none is suspicious."""
+# The standard deviation of a normal distribution in units of its median absolute deviation.
 _DEVIATIONS = 1.4826
 
 
 @dataclass(frozen=True)
 class Guards:
-    """When a trial goes back."""
+    """When a trial is rolled back."""
 
     z_score: float = 30.0
-    """How far above its median a loss is suspicious, in robust standard deviations of the last 200 steps."""
+    """A loss is suspicious if it is this many robust standard deviations above its recent median,"""
     factor: float = 3.0
-    """And it is at least so many times its median."""
+    """and above this multiple of that median."""
     patience: int = 5
-    """So many suspicious steps in a row are an explosion."""
+    """So many suspicious or non-finite steps in a row are an explosion."""
     rollbacks: int = 3
-    """How often a trial goes back before it stops."""
+    """How often a trial is rolled back before it stops."""
     slower: float = 0.5
-    """What the learning rate is multiplied by each time."""
+    """The factor on the learning rate after each rollback."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,13 @@ class LossHistory:
     losses: tuple[float, ...] = ()
     """Losses of the last steps that were not suspicious."""
     terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """The same of each term."""
+    """The same for each term."""
     suspicious: int = 0
-    """Steps in a row, up to now."""
+    """The number of suspicious or non-finite steps in a row, up to now."""
     first: str | None = None
-    """The term that was farthest out when they began."""
+    """The term that was farthest above its history at the first of them."""
     rollbacks: int = 0
-    """So far."""
+    """The number of rollbacks so far."""
 
     def as_table(self) -> dict[str, Any]:
         return {
@@ -61,7 +62,7 @@ class LossHistory:
 
 
 def remembered(table: Mapping[str, Any]) -> LossHistory:
-    """What a checkpoint kept of `LossHistory`."""
+    """The `LossHistory` of a checkpoint, from its `as_table`."""
     if not table:
         return LossHistory()
     lists = {term: tuple(values) for term, values in table["terms"].items()}
@@ -71,7 +72,7 @@ def remembered(table: Mapping[str, Any]) -> LossHistory:
 def update_history(
     history: LossHistory, guards: Guards, loss: float, terms: Mapping[str, float], *, finite: bool
 ) -> LossHistory:
-    """After a step: its loss, its terms, and whether loss and gradient were finite."""
+    """The history after a step with this loss and these terms; `finite` says if loss and gradient were."""
     if finite and not _is_far_out(loss, history.losses, guards):
         losses = (*history.losses, loss)[-_WINDOW:]
         by_term = {term: (*history.terms.get(term, ()), value)[-_WINDOW:] for term, value in terms.items()}
@@ -85,7 +86,7 @@ def exploded(history: LossHistory, guards: Guards) -> bool:
 
 
 def went_back(history: LossHistory) -> LossHistory:
-    """After the trial went back: the same history, one rollback more."""
+    """The history after a rollback: the same losses, one rollback more."""
     return replace(history, suspicious=0, first=None, rollbacks=history.rollbacks + 1)
 
 
@@ -103,7 +104,7 @@ def _z_score(value: float, history: tuple[float, ...]) -> float:
 
 
 def _farthest(terms: Mapping[str, float], history: Mapping[str, tuple[float, ...]]) -> str:
-    """The term that is not finite, or else lies farthest above what it was."""
+    """The first term that is not finite, or else the one farthest above its history."""
     infinite = [term for term, value in terms.items() if not math.isfinite(value)]
     if infinite:
         return infinite[0]

@@ -50,13 +50,13 @@ from lossarium.training.trial_batches import batch_digest, chained, check_region
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What one step came to."""
+    """The result of one step."""
 
     loss: float
     terms: Mapping[str, float]
     gradient_norm: float
     finite: bool
-    """Whether loss and gradient were, and so whether the weights were changed."""
+    """Whether loss and gradient were finite, and so whether the weights were updated."""
 
 
 def train(  # noqa: C901 - one loop, read from top to bottom
@@ -79,20 +79,21 @@ def train(  # noqa: C901 - one loop, read from top to bottom
 
     Args:
         trial: What to train.
-        facesets: One an identity.
-        folder: The trial's, which has to be there.
+        facesets: One per identity.
+        folder: The trial's, which has to exist.
         evaluator: Called at every snapshot.
-        callbacks: What is called meanwhile.
-        guards: When the trial goes back to a checkpoint; the defaults where none are given.
-        keeping: Which checkpoints stay; the last alone where nothing is said.
-        until_converged: Whether to stop once the judge sees no more gain.
-        by_hand: Whether `control.toml` is looked at before every step.
-        processes: Who trains together, all of them calling this; by default a single process, on the CPU.
+        callbacks: Called as training goes on.
+        guards: When the trial is rolled back to a checkpoint; by default `Guards()`.
+        keeping: Which checkpoints to keep; by default the last one.
+        until_converged: Whether to stop once the judge's score has stopped improving.
+        by_hand: Whether to read `control.toml` before every step.
+        processes: The processes that train together, all of which call this; by default a single one, on the
+            CPU.
 
     Raises:
-        LossariumError: the loss exploded time and again, the folder is in use, or its files are damaged.
+        LossariumError: the loss exploded after all rollbacks, the folder is in use, or its files are damaged.
         Stopped: the process was asked to stop; all work is saved.
-        OSError: the disk was full, or refused, up to the end.
+        OSError: the last checkpoint could not be written, as on a full disk.
     """
     recipe = trial.recipe
     processes = processes or single_process()
@@ -167,7 +168,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 save(run, state, records, last=True)
             if processes.is_first:
                 keep_the_last(folder, run.keeping.last)
-            # After the last checkpoint: a trial that says it is finished has its final weights on disk.
+            # Written after the last checkpoint: a trial recorded as finished has its final weights on disk.
             end: Row = {"finished": True, "weights": weights_digest(model)}
             if converged is not None:
                 callbacks.tell(f"converged: {converged.why}")
@@ -177,7 +178,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
 
 
 def _check_settings(run: Run, settings: Settings) -> None:
-    """Refuse what this trial's facesets cannot give."""
+    """Refuse settings that need masks or landmarks which the facesets lack."""
     check_regions(run.trial.recipe, settings.region_weights, run.facesets)
 
 
@@ -188,14 +189,14 @@ def _records(run: Run, state: RunState) -> Records | Unrecorded:
 
 
 def _learning_rate(run: Run, state: RunState, step: int) -> float:
-    """By the schedule, and lower by every return to a checkpoint."""
+    """The schedule's learning rate, lowered once for each rollback."""
     base, steps = state.settings.learning_rate, run.trial.recipe.steps
     scheduled = schedules.learning_rate(state.schedule, base, step, steps, state.history.plateau)
     return scheduled * run.guards.slower**state.loss_history.rollbacks
 
 
 def _record_evaluation(state: RunState, goodness: float) -> bool:
-    """Take a snapshot's goodness down; whether it is the best so far."""
+    """Record a snapshot's goodness; return whether it is the best so far."""
     best = all(goodness > before for _, before in state.history.evaluations)
     state.history.evaluations.append((state.step, goodness))
     if isinstance(state.schedule, Plateau):
@@ -211,7 +212,7 @@ def _convergence(state: RunState) -> Convergence | None:
 
 
 def _steer(run: Run, state: RunState, control: Control, records: Records | Unrecorded) -> None:
-    """Change by hand what somebody wants changed."""
+    """Apply the changes that someone has written to `control.toml`."""
     step, before = state.step + 1, state.settings
     state.settings = run.processes.broadcast_from_first(partial(control.before, step, before))
     if state.settings == before:
@@ -220,7 +221,7 @@ def _steer(run: Run, state: RunState, control: Control, records: Records | Unrec
         state.batches = batches_for(run, state.settings)
     if (state.settings.loss, state.settings.region_weights) != (before.loss, before.region_weights):
         state.loss = losses.get(state.settings.loss)
-        # Another loss has another height.
+        # Values of the new loss cannot be compared with those of the old one.
         state.loss_history = LossHistory(rollbacks=state.loss_history.rollbacks)
     state.schedule = schedules.parse(state.settings.schedule)
     there = asdict(before)
@@ -234,7 +235,7 @@ def _steer(run: Run, state: RunState, control: Control, records: Records | Unrec
 def _step(
     run: Run, state: RunState, parts: Sequence[Batch], clipping: Clipping, learning_rate: float
 ) -> _Outcome:
-    """Forward and backward of every part, one update; no update where a number is none."""
+    """Forward and backward pass of every part, then one update, unless loss or gradient is not finite."""
     run.optimizer.zero_grad()
     buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
     shares = [
@@ -258,7 +259,7 @@ def _step(
 
 
 def _backward(run: Run, state: RunState, batch: Batch, share: float, seed: int) -> Tensor:
-    """A part's share of each term, its gradient added to the weights'."""
+    """A part's share of each term; its gradient is added to that of the weights."""
     with seeded(run.processes.device, seed):
         terms = share * loss_terms(
             run.wrapped,
@@ -282,7 +283,7 @@ def _row(position: Position, outcome: _Outcome, learning_rate: float) -> Row:
     if outcome.finite:
         row |= {"loss": outcome.loss, "terms": outcome.terms, "gradient_norm": outcome.gradient_norm}
     else:
-        # JSON has no word for what is no number.
+        # JSON has neither NaN nor infinity.
         terms = {term: value if math.isfinite(value) else None for term, value in outcome.terms.items()}
         row["passed_over"] = terms
     return row | {"learning_rate": learning_rate, "batches": position.batches}

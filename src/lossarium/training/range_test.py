@@ -21,9 +21,9 @@ from lossarium.errors import LossariumError
 from lossarium.training.options.optimizers import Optimizer, make
 
 _FEWEST = 10
-# A loss so many times its lowest has exploded.
+# A loss has exploded at this multiple of its lowest value.
 _EXPLODED = 4.0
-# The mean of so many steps is looked at, since one batch may be harder than others.
+# How many recent steps are averaged to see an explosion, since one batch may be harder than others.
 _RECENT = 3
 
 BatchT = TypeVar("BatchT")
@@ -31,17 +31,17 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What the loss did at each learning rate. All three have one value a step that was made."""
+    """The loss at each learning rate. The first three tuples have one value for each step that was made."""
 
     learning_rates: tuple[float, ...]
     losses: tuple[float, ...]
-    """As they were."""
+    """As measured."""
     smoothed: tuple[float, ...]
-    """By a line through their neighbours, near ones counting most; losses that exploded are cut off."""
+    """Smoothed by local linear regression; losses that exploded are cut off."""
     suggested: float | None
     """The rate at which the smoothed loss falls steepest; None where it never falls."""
     exploded: bool
-    """Whether it stopped early because of that."""
+    """Whether the test stopped early because the loss exploded."""
 
 
 def range_test(
@@ -54,21 +54,23 @@ def range_test(
     highest: float = 1.0,
     steps: int = 100,
 ) -> RangeTest:
-    """Find a learning rate. Afterwards the model and all random state are what they were, to the last bit.
+    """Find a learning rate. Restores the model and all random state afterwards, to the last bit.
 
-    That holds after an exception or Ctrl-C too. The optimiser is one of its own, made fresh for the test.
+    They are restored after an exception or Ctrl-C, too. The test makes its own, fresh optimiser.
 
     Args:
-        model: Whose weights the test starts from; weights, buffers and gradients are restored.
+        model: The test starts from its weights; weights, buffers and gradients are restored.
         optimizer: Which optimiser to test.
         loss: (model, batch) -> the scalar to minimise; it calls the model.
         batches: Step, from 1 -> batch.
         lowest: The first learning rate.
-        highest: The last, unless the loss explodes before: the mean of 3 steps is about 4 times the lowest.
+        highest: The last learning rate. The test ends earlier if the loss explodes, that is, if its mean over
+            3 steps reaches about 4 times the lowest such mean.
         steps: At least 10.
 
     Raises:
-        LossariumError: the range is no range, or the loss is not finite at the first step.
+        LossariumError: the range or the number of steps is invalid, or the loss is not finite at the first
+            step.
 
     >>> line = nn.Linear(1, 1)
     >>> found = range_test(line, Optimizer("sgd"), lambda model, x: (model(x) - 3).square().mean(),
@@ -120,8 +122,8 @@ def _is_exploding(losses: list[float]) -> bool:
 
 
 def _ceiling(lowest: float, first: float) -> float:
-    # For losses from 0 up this is 4 times the lowest; losses below 0 may rise by as much. Where the loss has
-    # all but vanished, a few times nothing is no explosion.
+    # For losses above 0 this is 4 times the lowest; losses below 0 may rise by as much. A tenth of the first
+    # loss is the least scale: rising from almost 0 to a small loss is no explosion.
     return lowest + (_EXPLODED - 1) * max(abs(lowest), 0.1 * abs(first))
 
 
@@ -132,16 +134,16 @@ def _cut_off(losses: list[float]) -> npt.NDArray[np.float64]:
 def _local_lines(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], width: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Value and slope, at each x, of the line fitted with Gaussian weights of this width around it.
+    """Value and slope, at each x, of a line fitted with Gaussian weights of this width around x.
 
-    Unlike a running average it does not lag behind, so the steepest place stays where it is.
+    Unlike a running average, local linear regression does not lag, so it does not shift the steepest place.
     """
     distance = x[None, :] - x[:, None]
     weight = np.exp(-0.5 * np.square(distance / width))
     weight /= weight.sum(axis=1, keepdims=True)
     mean_x, mean_y = (weight * distance).sum(axis=1), weight @ y
     spread = (weight * np.square(distance)).sum(axis=1) - np.square(mean_x)
-    # The neighbours' spread is 0 only where there are none.
+    # The spread of neighbours is 0 only where there are none.
     slope = ((weight * distance) @ y - mean_x * mean_y) / np.maximum(spread, 1e-12)
     return mean_y - slope * mean_x, slope
 
@@ -158,7 +160,7 @@ def _steepest(
 
 @contextmanager
 def _restoring(model: nn.Module) -> Iterator[None]:
-    """Puts weights, buffers, gradients and the global random state back, whatever happens inside."""
+    """Restore weights, buffers, gradients and the global random state on leaving, whatever happens inside."""
     weights = [(weight, weight.data, weight.data.clone(), weight.grad) for weight in model.parameters()]
     buffers = [
         (module, name, buffer, buffer.clone())
@@ -167,7 +169,7 @@ def _restoring(model: nn.Module) -> Iterator[None]:
     ]
     on_cpu = torch.get_rng_state()
     on_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    # A model or a loss of the user's own may draw from these.
+    # A user's model or loss may draw from these.
     of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         for weight, *_ in weights:
@@ -176,7 +178,7 @@ def _restoring(model: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for weight, data, saved, gradient in weights:
-                # Some optimisers put other memory under a weight.
+                # Some optimisers replace the memory behind a weight.
                 weight.data = data.copy_(saved)
                 weight.grad = gradient
             for module, name, buffer, saved in buffers:

@@ -1,8 +1,9 @@
-"""Range tests of several losses, all from the same weights on the same batches, and a rate that suits all.
+"""Range tests of several losses, all from the same weights on the same batches, and one rate for all of them.
 
-A loss is suggested a tenth of the rate at which it was lowest, one of the two rules of fastai's learning-rate
-finder. The other, where the loss falls steepest, depends on luck here: an autoencoder's first steps learn
-the mean colour at almost any rate, and from there to its lowest point a loss may fall evenly over decades.
+The suggestion for a loss is a tenth of the rate at which it was lowest, one of the two rules of fastai's
+learning-rate finder. The other rule, the rate at which the loss falls steepest, depends on chance here: an
+autoencoder's first steps learn the mean colour at almost any rate, and from there to its lowest point a loss
+may fall evenly over several powers of ten.
 """
 
 import math
@@ -28,21 +29,22 @@ from lossarium.training.step import loss_terms, rehearse
 from lossarium.training.trial_batches import batches_of, parts_of_step
 
 WIDEST_SPREAD = 10.0
-"""Suggestions that lie further apart than this have no rate that is fair to all of them."""
+"""If the suggestions differ by more than this factor, no single rate is fair to all losses."""
 
 _SHARE_OF_LOWEST = 0.1
-# Of the lowest rate at which any loss exploded: the test sees an explosion a few steps late.
+# The shared rate is at most this share of the lowest rate at which any loss exploded, since the test sees an
+# explosion a few steps late.
 _SAFE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Span:
-    """Which learning rates are tried."""
+    """Which learning rates a range test tries."""
 
     lowest: float = 1e-7
     highest: float = 1.0
     steps: int = 100
-    """From the lowest to the highest, by a constant factor."""
+    """The number of rates, each a constant factor above the one before."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Found:
 
     @property
     def exploded_at(self) -> float | None:
-        """The last rate that was tried, where the loss exploded."""
+        """The last rate tried, if the loss exploded there; else None."""
         return self.test.learning_rates[-1] if self.test.exploded else None
 
 
@@ -74,11 +76,11 @@ class SharedRate:
     """One learning rate for all losses."""
 
     rate: float
-    """The geometric mean of the suggestions, lowered where need be to half of where a loss exploded."""
+    """The geometric mean of the suggestions, but at most half the lowest rate at which a loss exploded."""
     spread: float
     """The highest suggestion divided by the lowest."""
     lowered_by: str | None = None
-    """The loss that it was lowered for."""
+    """The loss whose explosion lowered it; None if it was not lowered."""
 
 
 def find_rates(
@@ -91,22 +93,22 @@ def find_rates(
     *,
     watch: Callable[[int, Progress], None] = lambda _number, _progress: None,
 ) -> tuple[Found, ...]:
-    """Test every loss as a trial of this recipe would train it, its schedule left out.
+    """Run a range test of every loss, training as a trial of this recipe would, but without its schedule.
 
-    Afterwards the model and all random state are what they were, to the last bit.
+    Restores the model and all random state afterwards, to the last bit.
 
     Args:
-        model: Whose weights every test starts from.
+        model: Every test starts from its weights.
         specs: The losses.
-        seed: Of the batches, which are those of a trial of this seed.
-        recipe: Used but for its steps, learning rate, schedule and judge.
-        facesets: One an identity.
+        seed: The tests see the batches of a trial of this seed.
+        recipe: Its steps, learning rate, schedule and judge are not used.
+        facesets: One per identity.
         span: Which rates are tried.
         watch: Called after every step with the number of the loss, from 1.
 
     Raises:
-        LossariumError: a loss cannot be computed at this size, or is not finite at the first step; or regions
-            are to count that nobody knows.
+        LossariumError: a loss cannot be computed at this size, or is not finite at the first step; or a
+            faceset lacks the masks or landmarks that the region weights need.
     """
     batches = batches_of(seed, recipe, facesets, next(model.parameters()).device)
     tried = [losses.get(spec) for spec in specs]
@@ -124,11 +126,11 @@ def find_rates(
 
 
 def shared_rate(found: Sequence[Found]) -> SharedRate | None:
-    """The rate that suits all losses; None where no loss suggests any.
+    """One rate for all losses; None if there is no suggestion.
 
-    The geometric mean is off by as large a factor above the lowest suggestions as below the highest, and
-    averages out the luck in each of them. The lowest suggestion would be safer still, but it would give the
-    loss that suggests it its own best rate, and no other loss theirs.
+    It is the geometric mean of the suggestions, which treats factors above and below alike and averages out
+    the chance in each. The lowest suggestion would be safer, but it would give one loss its best rate and all
+    others a rate below theirs.
     """
     suggested = [one.suggested for one in found if one.suggested is not None]
     if not suggested:
@@ -141,7 +143,7 @@ def shared_rate(found: Sequence[Found]) -> SharedRate | None:
 
 
 def rounded(rate: float) -> float:
-    """To two significant digits: a suggestion is no finer.
+    """Round to two significant digits: a suggestion is no more precise.
 
     >>> rounded(0.0012345)
     0.0012
@@ -152,7 +154,7 @@ def rounded(rate: float) -> float:
 def _trained_by(
     loss: Loss, seed: int, recipe: Recipe, identities: int
 ) -> Callable[[nn.Module, Sequence[Batch]], Tensor]:
-    """The gradient of a step on the weights, as a trial has it; gives the loss."""
+    """A function that computes the gradients of a trial's step, part by part, and returns the loss."""
     clipping, norms = clippings.parse(recipe.clipping), clippings.norm_history()
 
     done = 0
@@ -175,8 +177,8 @@ def _trained_by(
                 torch.autograd.backward(share)
             value += share.item()
         clippings.clip(model.parameters(), clipping, norms)
-        # The gradients are there, part by part, so that no more than one part is held in memory. What the
-        # range test goes back through is a number of its own and adds nothing to them.
+        # The gradients are already computed, part by part, so that memory holds only one part at a time. The
+        # range test calls backward on the returned tensor, which is detached and adds nothing to them.
         return torch.tensor(value, requires_grad=True)
 
     return step
@@ -188,7 +190,7 @@ def _watched(
     number: int,
     watch: Callable[[int, Progress], None],
 ) -> Callable[[nn.Module, Sequence[Batch]], Tensor]:
-    """The same step, reported after each call."""
+    """The same step, with a call of `watch` after it."""
     growth = (span.highest / span.lowest) ** (1 / max(1, span.steps - 1))
     began, done = time.monotonic(), 0
 

@@ -1,4 +1,4 @@
-"""What each pixel counts in the loss: the face alone, eyes and mouth more than the rest."""
+"""The weight of each pixel in the loss: the face alone, or eyes and mouth more than the rest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ KINDS = (STORED, *MASK_KINDS)
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """Which mask says where the face is."""
+    """Which mask marks the face."""
 
     kind: str
     """One of `KINDS`."""
     dilation: float = 0.0
-    """By how many pixels masks from landmarks grow; where negative, they shrink."""
+    """By how many pixels a mask from landmarks grows; if negative, it shrinks."""
     blur: float = 0.0
-    """Standard deviation of their blur, in pixels."""
+    """The standard deviation of the mask's blur, in pixels."""
 
     def __str__(self) -> str:
         given = {name: getattr(self, name) for name in ("dilation", "blur") if getattr(self, name)}
@@ -33,14 +33,14 @@ class MaskOptions:
 
 @dataclass(frozen=True)
 class RegionWeights:
-    """What regions count."""
+    """The weights of regions in the loss."""
 
     mask_loss: bool = False
-    """Whether pixels outside the face count nothing."""
+    """Whether pixels outside the face have the weight 0."""
     eye_multiplier: float = 1.0
-    """What the eyes count, of what the rest does."""
+    """The weight of the eyes relative to the rest."""
     mouth_multiplier: float = 1.0
-    """What the mouth counts."""
+    """The weight of the mouth relative to the rest."""
 
 
 def parse(text: str) -> MaskOptions | None:
@@ -93,9 +93,9 @@ def regions_for(
 
 
 def pixel_weights(weights: RegionWeights, regions: Mapping[str, Tensor]) -> Tensor | None:
-    """What each pixel counts, in the shape of the regions; None where all count alike.
+    """Each pixel's weight, in the shape of the regions; None where all pixels count the same.
 
-    A region that counts m times as much has the weight 1 + (m - 1) * mask.
+    A region with the multiplier m has the weight 1 + (m - 1) * mask.
     """
     factors = [
         1 + (multiplier - 1) * regions[name]

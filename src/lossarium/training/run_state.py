@@ -15,6 +15,7 @@ from lossarium.facesets.batches.batch import Batches
 from lossarium.facesets.faceset import Faceset
 from lossarium.losses.module import Loss
 from lossarium.models.registry import initial_model
+from lossarium.text.wording import counted
 from lossarium.training.callbacks import Callbacks
 from lossarium.training.checkpoints import Position, load_checkpoint, load_good, save_checkpoint
 from lossarium.training.configuration import Trial
@@ -27,26 +28,26 @@ from lossarium.training.processes import Processes
 from lossarium.training.records import Records, Unrecorded
 from lossarium.training.trial_batches import batches_of
 
-# A killed trial loses at most this much work; and so often a full disk is tried again.
+# A killed trial loses at most this much work. A checkpoint that failed on a full disk is retried as often.
 _SECONDS_BETWEEN_CHECKPOINTS = 15.0
 _STEPS_BETWEEN_GOOD_CHECKPOINTS = 500
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """Which checkpoints stay beside the last ones; the numbers do not depend on it."""
+    """Which checkpoints are kept; the numbers of the trial do not depend on it."""
 
     best: bool = False
-    """The best of all snapshots is kept."""
+    """Whether to keep the best of all snapshots."""
     every: int = 0
-    """Every so many steps one is kept for all time; 0 for none."""
+    """Keep a checkpoint for good every so many steps; 0 for none."""
     last: int = 1
-    """So many of the last ones stay; while the trial runs, two at least."""
+    """How many of the last checkpoints to keep; while the trial runs, at least two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What stays the same while a trial runs."""
+    """The part of a run that does not change from step to step."""
 
     trial: Trial
     facesets: Sequence[Faceset]
@@ -54,7 +55,7 @@ class Run:
     processes: Processes
     model: nn.Module
     wrapped: nn.Module
-    """The model as it is called to be trained, by all processes."""
+    """The model as training calls it: wrapped, if several processes share the work."""
     optimizer: torch.optim.Optimizer
     initial_optimizer: Mapping[str, Any]
     """Its state before the first step."""
@@ -86,7 +87,7 @@ class RunState:
 
 @dataclass
 class History:
-    """What the steps and evaluations so far leave behind, beside weights and optimiser."""
+    """What later steps need of earlier steps and evaluations, beside weights and optimiser."""
 
     norms: NormHistory
     plateau: PlateauState
@@ -126,7 +127,7 @@ def restored(run: Run) -> RunState:
 
 
 def _history(kept: Mapping[str, Any]) -> History:
-    """As a checkpoint has it."""
+    """The history of a checkpoint."""
     return History(
         norms=clipping.norm_history(kept.get("norms", ())),
         plateau=PlateauState(**kept.get("plateau", {})),
@@ -135,7 +136,7 @@ def _history(kept: Mapping[str, Any]) -> History:
 
 
 def _state_table(state: RunState) -> dict[str, Any]:
-    """What `restored` needs beside weights, optimiser and position."""
+    """What a checkpoint holds beside weights, optimiser and position; `restored` reads it."""
     return {
         "settings": asdict(state.settings),
         "guards": state.loss_history.as_table(),
@@ -158,12 +159,16 @@ def batches_for(run: Run, settings: Settings) -> Batches:
 
 
 def go_back(run: Run, state: RunState, records: Records | Unrecorded, loss: float) -> None:
-    """Restore the last good checkpoint, to go on from it with a lower learning rate; or give up."""
+    """Roll back to the last good checkpoint and go on with a lower learning rate, or give up.
+
+    Raises:
+        LossariumError: the trial has been rolled back as often as the guards allow.
+    """
     history, step = state.loss_history, state.step
     what = f'the loss "{state.settings.loss}" became {loss:g} at step {step} of seed {run.trial.seed}'
     if history.rollbacks >= run.guards.rollbacks:
         raise LossariumError(
-            f'{what}, after going back {history.rollbacks} times, its term "{history.first}" first; '
+            f'{what}, after {counted(history.rollbacks, "rollback")}; its term "{history.first}" went first; '
             f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
         )
     run.model.load_state_dict(model_of(run.trial, len(run.facesets)).state_dict())
@@ -177,10 +182,10 @@ def go_back(run: Run, state: RunState, records: Records | Unrecorded, loss: floa
     event = {"from": step, "term": history.first, "learning_rate_factor": factor}
     records.write({"step": position.step, "seconds": position.seconds, "went_back": event})
     run.callbacks.tell(
-        f'{what}, its term "{history.first}" first: back to step {position.step}, '
-        f"and on with {factor:g} of the learning rate"
+        f'{what}, its term "{history.first}" first: rolled back to step {position.step}, '
+        f"going on with {factor:g} of the learning rate"
     )
-    # At once: a trial that is killed now must not begin again at the old rate.
+    # Saved at once, so that a trial that is killed now does not resume at the old rate.
     save(run, state, records)
 
 
@@ -199,7 +204,7 @@ def _stays(run: Run, state: RunState) -> bool:
 def save(
     run: Run, state: RunState, records: Records | Unrecorded, *, best: bool = False, last: bool = False
 ) -> None:
-    """Write a checkpoint, or say why there is none; the last one has to be written."""
+    """Write a checkpoint. If that fails, tell why and go on; but raise OSError if it is the `last` one."""
     state.tried_to_save_at = time.monotonic()
     if not run.processes.is_first:
         state.saved = state.step
@@ -218,7 +223,7 @@ def save(
             best=best and run.keeping.best,
             snapshot=_stays(run, state),
             last=run.keeping.last,
-            # At steps that do not depend on how fast this machine is: a return is to the same one everywhere.
+            # At steps that do not depend on the machine's speed: a rollback goes to the same step everywhere.
             good=at_good_step and state.loss_history.suspicious == 0,
         )
     except OSError as error:

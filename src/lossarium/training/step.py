@@ -1,4 +1,4 @@
-"""What a step minimises: the loss of a model's pictures, at every scale, in the loss's own precision."""
+"""What a step minimises: the loss of a model's output at every scale, computed in float32."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from lossarium.models.prediction import Prediction, predict
 from lossarium.training.region_weights import FACE, RegionWeights, pixel_weights
 
 MASK_TERM = "mask"
-"""The term of a model that learns masks: the mean square of their error."""
+"""The term of a model that also predicts masks: their mean squared error."""
 
 
 def loss_terms(
@@ -30,16 +30,16 @@ def loss_terms(
     Args:
         model: Called once, for all identities.
         loss: Computed in float32, whatever the model's precision.
-        batch: What goes in and what should come out.
-        identities: How many there are, each with a decoder of its own.
-        precision: The model's, "float32" or "bf16" for autocast.
-        weights: What the batch's regions count.
+        batch: The model's input and the target of its output.
+        identities: How many there are; each has its own decoder.
+        precision: The model's: "float32", or "bf16" for autocast.
+        weights: The weights of the batch's regions.
 
     Returns:
-        (terms,), as `term_names` names them; their sum is what is minimised.
+        (terms,), as `term_names` names them; training minimises their sum.
 
     Raises:
-        LossariumError: the model learns masks, and the batch has none.
+        LossariumError: the model predicts masks, and the batch has none.
     """
     with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=precision == "bf16"):
         prediction = predict(model, batch.input, range(identities))
@@ -50,21 +50,21 @@ def loss_terms(
         counts = None if weight is None else _reduced(weight, side)
         return loss.terms(pictures.flatten(0, 1), _reduced(target, side), counts)
 
-    # Each scale counts alike; their mean keeps the loss as high as that of a single one.
+    # The mean over scales, so that the loss is as high as that of a model with a single scale.
     terms = torch.stack([at_scale(scale) for scale in (prediction.pictures, *prediction.coarser)]).mean(dim=0)
     return terms if prediction.masks is None else torch.cat([terms, _mask_error(prediction, batch)])
 
 
 def term_names(loss: Loss, count: int) -> list[str]:
-    """The names of so many terms, in the order of `loss_terms`."""
+    """The names of the `count` terms, in the order of `loss_terms`."""
     return [*map(str, loss.spec.terms), MASK_TERM][:count]
 
 
 def rehearse(losses: Iterable[Loss], batch: Batch, weights: RegionWeights) -> None:
-    """Try every loss once on a batch: what cannot work fails before anything is trained.
+    """Compute every loss once on a batch, so that a loss that cannot work fails before training begins.
 
     Raises:
-        LossariumError: a loss cannot be computed of such pictures.
+        LossariumError: a loss cannot be computed on pictures of this size.
     """
     input, target = batch.input.flatten(0, 1), batch.target.flatten(0, 1)
     for loss in losses:
@@ -72,7 +72,7 @@ def rehearse(losses: Iterable[Loss], batch: Batch, weights: RegionWeights) -> No
 
 
 def _flat_weight(batch: Batch, weights: RegionWeights) -> Tensor | None:
-    """What each pixel counts, (identities * batch, 1, size, size)."""
+    """Each pixel's weight, (identities * batch, 1, size, size); None where all count the same."""
     weight = pixel_weights(weights, batch.regions)
     return None if weight is None else weight.flatten(0, 1)
 
@@ -87,5 +87,5 @@ def _mask_error(prediction: Prediction, batch: Batch) -> Tensor:
 
 
 def _reduced(pictures: Tensor, side: int) -> Tensor:
-    """By area, to a coarser output's size."""
+    """Average pictures by area down to a coarser output's size."""
     return pictures if pictures.shape[-1] == side else F.interpolate(pictures, size=side, mode="area")

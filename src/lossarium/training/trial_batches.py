@@ -1,4 +1,4 @@
-"""The batches of a trial: what its recipe says of them, and that all trials of a seed see the same."""
+"""The batches of a trial, made from its recipe. All trials of a seed see the same batches."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from lossarium.training.region_weights import RegionWeights, parse, regions_for
 
 
 def check_regions(recipe: Recipe, weights: RegionWeights, facesets: Sequence[Faceset]) -> None:
-    """Refuse weights of regions that nobody knows.
+    """Check that the facesets have the masks and landmarks that the region weights need.
 
     Raises:
-        LossariumError: the loss should look at the mask alone, and there is none; or a faceset has no masks
-            or landmarks.
+        LossariumError: the loss is limited to the face but the recipe names no mask, or a faceset lacks the
+            masks or landmarks.
     """
     regions_for(weights, parse(recipe.mask), facesets)
 
@@ -30,9 +30,9 @@ def batches_of(
     *,
     part: tuple[int, int] = (0, 1),
 ) -> Batches:
-    """The batches that every trial of this seed sees, with the regions that their weights need.
+    """The batches that every trial of this seed sees, with the regions that the weights need.
 
-    Of several processes each sees a part.
+    With several processes, each gets its `part`, as (rank, count).
 
     Raises:
         LossariumError: as `check_regions`.
@@ -52,7 +52,7 @@ def batches_of(
 
 
 def parts_of_step(batches: Callable[[int], Batch], step: int, accumulation: int) -> list[Batch]:
-    """The batches whose gradients a step adds up."""
+    """The batches whose gradients a step accumulates."""
     first = (step - 1) * accumulation + 1
     return [batches(number) for number in range(first, first + accumulation)]
 

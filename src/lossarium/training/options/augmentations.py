@@ -1,4 +1,4 @@
-"""Augmentation as people write it: `default`, `faceswap(flip=0)`, `none`."""
+"""Augmentation as text: `default`, `faceswap(flip=0)`, `none`."""
 
 from dataclasses import asdict, replace
 
@@ -15,10 +15,10 @@ _PRESETS = {
 
 
 def parse(text: str) -> Augmentation:
-    """Read the name of a preset, with whatever should be otherwise.
+    """Read the name of a preset, with options that override its own.
 
     Raises:
-        LossariumError: there is no such preset or option, or an amount means nothing.
+        LossariumError: there is no such preset or option, or a value is out of its range.
 
     >>> parse("faceswap(flip=0)").flip
     0.0

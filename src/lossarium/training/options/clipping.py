@@ -14,7 +14,7 @@ from lossarium.text.suggestions import nearest
 from lossarium.training.options.syntax import call_text, read_call
 
 HISTORY_LENGTH = 10_000
-"""Norms that autoclip remembers."""
+"""How many norms autoclip remembers."""
 
 NormHistory = deque[float]
 """The norms of the latest steps; `list(history)` goes into a checkpoint, `norm_history(list)` comes back."""
@@ -22,7 +22,7 @@ NormHistory = deque[float]
 
 @dataclass(frozen=True)
 class Clipping:
-    """What keeps gradients from being too large."""
+    """How gradients are clipped."""
 
     kind: str = "none"
     """none; value: each component to [-limit, limit]; norm: the L2 norm of all gradients together to at most
@@ -54,12 +54,12 @@ CLIPPINGS = ("none", "value", "norm", "autoclip")
 
 @dataclass(frozen=True)
 class GradientNorm:
-    """What `clip` found."""
+    """What `clip` returns."""
 
     norm: float
     """L2 norm of all gradients together, before clipping."""
     finite: bool
-    """Whether every component of every gradient is finite; if not, the step must be left out."""
+    """Whether every component of every gradient is finite; if not, the step must be skipped."""
     clipped: bool
     """Whether a gradient may have been changed."""
 
@@ -89,9 +89,9 @@ def parse(text: str) -> Clipping:
 def norm_history(norms: Iterable[float] = ()) -> NormHistory:
     """A history for `clip`, empty or with the norms of a checkpoint.
 
-    It holds the latest `HISTORY_LENGTH` norms. Up to there autoclip is the paper's, whose history has no end;
-    from there on the percentile follows the training instead of its large first gradients, a loss that is
-    changed by hand is forgotten again, and a checkpoint grows by no more than 80 kB.
+    It holds the latest `HISTORY_LENGTH` norms, where the paper's history grows without end. Up to that many
+    steps both are the same. Later, the percentile follows the training instead of keeping its large first
+    gradients, norms from before a change of the loss are forgotten, and a checkpoint grows by at most 80 kB.
     """
     return deque(norms, maxlen=HISTORY_LENGTH)
 
@@ -100,12 +100,12 @@ def norm_history(norms: Iterable[float] = ()) -> NormHistory:
 def clip(parameters: Iterable[Tensor], clipping: Clipping, history: NormHistory) -> GradientNorm:
     """Clip the gradients of parameters in place.
 
-    Gradients with a NaN or an infinity are left as they are and leave no trace in the history.
+    Gradients with NaN or infinity are left as they are and do not enter the history.
 
     Args:
-        parameters: Those without a gradient are passed over.
-        clipping: What to do.
-        history: The norms so far; autoclip adds to it and looks at it, this step's norm included.
+        parameters: Those without a gradient are skipped.
+        clipping: How to clip.
+        history: The norms so far; autoclip adds this step's norm and then takes the percentile.
 
     >>> weight = torch.nn.Parameter(torch.zeros(2))
     >>> weight.grad = torch.tensor([3.0, 4.0])
@@ -126,12 +126,12 @@ def clip(parameters: Iterable[Tensor], clipping: Clipping, history: NormHistory)
     if clipping.kind == "norm":
         limit = clipping.limit
     elif clipping.kind == "autoclip":
-        # A step without any gradient says nothing about how large gradients are.
+        # A norm of 0 means that there was no gradient, which says nothing about the size of gradients.
         if norm > 0:
             history.append(norm)
         known = np.fromiter(history, np.float64, len(history))
         limit = float(np.percentile(known, clipping.percentile)) if history else math.inf
-    # Gradients within the limit keep every bit, which a factor that is nearly 1 would change.
+    # Gradients within the limit stay bit-identical; multiplying them by nearly 1 would not leave them so.
     if norm <= limit:
         return GradientNorm(norm, finite=True, clipped=False)
     for gradient in gradients:
@@ -145,6 +145,6 @@ def _norm(gradients: list[Tensor]) -> float:
     norm = torch.nn.utils.get_total_norm(gradients).item()
     if math.isfinite(norm):
         return norm
-    # Squares overflow long before the gradients themselves; float64 tells the two apart.
+    # Squares overflow in float32 long before the gradients do; float64 tells whether these are finite.
     squares = [torch.linalg.vector_norm(gradient, dtype=torch.float64).item() ** 2 for gradient in gradients]
     return math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else norm

@@ -1,6 +1,6 @@
 """Optimisers by name: torch's, and those of the package pytorch-optimizer where it is installed.
 
-The second half puts the whole state of any of them into plain tensors and plain JSON, and back, bit by bit.
+The second half converts the whole state of any of them to plain tensors and plain JSON, and back, bitwise.
 """
 
 import importlib
@@ -27,12 +27,12 @@ _TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
 NAMES = tuple(_TORCH)
 """The optimisers that need no further package."""
 
-# What the trainer decides, not the user; names of constructors' arguments.
+# Arguments of constructors that are no options: the trainer sets them, not the user.
 _NO_OPTIONS = frozenset(
     {"self", "params", "lr", "fused", "foreach", "maximize", "capturable", "differentiable", "kwargs"}
 )
-# Of pytorch-optimizer: those that need more of the training loop than a gradient and a call of step(), and
-# those whose steps depend on the global random state, which no checkpoint holds.
+# Optimisers of pytorch-optimizer that cannot be used: some need more of the training loop than a gradient and
+# a call of step(), and some draw from the global random state, which no checkpoint holds.
 _REFUSED = {
     "evaluates the loss within a step": ("lbfgs", "alig", "bsam"),
     "needs second derivatives": ("adahessian", "sophiah"),
@@ -61,10 +61,10 @@ class Optimizer:
     momentum: float | None = None
     nesterov: bool | None = None
     options: tuple[tuple[str, Value], ...] = ()
-    """Any other by its name in the constructor: amsgrad, alpha, centered, dampening, momentum_decay, ..."""
+    """Any other option by its name in the constructor: amsgrad, alpha, centered, dampening, ..."""
 
     def given(self) -> dict[str, Value]:
-        """The options that differ from the optimiser's own defaults by being given."""
+        """The options that are given, by name."""
         named = {field.name: getattr(self, field.name) for field in fields(self)[1:-1]}
         return {key: value for key, value in named.items() if value is not None} | dict(self.options)
 
@@ -82,7 +82,7 @@ _EXAMPLES: dict[str, Value] = {
 
 
 def parse(text: str) -> Optimizer:
-    """Read an optimiser. Whether it takes these options is seen by `make`.
+    """Read an optimiser. `make` checks whether it takes these options.
 
     Raises:
         LossariumError: the text is malformed.
@@ -135,14 +135,14 @@ def make(
 
 
 def _accepted(constructor: Callable[..., Any]) -> dict[str, str]:
-    """Our name of each option -> the constructor's."""
+    """Our name of each option -> the constructor's name."""
     names = set(inspect.signature(constructor).parameters) - _NO_OPTIONS
     return {"epsilon" if name == "eps" else name: name for name in sorted(names)}
 
 
 def _from_package(name: str) -> Callable[..., torch.optim.Optimizer]:
     try:
-        # It takes a while and few need it.
+        # Imported late: it is slow, and few users need it.
         package = importlib.import_module("pytorch_optimizer")
     except ImportError:
         hint = nearest(name, NAMES)
@@ -162,12 +162,12 @@ def _from_package(name: str) -> Callable[..., torch.optim.Optimizer]:
 
 
 def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The tensors of the optimiser's state by a name of their own, not copied.
+    """The tensors of the optimiser's state, each under a unique name, not copied.
 
-    They may be written without regard to their memory layout: `state_numbers` remembers it.
+    They may be saved without their memory layout: `state_numbers` has it.
 
     Raises:
-        LossariumError: the state holds something that can be written only by running code.
+        LossariumError: the state holds an object that neither tensors nor JSON can express.
     """
     return _Packer(optimizer).tensors
 
@@ -176,7 +176,7 @@ def state_numbers(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """All of the state that is not in tensors, as a JSON object: numbers, flags, options, memory layouts.
 
     Raises:
-        LossariumError: the state holds something that can be written only by running code.
+        LossariumError: the state holds an object that neither tensors nor JSON can express.
     """
     return _Packer(optimizer).numbers
 
@@ -184,10 +184,10 @@ def state_numbers(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 def restore_state(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: dict[str, Any]
 ) -> None:
-    """Give a fresh optimiser, made with the same configuration, the state of another. Tensors are copied.
+    """Load a saved state into a fresh optimiser of the same configuration. Copies the tensors.
 
     Raises:
-        LossariumError: the state is damaged or of another optimiser or model; nothing has been changed then.
+        LossariumError: the state is damaged or of another optimiser or model; nothing is changed then.
 
     >>> weight = torch.nn.Parameter(torch.ones(3))
     >>> first, second = (make(Optimizer("adam"), [weight], 0.1) for _ in range(2))
@@ -220,7 +220,7 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbe
         raise ValueError("it is not made of options")
     if any("params" in group or not set(optimizer.defaults) <= set(group) for group in groups):
         raise ValueError("it has other options")
-    # One that stands for a method or a container would break the optimiser.
+    # An attribute that replaced a method or a container would break the optimiser.
     taken = (set(vars(optimizer)) - set(_attributes(optimizer))) | set(dir(type(optimizer)))
     if taken & set(attributes) or not all(map(_is_plain, attributes.values())):
         raise ValueError("it has other attributes")
@@ -229,7 +229,7 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbe
     for parameter, state in zip(held, states, strict=True):
         if state:
             optimizer.state[parameter] = state
-    # Some optimisers keep what parameters share beside them, under a name.
+    # Some optimisers keep state that all parameters share in the same dictionary, under a string.
     optimizer.state.update(shared)
     for group, options in zip(optimizer.param_groups, groups, strict=True):
         held_by_group = group["params"]
@@ -241,7 +241,10 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbe
 
 
 class _Packer:
-    """Walks through a state once; containers become JSON, tensors get a name."""
+    """Walks through a state once; containers become JSON, tensors get a name.
+
+    "home" marks tensors on the same device as their parameter (for the groups: as the first parameter).
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.tensors: dict[str, Tensor] = {}
@@ -267,7 +270,7 @@ class _Packer:
         if value is None or isinstance(value, bool | int | str):
             return value
         if isinstance(value, float):
-            # JSON has no infinities; hexadecimal digits keep every bit.
+            # JSON has neither NaN nor infinity; hexadecimal digits keep every bit.
             return {"float": value.hex()}
         if isinstance(value, Tensor):
             self.tensors[path] = value.detach()
@@ -285,7 +288,7 @@ class _Packer:
 
 
 def _attributes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Numbers and flags that an optimiser counts on itself instead of in its groups."""
+    """Numbers and flags that an optimiser keeps as attributes instead of in its groups."""
     return {
         name: value
         for name, value in vars(optimizer).items()
@@ -311,7 +314,7 @@ def _unpacked(tree: Any, tensors: dict[str, Tensor], home: torch.device) -> Any:
 
 
 def _dense_strides(tensor: Tensor) -> list[int] | None:
-    """The strides of a tensor that fills its memory without gaps, else None."""
+    """The strides of a tensor that fills its memory without gaps; else None."""
     return list(tensor.stride()) if _is_dense(tensor.shape, tensor.stride()) else None
 
 
@@ -325,7 +328,7 @@ def _is_dense(shape: Iterable[int], strides: Iterable[int]) -> bool:
 
 
 def _laid_out(value: Tensor, strides: list[int] | None, device: torch.device | None) -> Tensor:
-    """A copy with these strides: fused optimisers walk a parameter and its state in memory order."""
+    """A copy with these strides: fused optimisers iterate over a parameter and its state in memory order."""
     if strides is None:
         return value.detach().to(device or value.device, copy=True).contiguous()
     if not _is_dense(value.shape, strides):

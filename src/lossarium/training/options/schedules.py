@@ -1,8 +1,7 @@
 """Learning-rate schedules as text: `"cosine(restarts=3, floor=1e-6)"`, `"step(every=1000, warmup=500)"`.
 
 All but plateau are pure functions of the step, so that a resumed trial needs no state for them. Steps are
-numbered from 1, as in `metrics.jsonl`: step s is the update that `learning_rate(schedule, base, s, steps)`
-is for.
+numbered from 1, as in `metrics.jsonl`: the update of step s uses `learning_rate(schedule, base, s, steps)`.
 """
 
 import math
@@ -16,12 +15,12 @@ from lossarium.training.options.syntax import call_text, read_call
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How the learning rate goes from step to step. `str()` writes it, `parse()` reads it."""
+    """How the learning rate changes from step to step. `str()` writes it, `parse()` reads it."""
 
     kind: ClassVar[str]
 
     warmup: int = 0
-    """Steps of linear warm-up before the schedule begins: step s has the share s / (warmup + 1)."""
+    """Steps of linear warm-up before the schedule begins: step s has s / (warmup + 1) of its first rate."""
 
     def __post_init__(self) -> None:
         self._need(self.warmup >= 0, "warmup is a number of steps, 0 or more")
@@ -35,12 +34,12 @@ class Schedule:
         return call_text(self.kind, given)
 
     def share(self, done: int, steps: int) -> float:
-        """What the base rate is multiplied by after `done` of `steps` steps, warm-up not counted."""
+        """The factor on the base rate after `done` of `steps` steps, not counting the warm-up."""
         raise NotImplementedError
 
     def _need(self, condition: bool, rule: str) -> None:
         if not condition:
-            raise LossariumError(f'the learning-rate schedule "{self}" cannot be: {rule}')
+            raise LossariumError(f'the learning-rate schedule "{self}" is invalid: {rule}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Falling(Schedule):
-    """What schedules that fall have in common."""
+    """A schedule that lowers the rate, down to a floor."""
 
     floor: float = 0.0
     """The rate never falls below this, unless the base rate itself is below it."""
@@ -85,7 +84,7 @@ class Step(Falling):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Step):
-    """As `step`, but without jumps: multiplied by `factor` over every `every` steps, little by little."""
+    """As `step`, but smooth: multiplied by `factor ** (1 / every)` at every step."""
 
     kind = "exponential"
 
@@ -95,7 +94,7 @@ class Exponential(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class MultiStep(Falling):
-    """Multiplied by `factor` after each of the steps `at`, which are counted with the warm-up's."""
+    """Multiplied by `factor` after each of the steps `at`, which count from the start of the warm-up."""
 
     kind = "multi_step"
 
@@ -118,7 +117,7 @@ class MultiStep(Falling):
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Falling):
-    """Half a cosine from the base rate to the floor, `restarts` times over again.
+    """Half a cosine from the base rate down to the floor, restarted `restarts` times.
 
     Each period is `growth` times as long as the one before; together they fill the steps of the trial.
     Source: Loshchilov & Hutter 2017, "SGDR", equation 5.
@@ -138,7 +137,7 @@ class Cosine(Falling):
         if done >= steps:
             return 0.0
         lengths = [self.growth**period for period in range(self.restarts + 1)]
-        # In units of the first period; a share of it is left over at a restart only by rounding.
+        # In units of the first period. The tolerance below is for rounding at a restart.
         place = done * math.fsum(lengths) / steps
         for length in lengths:
             if place < length * (1 - 1e-12):
@@ -149,7 +148,7 @@ class Cosine(Falling):
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """Up to the base rate and down again, each as half a cosine. The momentum stays as it is.
+    """Up to the base rate and down again, each as half a cosine. The momentum is not changed.
 
     Source: Smith & Topin 2018, "Super-convergence"; shares and their defaults as in
     `torch.optim.lr_scheduler.OneCycleLR`.
@@ -191,7 +190,7 @@ class Plateau(Falling):
     threshold: float = 1e-4
     """An improvement is more than this share of the best score."""
     cooldown: int = 0
-    """Looks after a fall during which nothing is counted."""
+    """Evaluations after a fall that do not count towards `patience`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -206,13 +205,13 @@ class Plateau(Falling):
 
 @dataclass(frozen=True)
 class PlateauState:
-    """What a plateau schedule has seen; `dataclasses.asdict` makes it a JSON object."""
+    """The state of a plateau schedule; `dataclasses.asdict` makes it a JSON object."""
 
     best: float | None = None
     waited: int = 0
-    """Looks without an improvement."""
+    """Evaluations since the last improvement."""
     cooling: int = 0
-    """Looks still to pass after a fall."""
+    """Evaluations of the cooldown that remain."""
     falls: int = 0
     """How often the rate has fallen."""
 
@@ -251,9 +250,9 @@ def learning_rate(
     Args:
         schedule: Any.
         base: The rate that the schedule starts from (for one_cycle: its highest).
-        step: From 1. Past `steps` the rate stays what it was at the end.
-        steps: Of the whole trial, warm-up included.
-        state: Of a plateau schedule; without one it has not fallen yet.
+        step: From 1. Beyond `steps` the rate stays as at the end.
+        steps: The steps of the whole trial, warm-up included.
+        state: The state of a plateau schedule; None if it has not fallen yet.
 
     >>> [learning_rate(parse("constant(warmup=3)"), 1.0, step, 10) for step in (1, 2, 3, 4)]
     [0.25, 0.5, 0.75, 1.0]
@@ -266,7 +265,7 @@ def learning_rate(
     rate = base * share
     if isinstance(schedule, Falling):
         floor = min(schedule.floor, base)
-        # A cosine ends at its floor with no kink; the others stop there.
+        # A cosine is scaled to end at its floor; the others are cut off there.
         rate = floor + (base - floor) * share if isinstance(schedule, Cosine) else max(rate, floor)
     return rate * min(1.0, step / (schedule.warmup + 1))
 
@@ -274,7 +273,7 @@ def learning_rate(
 def advance(schedule: Plateau, state: PlateauState, score: float, *, higher_is_better: bool) -> PlateauState:
     """The state after one more evaluation of the held-out judge.
 
-    A score that is not a number counts as no improvement.
+    NaN counts as no improvement.
 
     >>> state = PlateauState()
     >>> for score in (20.0, 20.0, 20.0):
@@ -295,7 +294,7 @@ def advance(schedule: Plateau, state: PlateauState, score: float, *, higher_is_b
 def _is_better(score: float, best: float | None, threshold: float, higher_is_better: bool) -> bool:
     if best is None:
         return math.isfinite(score)
-    # Of the best score's size, so that it is right for negative scores too.
+    # Relative to the magnitude of the best score, so that it is right for negative scores, too.
     margin = threshold * abs(best)
     return score > best + margin if higher_is_better else score < best - margin
 

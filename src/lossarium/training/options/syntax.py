@@ -30,7 +30,7 @@ class Call:
     text: str
     name: str
     options: dict[str, Value]
-    """A value without a name stands under ""."""
+    """By name; a value without a name has the key ""."""
 
     def values(self, examples: Mapping[str, Value]) -> dict[str, Any]:
         """The options that are given, each of the type of its example.
