@@ -22,7 +22,9 @@ def rows(trial):
 
 
 def timeless(trial):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(trial)]
+    return [
+        {key: value for key, value in row.items() if key not in ("seconds", "chain")} for row in rows(trial)
+    ]
 
 
 def train(parent, out, *options):

@@ -1,7 +1,6 @@
 """One trial: what it records, and that interruptions do not show in its numbers."""
 
 import errno
-import json
 import math
 import os
 import re
@@ -20,6 +19,7 @@ from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.folder_lock import locked_trial
 from lossarium.training.loop import train
+from lossarium.training.run_state import Keeping
 from lossarium.training.signals import Stopped
 from tests.facesets.examples import blobs
 
@@ -135,38 +135,77 @@ def test_bf16_trains_and_differs_from_float32(tmp_path):
     assert second[0]["loss"] == pytest.approx(first[0]["loss"], rel=0.02)
 
 
-def test_a_half_written_last_line_is_passed_over_and_a_damaged_one_named(tmp_path):
-    path = tmp_path / records.NAME
-    path.write_bytes(b'{"step":1}\n{"step":2}\n{"st')
-    assert [row["step"] for row in records.read(tmp_path)] == [1, 2]
-    path.write_bytes(b'{"step":1}\nnonsense\n{"step":3}\n')
-    with pytest.raises(LossariumError, match=r"metrics\.jsonl is damaged in line 2"):
-        list(records.read(tmp_path))
-
-
-def test_a_row_is_one_json_object_a_line(tmp_path):
-    opened = records.Records(tmp_path, 0)
-    opened.write({"step": 1, "loss": 0.1})
-    length = opened.flush()
-    opened.close()
-    content = (tmp_path / records.NAME).read_bytes()
-    assert len(content) == length
-    assert [json.loads(line) for line in content.splitlines()] == [{"step": 1, "loss": 0.1}]
-
-
-def shortened(folder):
+def damaged_rows(folder, edit):
+    """Edit the lines of metrics.jsonl."""
     path = folder / records.NAME
-    path.write_bytes(path.read_bytes()[:-10])
+    path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
 
 
-def test_records_that_were_shortened_by_hand_are_not_lengthened(tmp_path):
+def test_rows_that_are_damaged_are_made_again_from_the_checkpoint_before_them(tmp_path):
+    run(tmp_path / "whole")
     with pytest.raises(StoppedError):
-        run(tmp_path, die_after=5)
-    shortened(tmp_path)
-    before = (tmp_path / records.NAME).read_bytes()
-    with pytest.raises(LossariumError, match="shorter than when its last checkpoint was written"):
+        run(tmp_path / "broken", die_after=7)
+    checkpoints = tmp_path / "broken" / "checkpoints"
+    newest = (checkpoints / "step_00000005.safetensors").read_bytes()
+    # Row 4 lies between the checkpoints of steps 1 and 5.
+    damaged_rows(tmp_path / "broken", lambda lines: [*lines[:3], lines[3].replace(b"1", b"7"), *lines[4:]])
+    at = {2: lambda: kept.append((checkpoints / "set_aside.safetensors").read_bytes())}
+    kept = []
+    told = run(tmp_path / "broken", at=at)
+    assert len(told) == 1
+    assert re.search(
+        r"metrics.jsonl is damaged in line 4 \(it was changed.*before the checkpoint step_00000005.* "
+        r"going on from step 1 instead",
+        told[0],
+    )
+    assert kept == [newest]
+    assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
+    assert [path.name for path in checkpoints.iterdir()] == ["step_00000012.safetensors"]
+
+
+def test_rows_that_are_damaged_before_every_checkpoint_are_named_and_nothing_is_removed(tmp_path):
+    with pytest.raises(StoppedError):
+        run(tmp_path, die_after=12)
+    damaged_rows(tmp_path, lambda lines: lines[1:])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(LossariumError, match=r"is damaged in line 1 .*every checkpoint was written after"):
         run(tmp_path)
-    assert (tmp_path / records.NAME).read_bytes() == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("bytes_left", [0.5, 0])
+def test_rows_that_were_cut_off_are_made_again(tmp_path, bytes_left):
+    run(tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", die_after=7)
+    path = tmp_path / "broken" / records.NAME
+    content = path.read_bytes()
+    if bytes_left:
+        path.write_bytes(content[: int(bytes_left * len(content))])
+        told = run(tmp_path / "broken")
+        assert "metrics.jsonl is shorter than it was, before the checkpoint" in told[0]
+        assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
+    else:
+        path.unlink()
+        with pytest.raises(LossariumError, match="is missing, and every checkpoint was written after that"):
+            run(tmp_path / "broken")
+        assert not path.exists()
+
+
+def test_a_kept_checkpoint_serves_where_the_last_ones_are_damaged(tmp_path):
+    run(tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", die_after=7, keeping=Keeping(every=3))
+    there = list((tmp_path / "broken" / "checkpoints").iterdir())
+    for path in there:
+        # Not in place: what is kept may be the same file under another name.
+        content = path.read_bytes()[:-100]
+        path.unlink()
+        path.write_bytes(content)
+    told = run(tmp_path / "broken")
+    assert len(told) == len(there)
+    assert "going on from step 6 instead" in told[0]
+    assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
 
 
 def test_a_second_process_is_refused(tmp_path):

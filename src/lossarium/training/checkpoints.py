@@ -3,6 +3,7 @@
 checkpoints/step_00000500.safetensors    the last few
 checkpoints/best.safetensors             the one that a judge liked best
 checkpoints/good.safetensors             the one to go back to when the loss explodes
+checkpoints/set_aside.safetensors        the newest, where the rows before it were damaged and are made again
 snapshots/step_00001000.safetensors      every so many steps, if that was asked for
 
 Metadata holds the position and the state as JSON, and a SHA-256 over those and all tensors: a file that was
@@ -30,6 +31,7 @@ from lossarium.files import write_whole
 from lossarium.training.options.optimizers import restore_state, state_numbers, state_tensors
 
 _FOLDER, _SNAPSHOTS, _BEST, _GOOD = "checkpoints", "snapshots", "best.safetensors", "good.safetensors"
+_SET_ASIDE = "set_aside.safetensors"
 _CHECKPOINT_NAME = re.compile(r"step_([0-9]{1,18})\.safetensors")
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 _LEAST_KEPT = 2
@@ -58,7 +60,9 @@ class Loaded:
     state: Mapping[str, Any]
     """Whatever was given to be kept, as JSON has it."""
     damaged: tuple[str, ...] = ()
-    """Newer checkpoints that could not be read, a sentence each."""
+    """Why newer checkpoints are passed over, a sentence each."""
+    set_aside: Path | None = None
+    """The newest that is whole, where the rows before it are not."""
 
 
 def save_checkpoint(
@@ -108,31 +112,74 @@ def save_checkpoint(
 
 def keep_the_last(folder: Path, last: int = 1) -> None:
     """Remove the checkpoints that only a running trial needs: all but so many."""
-    for path in (*newest_checkpoints(folder)[last:], folder / _FOLDER / _GOOD):
+    for path in (*newest_checkpoints(folder)[last:], folder / _FOLDER / _GOOD, folder / _FOLDER / _SET_ASIDE):
         path.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
+def load_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rows: tuple[int, str] = (1 << 62, ""),
+) -> Loaded:
     """Restore the newest checkpoint that is whole, or leave all as it is where there is none at all.
 
+    Args:
+        folder: The trial's.
+        model: Gets its weights.
+        optimizer: Gets its state.
+        rows: How many bytes of the trial's rows are intact, and what is wrong after these. A checkpoint that
+            counts on more of them is passed over: the rows since an older one can be made again.
+
     Raises:
-        LossariumError: no checkpoint is whole, or they are of another model.
+        LossariumError: no checkpoint can be used, or they are of another model.
     """
-    damaged: list[str] = []
-    for path in newest_checkpoints(folder):
+    intact, wrong = rows
+    passed_over: list[str] = []
+    set_aside = None
+    for path in _fallbacks(folder):
         try:
-            return replace(_restored(path, model, optimizer), damaged=tuple(damaged))
+            table, tensors = read_checkpoint(path)
+            position = position_of(table)
+            if position.record_bytes > intact:
+                set_aside = set_aside or path
+                passed_over.append(f"metrics.jsonl {wrong}, before the checkpoint {path.name} was written")
+                continue
+            loaded = _restored(table, tensors, model, optimizer)
         except _DAMAGE as error:
-            damaged.append(f"the checkpoint {path} is damaged ({error})")
-    if damaged:
-        raise LossariumError(f"{damaged[0]}, and there is none before it; remove {folder} to train it again")
+            passed_over.append(f"the checkpoint {path} is damaged ({error})")
+            continue
+        return replace(loaded, damaged=tuple(passed_over), set_aside=set_aside)
+    if set_aside is not None:
+        raise LossariumError(
+            f"{folder / 'metrics.jsonl'} {wrong}, and every checkpoint was written after that; put back "
+            f"a copy of it, or move {folder} elsewhere to train the trial again: its weights are whole, "
+            "and `lossarium swap` takes them"
+        )
+    if passed_over:
+        raise LossariumError(
+            f"{passed_over[0]}, and there is none before it; "
+            f"put back a copy of it, or move {folder} elsewhere to train the trial again"
+        )
     return Loaded(Position(), {})
+
+
+def set_aside(folder: Path, checkpoint: Path) -> None:
+    """Keep a checkpoint under another name while the steps before it are trained again."""
+    checkpoint.replace(folder / _FOLDER / _SET_ASIDE)
+
+
+def _fallbacks(folder: Path) -> list[Path]:
+    """All that a trial can go on from, the best first: its last checkpoints, then what else was kept."""
+    kept = sorted((folder / _SNAPSHOTS).glob("step_*.safetensors"), reverse=True)
+    good = folder / _FOLDER / _GOOD
+    return [*newest_checkpoints(folder), *([good] if good.exists() else []), *kept]
 
 
 def load_good(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
     """Restore the checkpoint to go back to, or leave all as it is where there is none that is whole."""
     try:
-        return _restored(folder / _FOLDER / _GOOD, model, optimizer)
+        return _restored(*read_checkpoint(folder / _FOLDER / _GOOD), model, optimizer)
     except _DAMAGE:
         return Loaded(Position(), {})
 
@@ -222,9 +269,13 @@ def _kept_as(written: Path, name: Path) -> None:
         raise
 
 
-def _restored(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
-    """Read one checkpoint and restore it; anything of `_DAMAGE` where that cannot be."""
-    table, tensors = read_checkpoint(path)
+def _restored(
+    table: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> Loaded:
+    """Restore what one checkpoint holds; anything of `_DAMAGE` where that cannot be."""
     model.load_state_dict(_part(tensors, _MODEL))
     restore_state(optimizer, _part(tensors, _OPTIMIZER), table["optimizer"])
     return Loaded(position_of(table), table["state"])

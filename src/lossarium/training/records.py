@@ -9,35 +9,48 @@ Kinds of rows, told apart by their keys:
     {"step": 60, "seconds": 4.1, "control": {"learning_rate": 1e-05}}
     {"step": 80, "seconds": 5.5, "went_back": {"from": 93, "term": "ssim", "learning_rate_factor": 0.5}}
     {"step": 500, "seconds": 34.0, "finished": true, "weights": "<sha-256>"}
+
+The last key of a row is `chain`: the first 16 hex digits of the SHA-256 over the chain of the row before
+(16 zeros before the first) and the row's text without it. A digit that changes or a row that is lost breaks
+the chain there. Files of versions before the chain are read as they are.
 """
 
+import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lossarium.errors import LossariumError
+from lossarium.training.row_kinds import mistake_in
 
 NAME = "metrics.jsonl"
 Row = dict[str, Any]
 
 _LONGEST_LAST_ROW = 4096
 _SECONDS_BETWEEN_WRITES = 1.0
+_DIGITS = 16
+_BEFORE_THE_FIRST = b"0" * _DIGITS
+_LINK = re.compile(rb',"chain":"([0-9a-f]{16})"}\n$')
+_LINK_BYTES = len(',"chain":""}\n') + _DIGITS
+_MOST_NAMED = 5
 
 
 class Records:
     """The open `metrics.jsonl` of a trial that is running."""
 
     def __init__(self, folder: Path, keep_bytes: int, told: Callable[[Row], None] = lambda _: None) -> None:
-        """Go on after `keep_bytes`: what was written past the last checkpoint is written anew.
+        """Continue after `keep_bytes`: what was written past the last checkpoint is written again.
 
         Args:
             folder: The trial's.
             keep_bytes: How much of the file stays.
-            told: Who hears of every row.
+            told: Called with every row.
 
         Raises:
             LossariumError: the file is shorter than that.
@@ -46,19 +59,20 @@ class Records:
         path.touch()
         if path.stat().st_size < keep_bytes:
             raise LossariumError(
-                f"{path} is shorter than when its last checkpoint was written; "
-                f"put it back, or remove {folder} to train it again"
+                f"{path} is shorter than when its last checkpoint was written; put back a copy of it"
             )
         os.truncate(path, keep_bytes)
         self._file = path.open("r+b", buffering=0)
         self._length = keep_bytes
+        self._chain = _chain_at(self._file, keep_bytes)
         self._told = told
         self._pending: list[bytes] = []
         self._written_at = time.monotonic()
 
     def write(self, row: Row) -> None:
         """Append one row: at once or within a second, or later where the disk is full."""
-        self._pending.append(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        line, self._chain = _linked(json.dumps(row, separators=(",", ":")).encode(), self._chain)
+        self._pending.append(line)
         if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
             self._written_at = time.monotonic()
             with suppress(OSError):
@@ -90,6 +104,7 @@ class Records:
         self._pending = []
         self._file.truncate(length)
         self._length = length
+        self._chain = _chain_at(self._file, length)
 
     def close(self) -> None:
         with suppress(OSError):
@@ -98,7 +113,7 @@ class Records:
 
 
 class Unrecorded:
-    """Where a process writes whose records are another's to keep."""
+    """The records of a process that does not write them."""
 
     def write(self, row: Row) -> None:
         """Nothing is kept."""
@@ -114,26 +129,131 @@ class Unrecorded:
         """Nothing was open."""
 
 
+@dataclass(frozen=True)
+class Damage:
+    """A line of `metrics.jsonl` that is not what was written."""
+
+    line: int
+    """From 1."""
+    start: int
+    """How many bytes come before it."""
+    what: str
+    """What is wrong with it, for the middle of a sentence."""
+
+
 def read(folder: Path) -> Iterator[Row]:
-    """The rows of a trial, without a last line that is only half there.
+    """The rows of a trial, without `chain` and without a last line that is only half there.
 
     Raises:
-        LossariumError: a line is not a JSON object.
+        LossariumError: a line was changed, lost or is no row; all such lines are named.
     """
     path = folder / NAME
+    damages: list[Damage] = []
+    for row in _rows(path, damages):
+        if damages:
+            break
+        yield row
+    if damages:
+        damages = list(damage(folder))
+        raise LossariumError(
+            f"{path} is damaged in {named(damages)}; put back a copy of it, or move {folder} elsewhere and "
+            "run the same command again, which trains this trial anew; its checkpoints are not affected"
+        )
+
+
+def intact_bytes(folder: Path) -> tuple[int, str]:
+    """How much of a trial's file is as it was written, and what is wrong after that, for a sentence."""
+    damages = list(damage(folder))
+    if damages:
+        return damages[0].start, f"is damaged in {named(damages)}"
+    path = folder / NAME
+    return (path.stat().st_size, "is shorter than it was") if path.is_file() else (0, "is missing")
+
+
+def damage(folder: Path) -> Iterator[Damage]:
+    """Every damaged line of a trial's rows; none where there are no rows yet."""
+    path = folder / NAME
+    if not path.is_file():
+        return
+    found: list[Damage] = []
+    for _ in _rows(path, found):
+        yield from found
+        found.clear()
+    yield from found
+
+
+def named(damages: list[Damage]) -> str:
+    """The first few damaged lines, for a sentence."""
+    first = ", ".join(f"line {one.line} ({one.what})" for one in damages[:_MOST_NAMED])
+    rest = len(damages) - _MOST_NAMED
+    return f"{first} and {rest} more" if rest > 0 else first
+
+
+def _rows(path: Path, damages: list[Damage]) -> Iterator[Row]:
+    """The rows; an empty one for a damaged line, which is added to `damages`."""
+    chain, chained, start, step = _BEFORE_THE_FIRST, False, 0, 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if not isinstance(row, dict):
-                raise LossariumError(
-                    f"{path} is damaged in line {number}; remove the trial's folder to train it again"
-                )
-            yield row
+            text, link = _unlinked(line)
+            row, mistake = _parsed(text)
+            if mistake is None and link is None and chained:
+                mistake = "its checksum is missing"
+            if mistake is None and link is not None and link != _next_link(text, chain):
+                mistake = _why_broken(row, step)
+            if mistake is not None:
+                damages.append(Damage(number, start, mistake))
+            # The next rows are held against what is written here: each is damaged or not by itself.
+            if link is not None:
+                chain, chained = link, True
+            start += len(line)
+            if "step" in row:
+                step = row["step"]
+            yield row if mistake is None else {}
+
+
+def _why_broken(row: Row, step: int) -> str:
+    lost = row["step"] - step - 1
+    before = (
+        "the line" if lost < 1 else f"step {step + 1}" if lost == 1 else f"steps {step + 1} to {step + lost}"
+    )
+    return f"it was changed, or {before} before it {'are' if lost > 1 else 'is'} lost"
+
+
+def _linked(text: bytes, chain: bytes) -> tuple[bytes, bytes]:
+    """A row's line, and the link that it ends with."""
+    link = _next_link(text, chain)
+    return text[:-1] + b',"chain":"' + link + b'"}\n', link
+
+
+def _unlinked(line: bytes) -> tuple[bytes, bytes | None]:
+    """A row's text without its link, and the link, if it has one."""
+    match = _LINK.search(line[-_LINK_BYTES:])
+    return (line[:-1], None) if match is None else (line[:-_LINK_BYTES] + b"}", match[1])
+
+
+def _next_link(text: bytes, chain: bytes) -> bytes:
+    return hashlib.sha256(chain + text).hexdigest()[:_DIGITS].encode()
+
+
+def _chain_at(file: BinaryIO | Any, length: int) -> bytes:
+    """The link of the row that ends after `length` bytes."""
+    file.seek(max(0, length - _LINK_BYTES))
+    match = _LINK.search(file.read(min(length, _LINK_BYTES)))
+    return _BEFORE_THE_FIRST if match is None else match[1]
+
+
+def _parsed(text: bytes) -> tuple[Row, str | None]:
+    """A row, or what is wrong with it."""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}, "it is not JSON"
+    if not isinstance(row, dict):
+        return {}, "it is not a JSON object"
+    mistake = mistake_in(row)
+    return ({} if mistake else row), mistake
 
 
 def is_finished(folder: Path) -> bool:

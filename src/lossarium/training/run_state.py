@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lossarium.losses.module import Loss
 from lossarium.models.registry import initial_model
 from lossarium.text.wording import counted
 from lossarium.training.callbacks import Callbacks
-from lossarium.training.checkpoints import Position, load_checkpoint, load_good, save_checkpoint
+from lossarium.training.checkpoints import Position, load_checkpoint, load_good, save_checkpoint, set_aside
 from lossarium.training.configuration import Trial
 from lossarium.training.control import Settings
 from lossarium.training.guards import Guards, LossHistory, remembered, went_back
@@ -25,7 +26,7 @@ from lossarium.training.options import clipping, optimizers, schedules
 from lossarium.training.options.clipping import NormHistory
 from lossarium.training.options.schedules import PlateauState, Schedule
 from lossarium.training.processes import Processes
-from lossarium.training.records import Records, Unrecorded
+from lossarium.training.records import Records, Unrecorded, intact_bytes
 from lossarium.training.trial_batches import batches_of
 
 # A killed trial loses at most this much work. A checkpoint that failed on a full disk is retried as often.
@@ -108,7 +109,10 @@ def model_of(trial: Trial, identities: int) -> nn.Module:
 
 def restored(run: Run) -> RunState:
     """Restore the last checkpoint."""
-    loaded = load_checkpoint(run.folder, run.model, run.optimizer)
+    rows = run.processes.broadcast_from_first(partial(intact_bytes, run.folder))
+    loaded = load_checkpoint(run.folder, run.model, run.optimizer, rows)
+    if loaded.set_aside is not None and run.processes.is_first:
+        set_aside(run.folder, loaded.set_aside)
     for sentence in loaded.damaged:
         run.callbacks.tell(f"{sentence}; going on from step {loaded.position.step} instead")
     recipe, kept = run.trial.recipe, loaded.state
