@@ -24,13 +24,13 @@ MEASURE = """
     import torch
     from numba.core.ccallback import CFunc
     from lossarium import losses
-    from lossarium.losses.pixel import pixel_cpu
+    from lossarium.losses.pixel import norms_cpu
     native = []
     uncached = CFunc._compile_uncached
     CFunc._compile_uncached = lambda self: native.append(self) or uncached(self)
     pictures = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
     losses.mse(*pictures), losses.linf(*pictures)
-    print(len(native), sum(pixel_cpu._largest.stats.cache_misses.values()))
+    print(len(native), sum(norms_cpu._largest.stats.cache_misses.values()))
 """
 """How many kernels of both kinds had to be compiled: one and one, or none."""
 

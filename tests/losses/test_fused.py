@@ -13,16 +13,16 @@ NAMES = [name for name in losses.names() if losses.info(name).objective]
 @pytest.fixture
 def calls(monkeypatch):
     """How often the kernel of mse was called."""
-    from lossarium.losses.pixel import pixel_cpu
+    from lossarium.losses.pixel import norms_cpu
 
     counted = []
-    original = pixel_cpu.mse
+    original = norms_cpu.mse
 
     def mse(*arguments):
         counted.append(arguments[3])
         return original(*arguments)
 
-    monkeypatch.setattr(pixel_cpu, "mse", mse)
+    monkeypatch.setattr(norms_cpu, "mse", mse)
     return counted
 
 

@@ -8,11 +8,17 @@ _LOG2_E = np.float32(1.4426950408889634)
 # log(2) in two parts, the first with so few digits that whole multiples of it are exact.
 _LOG_2_HIGH, _LOG_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LOG_2 = np.float32(0.6931471805599453)
-_HALF, _ONE, _TWO = np.float32(0.5), np.float32(1), np.float32(2)
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _SQRT_2 = np.float32(1.4142135623730951)
 # Beyond these, exp leaves the normal float32 numbers.
 _LEAST_EXPONENT, _GREATEST_EXPONENT = np.float32(-87), np.float32(88)
 _SMALLEST_NORMAL = np.float32(1.17549435e-38)
+
+
+@inlined
+def sign(x: Real) -> Real:
+    """-1, 0 or 1: a difference of comparisons, since nested branches would rule out vector instructions."""
+    return np.float32(x > _ZERO) - np.float32(x < _ZERO)
 
 
 @inlined

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-# A picture whose weights sum to less than this counts nothing, as in the plain formula.
-_SMALLEST_WEIGHT = 3e-39
+# A picture whose weights sum to less than this counts nothing. It is the smallest float32 whose reciprocal is
+# finite.
+SMALLEST_WEIGHT = 3e-39
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -22,7 +23,7 @@ def totals_of(counts: NDArray[np.float32]) -> NDArray[np.float64]:
     It is infinite for a picture whose weights are all 0, so that its mean is 0.
     """
     totals: NDArray[np.float64] = counts.reshape(len(counts), -1).sum(axis=1, dtype=np.float64)
-    return np.where(totals > _SMALLEST_WEIGHT, totals, np.inf)
+    return np.where(totals > SMALLEST_WEIGHT, totals, np.inf)
 
 
 def shares_of_most(weight: Tensor | None) -> NDArray[np.float32] | None:
@@ -33,7 +34,7 @@ def shares_of_most(weight: Tensor | None) -> NDArray[np.float32] | None:
     if weight is None:
         return None
     most = weight.amax(dim=(1, 2, 3), keepdim=True)
-    shares: NDArray[np.float32] = (weight / torch.where(most > _SMALLEST_WEIGHT, most, 1))[:, 0].numpy()
+    shares: NDArray[np.float32] = (weight / torch.where(most > SMALLEST_WEIGHT, most, 1))[:, 0].numpy()
     return shares
 
 

@@ -28,7 +28,8 @@ class LossInfo:
     """Paper and equation."""
     range: str = "[0, inf)"
     map: LossFunction | None = None
-    """(input, target, **options) -> (N, 1, H', W'), one value a pixel (or a window's centre)."""
+    """(input, target, **options) -> (N, 1, H', W'), one value a pixel (or a window's centre). It is called by
+    `lossarium.losses.map`, which has checked the pictures and gives every option."""
     pixel_map: bool = False
     """Whether the loss is the mean of that map, so that a region weight is exact."""
     not_minimised: str = ""

@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -27,6 +25,9 @@ LossKernel = Callable[[Tensor, Tensor, Tensor | None, float | None], tuple[Tenso
 """(input, target, weight, scale) -> one value a picture, (N,), and the gradient of each picture's value by
 the input times `scale`, (N, C, H, W); no gradient where scale is None. All are float32, contiguous and
 detached."""
+LoadKernel = Callable[[], LossKernel]
+"""Imports and gives a kernel when it is needed: importing the compiler takes half a second, too long for
+whoever only asks for help."""
 
 _KERNELS_ALLOWED = ContextVar("_KERNELS_ALLOWED", default=True)
 
@@ -48,40 +49,29 @@ def without_kernels() -> Iterator[None]:
         _KERNELS_ALLOWED.reset(token)
 
 
-def kernel(family: str, name: str, **options: object) -> LossKernel:
-    """The kernel `lossarium.losses.<family>.<name>` with its options, imported when it is first called.
-
-    Importing the compiler takes half a second, which nobody should wait who only asks for help.
-    """
-
-    def imported(
-        input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None
-    ) -> tuple[Tensor, Tensor | None]:
-        function = getattr(_module(family), name)
-        measured: tuple[Tensor, Tensor | None] = function(input, target, weight, scale, **options)
-        return measured
-
-    return imported
-
-
-@cache
-def _module(family: str) -> ModuleType:
-    return import_module(f"lossarium.losses.{family}")
-
-
 def measure(
     plain: Plain,
-    kernel: LossKernel | None,
+    load_kernel: LoadKernel | None,
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,
     reduction: Reduction,
 ) -> Tensor:
-    """Measure pictures that `as_pictures` has checked, by the kernel where that serves, else plainly."""
-    if kernel is None or not _kernel_serves(input, target, weight):
+    """Measure pictures that `as_pictures` has checked, by the kernel where that serves, else plainly.
+
+    Args:
+        plain: The loss in plain torch operations.
+        load_kernel: Imports and gives its kernel; None where there is none for these options.
+        input: (N, C, H, W), the prediction.
+        target: (N, C, H, W), the truth.
+        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        reduction: How the pictures' values become the result.
+    """
+    if load_kernel is None or not _kernel_serves(input, target, weight):
         # Autocast would take products of matrices in half precision.
         with torch.autocast(input.device.type, enabled=False):
             return reduce(plain(input, target, weight), reduction)
+    kernel = load_kernel()
     input, target = input.contiguous(), target.contiguous()
     weight = None if weight is None else weight.contiguous()
     if torch.is_grad_enabled() and input.requires_grad:

@@ -5,13 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lossarium.compute.weighting import luminance_shares
+from lossarium.compute.weighting import SMALLEST_WEIGHT, luminance_shares
 from lossarium.errors import LossariumError
 
 Reduction = Literal["mean", "none"]
 
-# Below this a sum of weights counts as 0. It is the smallest float32 whose reciprocal is finite.
-_SMALLEST_WEIGHT = 3e-39
 _COLORS = ("rgb", "gray")
 
 
@@ -85,7 +83,7 @@ def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:
         return per_pixel.mean(dim=(1, 2))
     region = weight[:, 0]
     total = region.sum(dim=(1, 2))
-    empty = total <= _SMALLEST_WEIGHT
+    empty = total <= SMALLEST_WEIGHT
     mean = (region * per_pixel).sum(dim=(1, 2)) / torch.where(empty, torch.ones_like(total), total)
     return torch.where(empty, torch.zeros_like(mean), mean)
 
@@ -113,5 +111,5 @@ def blend_to_target(input: Tensor, target: Tensor, weight: Tensor | None) -> Ten
     if weight is None:
         return input
     peak = weight.amax(dim=(1, 2, 3), keepdim=True)
-    share = weight / torch.where(peak <= _SMALLEST_WEIGHT, torch.ones_like(peak), peak)
+    share = weight / torch.where(peak <= SMALLEST_WEIGHT, torch.ones_like(peak), peak)
     return torch.lerp(target, input, share)

@@ -9,6 +9,7 @@ from lossarium.losses.frequency import ffl
 from lossarium.losses.gradient import derivatives, gmsd
 from lossarium.losses.perceptual import flip, lpips
 from lossarium.losses.pixel import norms, relative, robust
+from lossarium.losses.reduction import as_pictures
 from lossarium.losses.structure import ms_ssim, ssim
 from lossarium.text.suggestions import nearest
 
@@ -74,5 +75,6 @@ def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
     for option in options:
         if option not in loss.options:
             raise LossariumError(f'{name} has no option "{option}"; {nearest(option, tuple(loss.options))}')
+    input, target, _ = as_pictures(input, target, None)
     with torch.autocast(input.device.type, enabled=False):
-        return loss.map(input, target, **options)
+        return loss.map(input, target, **{**loss.options, **options})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
+from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target
 
 
@@ -68,8 +68,14 @@ def ffl(
     # A value that depends on all pictures has no gradient of its own picture, as a kernel is to give it; in
     # the mean over the batch that makes no difference.
     one_each = not ave_spectrum or len(input) == 1 or reduction == "mean"
-    fused = kernel("frequency.ffl_cpu", "ffl", **options) if one_each else None
-    return measure(partial(_ffl_plain, **options), fused, input, target, weight, reduction)
+    load_kernel = partial(_ffl_kernel, options) if one_each else None
+    return measure(partial(_ffl_plain, **options), load_kernel, input, target, weight, reduction)
+
+
+def _ffl_kernel(options: dict[str, Any]) -> LossKernel:
+    from lossarium.losses.frequency.ffl_cpu import ffl
+
+    return partial(ffl, **options)
 
 
 def _check_options(alpha: float, patch_factor: int, input: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
+from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, weighted_mean
 
 _MOST_LEVELS = 5
@@ -57,8 +57,13 @@ def pixel_gradient(
     input, target, weight = as_pictures(input, target, weight)
     _check_second_order(second_order)
     plain = partial(_pixel_gradient_plain, second_order=second_order)
-    fused = kernel("gradient.derivatives_cpu", "pixel_gradient", second_order=second_order)
-    return measure(plain, fused, input, target, weight, reduction)
+    return measure(plain, partial(_pixel_gradient_kernel, second_order), input, target, weight, reduction)
+
+
+def _pixel_gradient_kernel(second_order: float) -> LossKernel:
+    from lossarium.losses.gradient.derivatives_cpu import pixel_gradient
+
+    return partial(pixel_gradient, second_order=second_order)
 
 
 def _pixel_gradient_plain(
@@ -67,8 +72,7 @@ def _pixel_gradient_plain(
     return weighted_mean(_gradient_magnitude(input - target, second_order), weight)
 
 
-def _pixel_gradient_map(input: Tensor, target: Tensor, *, second_order: float = 1.0) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _pixel_gradient_map(input: Tensor, target: Tensor, *, second_order: float) -> Tensor:
     _check_second_order(second_order)
     return _gradient_magnitude(input - target, second_order).mean(dim=1, keepdim=True)
 
@@ -141,11 +145,14 @@ def laplacian(
     """
     input, target, weight = as_pictures(input, target, weight)
     count = _count_levels(levels, input)
-    plain, fused = (
-        partial(_laplacian_plain, levels=count),
-        kernel("gradient.derivatives_cpu", "laplacian", levels=count),
-    )
-    return measure(plain, fused, input, target, weight, reduction)
+    plain = partial(_laplacian_plain, levels=count)
+    return measure(plain, partial(_laplacian_kernel, count), input, target, weight, reduction)
+
+
+def _laplacian_kernel(levels: int) -> LossKernel:
+    from lossarium.losses.gradient.derivatives_cpu import laplacian
+
+    return partial(laplacian, levels=levels)
 
 
 def _count_levels(levels: int, input: Tensor) -> int:

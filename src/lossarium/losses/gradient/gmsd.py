@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
+from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import Reduction, as_pictures, check_color, in_color
 from lossarium.losses.structure.ms_ssim import mean_of_channels, weights_of_scales
 
@@ -63,11 +63,14 @@ def gmsd(
     height, width = input.shape[2:]
     if (min(height, width) + 1) // 2 < _PREWITT_SIDE:
         raise LossariumError(f"gmsd needs pictures with sides of at least 5 pixels, not {width}x{height}")
-    plain, fast = (
-        partial(_gmsd_plain, c=c, color=color),
-        kernel("gradient.gmsd_cpu", "gmsd", c=c, color=color),
-    )
-    return measure(plain, fast, input, target, weight, reduction)
+    plain = partial(_gmsd_plain, c=c, color=color)
+    return measure(plain, partial(_gmsd_kernel, c, color), input, target, weight, reduction)
+
+
+def _gmsd_kernel(c: float, color: str) -> LossKernel:
+    from lossarium.losses.gradient.gmsd_cpu import gmsd
+
+    return partial(gmsd, c=c, color=color)
 
 
 def _gmsd_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, c: float, color: str) -> Tensor:
@@ -126,8 +129,14 @@ def ms_gmsd(
         "ms_gmsd", scales, input, smallest_side=_PREWITT_SIDE, published=_MS_GMSD_WEIGHTS
     )
     plain = partial(_ms_gmsd_plain, scale_weights=weights, c=c, alpha=alpha, color=color)
-    fast = kernel("gradient.gmsd_cpu", "ms_gmsd", scale_weights=weights, c=c, alpha=alpha, color=color)
-    return measure(plain, fast, input, target, weight, reduction)
+    load_kernel = partial(_ms_gmsd_kernel, weights, c, alpha, color)
+    return measure(plain, load_kernel, input, target, weight, reduction)
+
+
+def _ms_gmsd_kernel(scale_weights: tuple[float, ...], c: float, alpha: float, color: str) -> LossKernel:
+    from lossarium.losses.gradient.gmsd_cpu import ms_gmsd
+
+    return partial(ms_gmsd, scale_weights=scale_weights, c=c, alpha=alpha, color=color)
 
 
 def _ms_gmsd_plain(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import measure
+from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import Reduction, as_pictures, weighted_mean
 
 if TYPE_CHECKING:
@@ -101,22 +101,19 @@ def flip(
     input, target, weight = as_pictures(input, target, weight)
     _check(input, pixels_per_degree)
     plain = partial(_flip_plain, pixels_per_degree=pixels_per_degree)
-    kernel = partial(_flip_kernel, pixels_per_degree=pixels_per_degree)
     fits = pixels_per_degree <= _MOST_PIXELS_FOR_KERNEL
-    return measure(plain, kernel if fits else None, input, target, weight, reduction)
+    load_kernel = partial(_flip_kernel, pixels_per_degree) if fits else None
+    return measure(plain, load_kernel, input, target, weight, reduction)
 
 
 def _flip_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, pixels_per_degree: float) -> Tensor:
     return weighted_mean(_difference(input, target, pixels_per_degree), weight)
 
 
-def _flip_kernel(
-    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, pixels_per_degree: float
-) -> tuple[Tensor, Tensor | None]:
-    # Late, as importing the compiler takes half a second.
-    from lossarium.losses.perceptual import flip_cpu as kernels
+def _flip_kernel(pixels_per_degree: float) -> LossKernel:
+    from lossarium.losses.perceptual.flip_cpu import flip
 
-    return kernels.flip(input, target, weight, scale, filters=_filters(pixels_per_degree))
+    return partial(flip, filters=_filters(pixels_per_degree))
 
 
 @cache
@@ -134,8 +131,7 @@ def _filters(pixels_per_degree: float) -> "Filters":
     )
 
 
-def _flip_map(input: Tensor, target: Tensor, *, pixels_per_degree: float = _PIXELS_PER_DEGREE) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _flip_map(input: Tensor, target: Tensor, *, pixels_per_degree: float) -> Tensor:
     _check(input, pixels_per_degree)
     return _difference(input, target, pixels_per_degree)
 

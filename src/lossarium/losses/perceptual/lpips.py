@@ -72,7 +72,7 @@ def lpips(
         input, weight = blend_to_target(input, target, weight), None
     plain = partial(_lpips_plain, net=net, spatial=spatial, precision=precision)
     kernel = partial(_lpips_kernel, net=net, spatial=spatial, precision=precision)
-    return measure(plain, kernel, input, target, weight, reduction)
+    return measure(plain, lambda: kernel, input, target, weight, reduction)
 
 
 def _lpips_plain(
@@ -87,12 +87,11 @@ def _lpips_map(
     input: Tensor,
     target: Tensor,
     *,
-    net: str = "alex",
-    spatial: bool = True,  # noqa: ARG001 - accepted beside the loss's other options; a map is spatial anyhow
-    precision: str = "float32",
+    net: str,
+    spatial: bool,  # noqa: ARG001 - accepted beside the loss's other options; a map is spatial anyhow
+    precision: str,
 ) -> Tensor:
     """Each layer's distances, enlarged to the pictures' size and summed, (N, 1, H, W)."""
-    input, target, _ = as_pictures(input, target, None)
     _check(input, net, precision)
     layers = [
         _enlarged(distances, input.shape[2:]) for distances in _distances(input, target, net, precision)

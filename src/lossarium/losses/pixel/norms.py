@@ -5,8 +5,9 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
-from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, reduce, weighted_mean
+from lossarium.losses.fused import LossKernel, measure
+from lossarium.losses.pixel.elementwise import elementwise_loss, elementwise_map
+from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, reduce
 
 # The squares of float32 errors stay far from its ends, 1e-38 and 3e38, in units between these.
 _SMALLEST_SCALE, _LARGEST_SCALE = 1e-6, 1e6
@@ -46,17 +47,17 @@ def mse(
     >>> mse(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2))
     tensor(0.2500)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    return measure(_mse_plain, kernel("pixel.pixel_cpu", "mse"), input, target, weight, reduction)
+    return elementwise_loss(squared_error, mse_kernel, input, target, weight, reduction)
 
 
-def _mse_plain(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    return weighted_mean((input - target).square(), weight)
+def squared_error(input: Tensor, target: Tensor) -> Tensor:
+    return (input - target).square()
 
 
-def _mse_map(input: Tensor, target: Tensor) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    return (input - target).square().mean(dim=1, keepdim=True)
+def mse_kernel() -> LossKernel:
+    from lossarium.losses.pixel.norms_cpu import mse
+
+    return mse
 
 
 def rmse(
@@ -81,8 +82,7 @@ def rmse(
     >>> rmse(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2))
     tensor(0.5000)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    squares = measure(_mse_plain, kernel("pixel.pixel_cpu", "mse"), input, target, weight, "none")
+    squares = elementwise_loss(squared_error, mse_kernel, input, target, weight, "none")
     return reduce(_root(squares), reduction)
 
 
@@ -116,11 +116,8 @@ def sse(
     >>> sse(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2))
     tensor(3.)
     """
-    input, target, weight = as_pictures(input, target, weight)
     values_a_picture = input.shape[1:].numel()
-    return values_a_picture * measure(
-        _mse_plain, kernel("pixel.pixel_cpu", "mse"), input, target, weight, reduction
-    )
+    return values_a_picture * mse(input, target, weight=weight, reduction=reduction)
 
 
 def mae(
@@ -144,17 +141,17 @@ def mae(
     >>> mae(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2))
     tensor(0.5000)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    return measure(mae_plain, kernel("pixel.pixel_cpu", "mae"), input, target, weight, reduction)
+    return elementwise_loss(absolute_error, mae_kernel, input, target, weight, reduction)
 
 
-def mae_plain(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    return weighted_mean((input - target).abs(), weight)
+def absolute_error(input: Tensor, target: Tensor) -> Tensor:
+    return (input - target).abs()
 
 
-def _mae_map(input: Tensor, target: Tensor) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    return (input - target).abs().mean(dim=1, keepdim=True)
+def mae_kernel() -> LossKernel:
+    from lossarium.losses.pixel.norms_cpu import mae
+
+    return mae
 
 
 def linf(
@@ -181,11 +178,17 @@ def linf(
     tensor(0.5000)
     """
     input, target, weight = as_pictures(input, target, weight)
-    return measure(_linf_plain, kernel("pixel.pixel_cpu", "linf"), input, target, weight, reduction)
+    return measure(_linf_plain, _linf_kernel, input, target, weight, reduction)
 
 
 def _linf_plain(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
     return (blend_to_target(input, target, weight) - target).abs().amax(dim=(1, 2, 3))
+
+
+def _linf_kernel() -> LossKernel:
+    from lossarium.losses.pixel.norms_cpu import linf
+
+    return linf
 
 
 def psnr(
@@ -218,9 +221,8 @@ def psnr(
     >>> psnr(torch.full((1, 3, 2, 2), 0.1), torch.zeros(1, 3, 2, 2))
     tensor(20.)
     """
-    input, target, weight = as_pictures(input, target, weight)
     check_scale("psnr's data_range", data_range)
-    squares = measure(_mse_plain, kernel("pixel.pixel_cpu", "mse"), input, target, weight, "none")
+    squares = elementwise_loss(squared_error, mse_kernel, input, target, weight, "none")
     error = (squares / data_range**2).clamp(min=_LEAST_ERROR)
     return reduce(-10 * error.log10(), reduction)
 
@@ -232,7 +234,7 @@ LOSSES = (
         family="pixel",
         formula="mean((x - y)^2)",
         source="least squares (Legendre 1805)",
-        map=_mse_map,
+        map=elementwise_map(lambda: squared_error),
         pixel_map=True,
         good_at="large errors and overall colour; best PSNR",
         bad_at="fine detail: averages what it is unsure of",
@@ -274,7 +276,7 @@ LOSSES = (
         family="pixel",
         formula="mean(|x - y|)",
         source="least absolute deviations (Boscovich 1757, Laplace 1793)",
-        map=_mae_map,
+        map=elementwise_map(lambda: absolute_error),
         pixel_map=True,
         good_at="outliers; edges somewhat sharper than MSE's",
         bad_at="settling: its gradient does not fade near equality",

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
-from lossarium.losses.pixel.norms import check_scale, mae_plain
-from lossarium.losses.reduction import Reduction, as_pictures, reduce, weighted_mean
+from lossarium.losses.fused import LossKernel
+from lossarium.losses.pixel.elementwise import Formula, elementwise_loss, elementwise_map
+from lossarium.losses.pixel.norms import absolute_error, check_scale, mae_kernel
+from lossarium.losses.reduction import Reduction, reduce
 
 _GREY_LEVEL = 1 / 255
 # Of a target whose neighbours are compared.
@@ -20,7 +21,6 @@ _PIXELS_AT_ONCE = 1 << 20
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 1e-18, 100.0
 # So many terms of imae's series are exact in float64 as far as it is used.
 _TERMS = 20
-# The kernel integrates with too few nodes for temperatures above this.
 _WARMEST_KERNEL = 16.0
 
 
@@ -53,29 +53,21 @@ def mape(
     >>> mape(torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), 0.4))
     tensor(0.2500)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    return elementwise_loss(_mape(eps), partial(_mape_kernel, eps), input, target, weight, reduction)
+
+
+def _mape(eps: float) -> Formula:
     check_scale("mape's eps", eps)
-    return measure(
-        partial(_mape_plain, eps=eps),
-        kernel("pixel.pixel_cpu", "mape", eps=eps),
-        input,
-        target,
-        weight,
-        reduction,
-    )
+    return lambda input, target: _relative_error(input, target, eps).abs()
 
 
-def _mape_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, eps: float) -> Tensor:
-    return weighted_mean(_relative_errors(input, target, eps).abs(), weight)
+def _mape_kernel(eps: float) -> LossKernel:
+    from lossarium.losses.pixel.relative_cpu import mape
+
+    return partial(mape, eps=eps)
 
 
-def _mape_map(input: Tensor, target: Tensor, *, eps: float = _GREY_LEVEL) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    check_scale("mape's eps", eps)
-    return _relative_errors(input, target, eps).abs().mean(dim=1, keepdim=True)
-
-
-def _relative_errors(input: Tensor, target: Tensor, eps: float) -> Tensor:
+def _relative_error(input: Tensor, target: Tensor, eps: float) -> Tensor:
     return (input - target) / target.abs().clamp(min=eps)
 
 
@@ -113,17 +105,18 @@ def mase(
     >>> mase(ramp + 0.1, ramp)
     tensor(1.0000)
     """
-    input, target, weight = as_pictures(input, target, weight)
     check_scale("mase's eps", eps)
-    errors = measure(mae_plain, kernel("pixel.pixel_cpu", "mae"), input, target, weight, "none")
+    errors = elementwise_loss(absolute_error, mae_kernel, input, target, weight, "none")
     return reduce(errors / _forecast_error(target).clamp(min=eps), reduction)
 
 
-def _mase_map(input: Tensor, target: Tensor, *, eps: float = _GREY_LEVEL) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _mase(eps: float) -> Formula:
     check_scale("mase's eps", eps)
-    error = (input - target).abs().mean(dim=1, keepdim=True)
-    return error / _forecast_error(target).clamp(min=eps).view(-1, 1, 1, 1)
+
+    def formula(input: Tensor, target: Tensor) -> Tensor:
+        return absolute_error(input, target) / _forecast_error(target).clamp(min=eps).view(-1, 1, 1, 1)
+
+    return formula
 
 
 def _forecast_error(target: Tensor) -> Tensor:
@@ -183,33 +176,26 @@ def imae(
     >>> imae(input, torch.zeros(1, 3, 2, 2)), imae(input, torch.zeros(1, 3, 2, 2), temperature=0.0)
     (tensor(2.2099), tensor(0.5000))
     """
-    input, target, weight = as_pictures(input, target, weight)
-    _check_temperature(temperature)
-    fast = (
-        None if temperature > _WARMEST_KERNEL else kernel("pixel.pixel_cpu", "imae", temperature=temperature)
-    )
-    return measure(partial(_imae_plain, temperature=temperature), fast, input, target, weight, reduction)
+    # The kernel integrates with too few nodes for temperatures above.
+    load_kernel = None if temperature > _WARMEST_KERNEL else partial(_imae_kernel, temperature)
+    return elementwise_loss(_imae(temperature), load_kernel, input, target, weight, reduction)
 
 
-def _imae_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, temperature: float) -> Tensor:
-    return weighted_mean(_imae_costs(input, target, temperature), weight)
-
-
-def _imae_map(input: Tensor, target: Tensor, *, temperature: float = 8.0) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    _check_temperature(temperature)
-    return _imae_costs(input, target, temperature).mean(dim=1, keepdim=True)
-
-
-def _check_temperature(temperature: float) -> None:
+def _imae(temperature: float) -> Formula:
     if not 0 <= temperature <= _HIGHEST_TEMPERATURE:
         raise LossariumError(
             f"imae's temperature must be between 0 and {_HIGHEST_TEMPERATURE:g}, not {temperature}"
         )
+    return lambda input, target: _imae_of((input - target).abs(), temperature)
 
 
-def _imae_costs(input: Tensor, target: Tensor, temperature: float) -> Tensor:
-    distance = (input - target).abs()
+def _imae_kernel(temperature: float) -> LossKernel:
+    from lossarium.losses.pixel.relative_cpu import imae
+
+    return partial(imae, temperature=temperature)
+
+
+def _imae_of(distance: Tensor, temperature: float) -> Tensor:
     if temperature < _LOWEST_TEMPERATURE:
         return distance
     inner = distance.clamp(max=1)
@@ -265,17 +251,17 @@ def mbe(
     >>> mbe(torch.full((1, 3, 2, 2), 0.25), torch.full((1, 3, 2, 2), 0.5))
     tensor(-0.2500)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    return measure(_mbe_plain, kernel("pixel.pixel_cpu", "mbe"), input, target, weight, reduction)
+    return elementwise_loss(_signed_error, _mbe_kernel, input, target, weight, reduction)
 
 
-def _mbe_plain(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    return weighted_mean(input - target, weight)
+def _signed_error(input: Tensor, target: Tensor) -> Tensor:
+    return input - target
 
 
-def _mbe_map(input: Tensor, target: Tensor) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    return (input - target).mean(dim=1, keepdim=True)
+def _mbe_kernel() -> LossKernel:
+    from lossarium.losses.pixel.relative_cpu import mbe
+
+    return mbe
 
 
 def mpe(
@@ -306,26 +292,18 @@ def mpe(
     >>> mpe(torch.full((1, 3, 2, 2), 0.25), torch.full((1, 3, 2, 2), 0.5))
     tensor(-0.5000)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    return elementwise_loss(_mpe(eps), partial(_mpe_kernel, eps), input, target, weight, reduction)
+
+
+def _mpe(eps: float) -> Formula:
     check_scale("mpe's eps", eps)
-    return measure(
-        partial(_mpe_plain, eps=eps),
-        kernel("pixel.pixel_cpu", "mpe", eps=eps),
-        input,
-        target,
-        weight,
-        reduction,
-    )
+    return lambda input, target: _relative_error(input, target, eps)
 
 
-def _mpe_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, eps: float) -> Tensor:
-    return weighted_mean(_relative_errors(input, target, eps), weight)
+def _mpe_kernel(eps: float) -> LossKernel:
+    from lossarium.losses.pixel.relative_cpu import mpe
 
-
-def _mpe_map(input: Tensor, target: Tensor, *, eps: float = _GREY_LEVEL) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    check_scale("mpe's eps", eps)
-    return _relative_errors(input, target, eps).mean(dim=1, keepdim=True)
+    return partial(mpe, eps=eps)
 
 
 _AS_DARK_AS_CAN_BE = "its least value is not equality but an input that is as dark as can be"
@@ -337,7 +315,7 @@ LOSSES = (
         family="pixel",
         formula="mean(|x - y| / max(|y|, eps))",
         source="Hyndman and Koehler 2006, section 2.2",
-        map=_mape_map,
+        map=elementwise_map(_mape),
         pixel_map=True,
         good_at="shadows: errors count relative to brightness",
         bad_at="highlights; black pixels outweigh all others",
@@ -352,7 +330,7 @@ LOSSES = (
         family="pixel",
         formula="mean(|x - y|) / max(f, eps), f = mean absolute difference of y's neighbours",
         source="Hyndman and Koehler 2006, section 3",
-        map=_mase_map,
+        map=elementwise_map(_mase),
         pixel_map=True,
         good_at="comparing errors of smooth and busy pictures",
         bad_at="flat targets: they outweigh a batch",
@@ -366,7 +344,7 @@ LOSSES = (
         family="pixel",
         formula="mean(integral of exp(T u (1 - u)) du from 0 to |x - y|), T = temperature",
         source="after Wang et al. 2019, arXiv 1903.12141",
-        map=_imae_map,
+        map=elementwise_map(_imae),
         pixel_map=True,
         good_at="half-right values: corrected before all others",
         bad_at="near equality it is no better than MAE",
@@ -383,7 +361,7 @@ LOSSES = (
         formula="mean(x - y)",
         source="Willmott 1982",
         range="(-inf, inf)",
-        map=_mbe_map,
+        map=elementwise_map(lambda: _signed_error),
         pixel_map=True,
         not_minimised=_AS_DARK_AS_CAN_BE,
         good_at="telling whether pictures are too bright or dark",
@@ -399,7 +377,7 @@ LOSSES = (
         formula="mean((x - y) / max(|y|, eps))",
         source="mape with its sign",
         range="(-inf, inf)",
-        map=_mpe_map,
+        map=elementwise_map(_mpe),
         pixel_map=True,
         not_minimised=_AS_DARK_AS_CAN_BE,
         good_at="telling whether shadows are too bright or dark",

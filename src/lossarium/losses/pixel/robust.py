@@ -14,17 +14,18 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
+from lossarium.losses.fused import LossKernel
+from lossarium.losses.pixel.elementwise import Formula, elementwise_loss, elementwise_map
 from lossarium.losses.pixel.norms import check_scale
-from lossarium.losses.reduction import Reduction, as_pictures, weighted_mean
+from lossarium.losses.reduction import Reduction
 
 _SCALE = 0.05
 # An alpha nearer to 0, or further out, than this is at its limit as far as float64 can tell.
-_NEAR_ZERO, _FAR_OUT = 1e-18, 1e18
+NEAR_ZERO, FAR_OUT = 1e-18, 1e18
 # Around alpha = 2 within this distance the power is taken relative to the square.
-_AROUND_SQUARE = 0.1
+AROUND_SQUARE = 0.1
 # exp(30) is 1e13: with it sums over pictures of any size stay finite in float32.
-_LARGEST_EXPONENT = 30.0
+LARGEST_EXPONENT = 30.0
 
 
 def smooth_l1(
@@ -55,26 +56,20 @@ def smooth_l1(
     >>> smooth_l1(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2), beta=0.2)
     tensor(0.4000)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    check_scale("smooth_l1's beta", beta)
-    return measure(
-        partial(_smooth_l1_plain, beta=beta),
-        kernel("pixel.pixel_cpu", "smooth_l1", beta=beta),
-        input,
-        target,
-        weight,
-        reduction,
+    return elementwise_loss(
+        _smooth_l1(beta), partial(_smooth_l1_kernel, beta), input, target, weight, reduction
     )
 
 
-def _smooth_l1_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, beta: float) -> Tensor:
-    return weighted_mean(_huber_costs(input, target, beta) / beta, weight)
-
-
-def _smooth_l1_map(input: Tensor, target: Tensor, *, beta: float = _SCALE) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _smooth_l1(beta: float) -> Formula:
     check_scale("smooth_l1's beta", beta)
-    return (_huber_costs(input, target, beta) / beta).mean(dim=1, keepdim=True)
+    return lambda input, target: _huber_of(input - target, beta) / beta
+
+
+def _smooth_l1_kernel(beta: float) -> LossKernel:
+    from lossarium.losses.pixel.robust_cpu import smooth_l1
+
+    return partial(smooth_l1, beta=beta)
 
 
 def huber(
@@ -106,34 +101,25 @@ def huber(
     >>> huber(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2), delta=0.2)
     tensor(0.0800)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    return elementwise_loss(_huber(delta), partial(_huber_kernel, delta), input, target, weight, reduction)
+
+
+def _huber(delta: float) -> Formula:
     check_scale("huber's delta", delta)
-    return measure(
-        partial(_huber_plain, delta=delta),
-        kernel("pixel.pixel_cpu", "huber", delta=delta),
-        input,
-        target,
-        weight,
-        reduction,
-    )
+    return lambda input, target: _huber_of(input - target, delta)
 
 
-def _huber_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, delta: float) -> Tensor:
-    return weighted_mean(_huber_costs(input, target, delta), weight)
-
-
-def _huber_map(input: Tensor, target: Tensor, *, delta: float = _SCALE) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    check_scale("huber's delta", delta)
-    return _huber_costs(input, target, delta).mean(dim=1, keepdim=True)
-
-
-def _huber_costs(input: Tensor, target: Tensor, delta: float) -> Tensor:
+def _huber_of(error: Tensor, delta: float) -> Tensor:
     # With m the error cut off at -delta and delta, both branches are m (error - m / 2). The error keeps its
     # sign: through its absolute value the second derivative at equality would be lost.
-    error = input - target
     inner = error.clamp(-delta, delta)
     return inner * (error - 0.5 * inner)
+
+
+def _huber_kernel(delta: float) -> LossKernel:
+    from lossarium.losses.pixel.robust_cpu import huber
+
+    return partial(huber, delta=delta)
 
 
 def logcosh(
@@ -165,36 +151,30 @@ def logcosh(
     >>> logcosh(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2), scale=0.2)
     tensor(0.3627)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    check_scale("logcosh's scale", scale)
-    return measure(
-        partial(_logcosh_plain, scale=scale),
-        kernel("pixel.pixel_cpu", "logcosh", turn=scale),
-        input,
-        target,
-        weight,
-        reduction,
+    return elementwise_loss(
+        _logcosh(scale), partial(_logcosh_kernel, scale), input, target, weight, reduction
     )
 
 
-def _logcosh_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, scale: float) -> Tensor:
-    return weighted_mean(_logcosh_costs(input, target, scale), weight)
-
-
-def _logcosh_map(input: Tensor, target: Tensor, *, scale: float = _SCALE) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _logcosh(scale: float) -> Formula:
     check_scale("logcosh's scale", scale)
-    return _logcosh_costs(input, target, scale).mean(dim=1, keepdim=True)
+
+    def formula(input: Tensor, target: Tensor) -> Tensor:
+        error = (input - target) / scale
+        # cosh^2 is 1 + sinh^2, which keeps tiny errors; but large ones overflow.
+        near = 0.5 * error.clamp(-1, 1).sinh().square().log1p()
+        # cosh is exp(d) (1 + exp(-2 d)) / 2, which never overflows; but tiny errors are lost against log 2.
+        distance = error.abs()
+        far = distance + (-2 * distance).exp().log1p() - math.log(2)
+        return scale * torch.where(distance < 1, near, far)
+
+    return formula
 
 
-def _logcosh_costs(input: Tensor, target: Tensor, scale: float) -> Tensor:
-    error = (input - target) / scale
-    # cosh^2 is 1 + sinh^2, which keeps tiny errors; but large ones overflow.
-    near = 0.5 * error.clamp(-1, 1).sinh().square().log1p()
-    # cosh is exp(d) (1 + exp(-2 d)) / 2, which never overflows; but tiny errors are lost against log 2.
-    distance = error.abs()
-    far = distance + (-2 * distance).exp().log1p() - math.log(2)
-    return scale * torch.where(distance < 1, near, far)
+def _logcosh_kernel(scale: float) -> LossKernel:
+    from lossarium.losses.pixel.robust_cpu import logcosh
+
+    return partial(logcosh, turn=scale)
 
 
 def charbonnier(
@@ -227,32 +207,26 @@ def charbonnier(
     >>> charbonnier(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2))
     tensor(0.4990)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    check_scale("charbonnier's eps", eps)
-    return measure(
-        partial(_charbonnier_plain, eps=eps),
-        kernel("pixel.pixel_cpu", "charbonnier", eps=eps),
-        input,
-        target,
-        weight,
-        reduction,
+    return elementwise_loss(
+        _charbonnier(eps), partial(_charbonnier_kernel, eps), input, target, weight, reduction
     )
 
 
-def _charbonnier_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, eps: float) -> Tensor:
-    return weighted_mean(_charbonnier_costs(input, target, eps), weight)
-
-
-def _charbonnier_map(input: Tensor, target: Tensor, *, eps: float = 1e-3) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _charbonnier(eps: float) -> Formula:
     check_scale("charbonnier's eps", eps)
-    return _charbonnier_costs(input, target, eps).mean(dim=1, keepdim=True)
+
+    def formula(input: Tensor, target: Tensor) -> Tensor:
+        # The root less eps, multiplied by the root plus eps and divided by it: nothing is left to cancel.
+        square = (input - target).square()
+        return square / ((square + eps**2).sqrt() + eps)
+
+    return formula
 
 
-def _charbonnier_costs(input: Tensor, target: Tensor, eps: float) -> Tensor:
-    # The root less eps, multiplied by the root plus eps and divided by it: nothing is left to cancel.
-    square = (input - target).square()
-    return square / ((square + eps**2).sqrt() + eps)
+def _charbonnier_kernel(eps: float) -> LossKernel:
+    from lossarium.losses.pixel.robust_cpu import charbonnier
+
+    return partial(charbonnier, eps=eps)
 
 
 def general(
@@ -296,47 +270,36 @@ def general(
     >>> general(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2), alpha=-2.0, c=0.25)
     tensor(1.)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    _check_general(alpha, c)
-    return measure(
-        partial(_general_plain, alpha=alpha, c=c),
-        kernel("pixel.pixel_cpu", "general", alpha=alpha, c=c),
-        input,
-        target,
-        weight,
-        reduction,
+    return elementwise_loss(
+        _general(alpha, c), partial(_general_kernel, alpha, c), input, target, weight, reduction
     )
 
 
-def _general_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, alpha: float, c: float) -> Tensor:
-    return weighted_mean(_general_costs(input, target, alpha, c), weight)
-
-
-def _general_map(input: Tensor, target: Tensor, *, alpha: float = 1.0, c: float = _SCALE) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    _check_general(alpha, c)
-    return _general_costs(input, target, alpha, c).mean(dim=1, keepdim=True)
-
-
-def _check_general(alpha: float, c: float) -> None:
+def _general(alpha: float, c: float) -> Formula:
     if math.isnan(alpha):
         raise LossariumError("general's alpha must be a number, perhaps infinite, not nan")
     check_scale("general's c", c)
+    return lambda input, target: _general_of(((input - target) / c).square(), alpha)
 
 
-def _general_costs(input: Tensor, target: Tensor, alpha: float, c: float) -> Tensor:
-    square = ((input - target) / c).square()
+def _general_kernel(alpha: float, c: float) -> LossKernel:
+    from lossarium.losses.pixel.robust_cpu import general
+
+    return partial(general, alpha=alpha, c=c)
+
+
+def _general_of(square: Tensor, alpha: float) -> Tensor:
     if alpha == 2:
         return 0.5 * square
-    if abs(alpha) < _NEAR_ZERO:
+    if abs(alpha) < NEAR_ZERO:
         return (0.5 * square).log1p()
-    if alpha < -_FAR_OUT:
+    if alpha < -FAR_OUT:
         return -_expm1(-0.5 * square)
-    if alpha > _FAR_OUT:
+    if alpha > FAR_OUT:
         return _expm1(0.5 * square)
     from_square = abs(alpha - 2)
     growth = (square / from_square).log1p()
-    if from_square < _AROUND_SQUARE:
+    if from_square < AROUND_SQUARE:
         # A power near the first, of a base that grows without bound, is the base times a power near 0.
         return (square + (square + from_square) * (0.5 * (alpha - 2) * growth).expm1()) / alpha
     # By expm1 of its logarithm the power less 1 keeps small errors, and all errors near alpha = 0.
@@ -345,10 +308,10 @@ def _general_costs(input: Tensor, target: Tensor, alpha: float, c: float) -> Ten
 
 def _expm1(exponent: Tensor) -> Tensor:
     """exp(exponent) - 1, going on as its tangent beyond the largest exponent."""
-    inner = exponent.clamp(max=_LARGEST_EXPONENT)
+    inner = exponent.clamp(max=LARGEST_EXPONENT)
     # torch takes expm1's slope from its value plus 1, in which the small slopes of outliers are lost.
     value = torch.where(inner < -1, inner.exp() - 1, inner.expm1())
-    return value + math.exp(_LARGEST_EXPONENT) * F.relu(exponent - _LARGEST_EXPONENT)
+    return value + math.exp(LARGEST_EXPONENT) * F.relu(exponent - LARGEST_EXPONENT)
 
 
 def quantile(
@@ -381,37 +344,25 @@ def quantile(
     >>> quantile(dark, bright, q=0.75), quantile(bright, dark, q=0.75)
     (tensor(0.7500), tensor(0.2500))
     """
-    input, target, weight = as_pictures(input, target, weight)
-    _check_quantile(q)
-    return measure(
-        partial(_quantile_plain, q=q),
-        kernel("pixel.pixel_cpu", "quantile", q=q),
-        input,
-        target,
-        weight,
-        reduction,
-    )
+    return elementwise_loss(_quantile(q), partial(_quantile_kernel, q), input, target, weight, reduction)
 
 
-def _quantile_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, q: float) -> Tensor:
-    return weighted_mean(_quantile_costs(input, target, q), weight)
-
-
-def _quantile_map(input: Tensor, target: Tensor, *, q: float = 0.5) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
-    _check_quantile(q)
-    return _quantile_costs(input, target, q).mean(dim=1, keepdim=True)
-
-
-def _check_quantile(q: float) -> None:
+def _quantile(q: float) -> Formula:
     if not 0 < q < 1:
         raise LossariumError(f"quantile's q must be between 0 and 1, both excluded, not {q}")
 
+    def formula(input: Tensor, target: Tensor) -> Tensor:
+        # The maximum of the two slopes would have a gradient at equality for every q but 0.5.
+        error = target - input
+        return q * F.relu(error) + (1 - q) * F.relu(-error)
 
-def _quantile_costs(input: Tensor, target: Tensor, q: float) -> Tensor:
-    # The maximum of the two slopes would have a gradient at equality for every q but 0.5.
-    error = target - input
-    return q * F.relu(error) + (1 - q) * F.relu(-error)
+    return formula
+
+
+def _quantile_kernel(q: float) -> LossKernel:
+    from lossarium.losses.pixel.robust_cpu import quantile
+
+    return partial(quantile, q=q)
 
 
 LOSSES = (
@@ -421,7 +372,7 @@ LOSSES = (
         family="pixel",
         formula="mean(d^2 / (2 beta) if d < beta else d - beta / 2), d = |x - y|",
         source="Girshick 2015, eq. 3",
-        map=_smooth_l1_map,
+        map=elementwise_map(_smooth_l1),
         pixel_map=True,
         good_at="settling near equality, without fear of outliers",
         bad_at="fine detail below beta: blurred as by MSE",
@@ -435,7 +386,7 @@ LOSSES = (
         family="pixel",
         formula="mean(d^2 / 2 if d < delta else delta (d - delta / 2)), d = |x - y|",
         source="Huber 1964",
-        map=_huber_map,
+        map=elementwise_map(_huber),
         pixel_map=True,
         good_at="settling near equality, without fear of outliers",
         bad_at="fine detail below delta; its size changes with delta",
@@ -451,7 +402,7 @@ LOSSES = (
         family="pixel",
         formula="mean(scale log(cosh((x - y) / scale)))",
         source="Green 1990",
-        map=_logcosh_map,
+        map=elementwise_map(_logcosh),
         pixel_map=True,
         good_at="smoothness: it has every derivative",
         bad_at="fine detail below its scale: blurred as by MSE",
@@ -465,7 +416,7 @@ LOSSES = (
         family="pixel",
         formula="mean(sqrt((x - y)^2 + eps^2) - eps)",
         source="Charbonnier et al. 1994; Lai et al. 2017",
-        map=_charbonnier_map,
+        map=elementwise_map(_charbonnier),
         pixel_map=True,
         good_at="restoration and super-resolution; outliers",
         bad_at="what MAE is bad at, but for settling",
@@ -479,7 +430,7 @@ LOSSES = (
         family="pixel",
         formula="mean(|a - 2| / a ((s / |a - 2| + 1)^(a / 2) - 1)), s = ((x - y) / c)^2, a = alpha",
         source="Barron 2019, eq. 1",
-        map=_general_map,
+        map=elementwise_map(_general),
         pixel_map=True,
         good_at="choosing how little outliers count, by one number",
         bad_at="far starts with alpha < 0: large errors have no pull",
@@ -495,7 +446,7 @@ LOSSES = (
         family="pixel",
         formula="mean(max(q (y - x), (q - 1) (y - x)))",
         source="Koenker and Bassett 1978",
-        map=_quantile_map,
+        map=elementwise_map(_quantile),
         pixel_map=True,
         good_at="pulling to the bright (q > 0.5) or dark side",
         bad_at="true colour for any q but 0.5",

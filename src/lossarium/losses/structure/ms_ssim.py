@@ -9,7 +9,7 @@ from torch import Tensor
 from lossarium.compute.weighting import halved_weight
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
+from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import Reduction, as_pictures, in_color, weighted_mean
 from lossarium.losses.structure.ssim import (
     WIDEST_KERNEL,
@@ -89,15 +89,14 @@ def _ms_ssim(
     reduction: Reduction,
 ) -> Tensor:
     plain = partial(_ms_ssim_plain, exponents=exponents, window=window, sigma=sigma)
-    fast = kernel(
-        "structure.ms_ssim_cpu",
-        "ms_ssim",
-        exponents=exponents,
-        window=window,
-        sigma=sigma,
-        smallest=_SMALLEST_SIMILARITY,
-    )
-    return measure(plain, fast if window <= WIDEST_KERNEL else None, input, target, weight, reduction)
+    load_kernel = partial(_ms_ssim_kernel, exponents, window, sigma) if window <= WIDEST_KERNEL else None
+    return measure(plain, load_kernel, input, target, weight, reduction)
+
+
+def _ms_ssim_kernel(exponents: tuple[float, ...], window: int, sigma: float) -> LossKernel:
+    from lossarium.losses.structure.ms_ssim_cpu import ms_ssim
+
+    return partial(ms_ssim, exponents=exponents, window=window, sigma=sigma, smallest=_SMALLEST_SIMILARITY)
 
 
 def _ms_ssim_plain(
@@ -214,9 +213,14 @@ def mix(
         raise LossariumError(f"mix's sigma must be positive, not {sigma}")
     exponents = weights_of_scales("mix", scales, input, smallest_side=_WINDOW, published=_MS_SSIM_WEIGHTS)
     plain = partial(_mix_plain, alpha=alpha, sigma=sigma, exponents=exponents)
-    fast = kernel(
-        "structure.mix_cpu",
-        "mix",
+    return measure(plain, partial(_mix_kernel, alpha, sigma, exponents), input, target, weight, reduction)
+
+
+def _mix_kernel(alpha: float, sigma: float, exponents: tuple[float, ...]) -> LossKernel:
+    from lossarium.losses.structure.mix_cpu import mix
+
+    return partial(
+        mix,
         alpha=alpha,
         patch_sigma=sigma,
         exponents=exponents,
@@ -224,7 +228,6 @@ def mix(
         sigma=_SIGMA,
         smallest=_SMALLEST_SIMILARITY,
     )
-    return measure(plain, fast, input, target, weight, reduction)
 
 
 def _mix_plain(

@@ -10,7 +10,7 @@ from torch import Tensor
 from lossarium.compute.weighting import luminance_shares
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import kernel, measure
+from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import (
     Reduction,
     as_pictures,
@@ -68,8 +68,14 @@ def ssim(
     plain = partial(_ssim_plain, window=window, sigma=sigma, color=color)
     # The kernel mixes channels as it reads them.
     shares = luminance_shares(input.shape[1]) if color == "gray" else ()
-    fast = kernel("structure.ssim_cpu", "ssim", window=window, sigma=sigma, shares=shares)
-    return measure(plain, fast if window <= WIDEST_KERNEL else None, input, target, weight, reduction)
+    load_kernel = partial(_ssim_kernel, window, sigma, shares) if window <= WIDEST_KERNEL else None
+    return measure(plain, load_kernel, input, target, weight, reduction)
+
+
+def _ssim_kernel(window: int, sigma: float, shares: tuple[float, ...]) -> LossKernel:
+    from lossarium.losses.structure.ssim_cpu import ssim
+
+    return partial(ssim, window=window, sigma=sigma, shares=shares)
 
 
 def _ssim_plain(
@@ -80,10 +86,7 @@ def _ssim_plain(
     return weighted_mean(map, at_centres(weight, window))
 
 
-def _ssim_map(
-    input: Tensor, target: Tensor, *, window: int = 11, sigma: float = 1.5, color: str = "rgb"
-) -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _ssim_map(input: Tensor, target: Tensor, *, window: int, sigma: float, color: str) -> Tensor:
     check_gaussian("ssim", window, sigma)
     _check_fit("ssim", window, input)
     return _ssim_of_windows(in_color(input, color), in_color(target, color), window, sigma)
@@ -133,20 +136,21 @@ def uqi(
     _check_uqi_window(window, input)
     input, target = in_color(input, color), in_color(target, color)
     plain = partial(_uqi_plain, window=window)
-    fast = (
-        kernel("structure.ssim_cpu", "uqi", window=window, epsilon=_UQI_EPSILON)
-        if window <= WIDEST_KERNEL
-        else None
-    )
-    return measure(plain, fast, input, target, weight, reduction)
+    load_kernel = partial(_uqi_kernel, window) if window <= WIDEST_KERNEL else None
+    return measure(plain, load_kernel, input, target, weight, reduction)
+
+
+def _uqi_kernel(window: int) -> LossKernel:
+    from lossarium.losses.structure.ssim_cpu import uqi
+
+    return partial(uqi, window=window, epsilon=_UQI_EPSILON)
 
 
 def _uqi_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, window: int) -> Tensor:
     return weighted_mean(_uqi_of_windows(input, target, window), at_centres(weight, window))
 
 
-def _uqi_map(input: Tensor, target: Tensor, *, window: int = 8, color: str = "rgb") -> Tensor:
-    input, target, _ = as_pictures(input, target, None)
+def _uqi_map(input: Tensor, target: Tensor, *, window: int, color: str) -> Tensor:
     _check_uqi_window(window, input)
     return _uqi_of_windows(in_color(input, color), in_color(target, color), window)
 

@@ -1,16 +1,14 @@
-"""Kernels for losses that compare pixel with pixel. Contract: `lossarium.losses.fused.LossKernel`."""
+"""Kernels for losses that keep large errors from ruling. Contract: `lossarium.losses.fused.LossKernel`."""
 
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from lossarium.compute.compiling import Real, Reals, compiled, inlined
+from lossarium.compute.compiling import Real, Reals, inlined
 from lossarium.compute.elementary import exp, log, log1p_of_share
 from lossarium.compute.elementwise import elementwise, mean_of_values
-from lossarium.compute.threads import Work, spread
-from lossarium.compute.weighting import shares_of_most
+from lossarium.losses.pixel.robust import AROUND_SQUARE, FAR_OUT, LARGEST_EXPONENT, NEAR_ZERO
 
 Measured = tuple[Tensor, Tensor | None]
 
@@ -18,48 +16,6 @@ _ZERO, _HALF, _ONE, _TWO, _FOUR = (np.float32(number) for number in (0, 0.5, 1, 
 _LOG_2 = np.float32(math.log(2))
 # Up to here the Taylor series of log cosh and tanh are as exact as float32 is.
 _NEAR = np.float32(0.4)
-# As in the plain formula: beyond this exponent the loss goes on as a straight line.
-_LARGEST_EXPONENT = 30.0
-_NEAR_ZERO, _FAR_OUT, _AROUND_SQUARE = 1e-18, 1e18, 0.1
-_LARGEST_POWER = math.exp(_LARGEST_EXPONENT)
-# Gauss-Legendre nodes and weights on [0, 1]; twelve integrate exp(T u (1 - u)) to 1e-8 for T <= 16.
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(12)
-_PLACES, _SHARES = ((_NODES + 1) / 2).astype(np.float32), (_NODE_WEIGHTS / 2).astype(np.float32)
-
-
-@inlined
-def _sign(error: Real) -> Real:
-    # As a difference of comparisons, since nested branches would rule out vector instructions.
-    return np.float32(error > _ZERO) - np.float32(error < _ZERO)
-
-
-@inlined
-def _squared(x: Real, y: Real, _options: Reals) -> tuple[Real, Real]:
-    error = x - y
-    return error * error, _TWO * error
-
-
-@inlined
-def _absolute(x: Real, y: Real, _options: Reals) -> tuple[Real, Real]:
-    error = x - y
-    return abs(error), _sign(error)
-
-
-@inlined
-def _signed(x: Real, y: Real, _options: Reals) -> tuple[Real, Real]:
-    return x - y, _ONE
-
-
-@inlined
-def _relative(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    error, size = x - y, max(abs(y), options[0])
-    return abs(error) / size, _sign(error) / size
-
-
-@inlined
-def _relative_signed(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    size = max(abs(y), options[0])
-    return (x - y) / size, _ONE / size
 
 
 @inlined
@@ -140,15 +96,18 @@ def _geman_mcclure(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
 
 @inlined
 def _any_general(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    """options: alpha, 1 / c, in float64, which makes up for the digits lost near alpha's special values."""
-    alpha, per_scale = options[0], options[1]
+    """options: alpha, 1 / c, the largest exponent and its power, in float64.
+
+    float64 makes up for the digits lost near alpha's special values.
+    """
+    alpha, per_scale, largest_exponent, largest_power = options[0], options[1], options[2], options[3]
     error = (float(x) - float(y)) * per_scale
     square = error * error
     from_square = abs(alpha - 2.0)
     growth = math.log1p(square / from_square)
     exponent = 0.5 * alpha * growth
-    inner = min(exponent, _LARGEST_EXPONENT)
-    value = from_square / alpha * (math.expm1(inner) + _LARGEST_POWER * (exponent - inner))
+    inner = min(exponent, largest_exponent)
+    value = from_square / alpha * (math.expm1(inner) + largest_power * (exponent - inner))
     slope = error * per_scale * math.exp(inner - growth)
     return np.float32(value), np.float32(slope)
 
@@ -167,33 +126,14 @@ def _nearly_square(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
 
 @inlined
 def _exponential(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    """options: 1 / c, in float64."""
+    """options: 1 / c, the largest exponent and its power, in float64."""
     error = (float(x) - float(y)) * options[0]
     half = 0.5 * error * error
-    inner = min(half, _LARGEST_EXPONENT)
-    value = math.expm1(inner) + _LARGEST_POWER * (half - inner)
+    inner = min(half, options[1])
+    value = math.expm1(inner) + options[2] * (half - inner)
     return np.float32(value), np.float32(options[0] * error * math.exp(inner))
 
 
-@inlined
-def _unequal(x: Real, y: Real, options: Reals) -> tuple[Real, Real]:
-    """options: the temperature. The integral of exp(T u (1 - u)) from 0 to the error, by quadrature."""
-    error = x - y
-    distance = abs(error)
-    inner = min(distance, _ONE)
-    mean = _ZERO
-    for k in range(12):
-        place = inner * _PLACES[k]
-        mean += _SHARES[k] * exp(options[0] * place * (_ONE - place))
-    value = mean * inner + (distance - inner)
-    return value, _sign(error) * exp(options[0] * inner * (_ONE - inner))
-
-
-_SQUARED = elementwise(_squared)
-_ABSOLUTE = elementwise(_absolute)
-_SIGNED = elementwise(_signed)
-_RELATIVE = elementwise(_relative)
-_RELATIVE_SIGNED = elementwise(_relative_signed)
 _HUBER = elementwise(_huber)
 _LOGCOSH = elementwise(_logcosh)
 _CHARBONNIER = elementwise(_charbonnier)
@@ -204,29 +144,6 @@ _GEMAN_MCCLURE = elementwise(_geman_mcclure)
 _EXPONENTIAL = elementwise(_exponential, np.float64)
 _ANY_GENERAL = elementwise(_any_general, np.float64)
 _NEARLY_SQUARE = elementwise(_nearly_square, np.float64)
-_UNEQUAL = elementwise(_unequal)
-
-
-def mse(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None) -> Measured:
-    return mean_of_values(_SQUARED, input, target, weight, scale)
-
-
-def mae(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None) -> Measured:
-    return mean_of_values(_ABSOLUTE, input, target, weight, scale)
-
-
-def mbe(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None) -> Measured:
-    return mean_of_values(_SIGNED, input, target, weight, scale)
-
-
-def mape(
-    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, eps: float
-) -> Measured:
-    return mean_of_values(_RELATIVE, input, target, weight, scale, eps)
-
-
-def mpe(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, eps: float) -> Measured:
-    return mean_of_values(_RELATIVE_SIGNED, input, target, weight, scale, eps)
 
 
 def huber(
@@ -263,74 +180,19 @@ def general(
     input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, alpha: float, c: float
 ) -> Measured:
     pictures = (input, target, weight, scale)
+    largest = (LARGEST_EXPONENT, math.exp(LARGEST_EXPONENT))
     if alpha == 2:
         return mean_of_values(_HUBER, *pictures, math.inf, 1 / c**2)
     if alpha == 1:
         return mean_of_values(_CHARBONNIER, *pictures, c, c**2, 1 / c)
-    if abs(alpha) < _NEAR_ZERO:
+    if abs(alpha) < NEAR_ZERO:
         return mean_of_values(_CAUCHY, *pictures, 1 / c)
     if alpha == -2:
         return mean_of_values(_GEMAN_MCCLURE, *pictures, 1 / c)
-    if alpha < -_FAR_OUT:
+    if alpha < -FAR_OUT:
         return mean_of_values(_WELSCH, *pictures, 1 / c)
-    if alpha > _FAR_OUT:
-        return mean_of_values(_EXPONENTIAL, *pictures, 1 / c)
-    any_other = _NEARLY_SQUARE if abs(alpha - 2) < _AROUND_SQUARE else _ANY_GENERAL
-    return mean_of_values(any_other, *pictures, alpha, 1 / c)
-
-
-def imae(
-    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, temperature: float
-) -> Measured:
-    """For temperatures up to 16, where twelve nodes are enough."""
-    return mean_of_values(_UNEQUAL, input, target, weight, scale, temperature)
-
-
-@compiled
-def _largest(x: Reals, y: Reals, shares: Reals) -> tuple[Real, int]:
-    """The largest absolute error (times shares) of a picture, (C, H * W), and how often it occurs."""
-    largest, times = np.float32(0), 0
-    for channel in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            distance = abs(x[channel, j] - y[channel, j])
-            if shares.size > 0:
-                distance *= shares[j]
-            if distance > largest or distance != distance:
-                largest, times = distance, 1
-            elif distance == largest:
-                times += 1
-    return largest, times
-
-
-@compiled
-def _mark_largest(x: Reals, y: Reals, shares: Reals, gradient: Reals, largest: Real, slope: Real) -> None:
-    """Write the gradient: `slope` (times the share) with the error's sign where the error is the largest."""
-    for channel in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            error = x[channel, j] - y[channel, j]
-            share = shares[j] if shares.size > 0 else np.float32(1)
-            at_largest = abs(error) * share == largest
-            gradient[channel, j] = _sign(error) * share * slope if at_largest else np.float32(0)
-
-
-def linf(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None) -> Measured:
-    n, channels, height, width = input.shape
-    x, y = (picture.view(n, channels, height * width).numpy() for picture in (input, target))
-    weighted = shares_of_most(weight)
-    shares = np.zeros((n, 0), np.float32) if weighted is None else weighted.reshape(n, -1)
-    gradient = None if scale is None else torch.empty_like(input)
-    slopes = None if gradient is None else gradient.view(n, channels, height * width).numpy()
-    values = np.zeros(n, np.float32)
-
-    def worker() -> Work:
-        def work(picture: int) -> None:
-            pictures = (x[picture], y[picture], shares[picture])
-            values[picture], times = _largest(*pictures)
-            if slopes is not None:
-                slope = np.float32((scale or 0) / times)
-                _mark_largest(*pictures, slopes[picture], values[picture], slope)
-
-        return work
-
-    spread(n, worker)
-    return torch.from_numpy(values), gradient
+    if alpha > FAR_OUT:
+        return mean_of_values(_EXPONENTIAL, *pictures, 1 / c, *largest)
+    if abs(alpha - 2) < AROUND_SQUARE:
+        return mean_of_values(_NEARLY_SQUARE, *pictures, alpha, 1 / c)
+    return mean_of_values(_ANY_GENERAL, *pictures, alpha, 1 / c, *largest)
