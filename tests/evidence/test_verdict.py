@@ -1,10 +1,16 @@
 """Statistics and votes: what may be called a win, and what may not."""
 
+import re
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
+from lossarium.evidence import statistics
 from lossarium.evidence.results import Score
-from lossarium.evidence.statistics import Bootstrap
+from lossarium.evidence.statistics import Bootstrap, interval
 from lossarium.evidence.verdict import decide
 
 PSNR = Score("reconstruction/psnr", "reconstruction", "psnr", "PSNR", "dB", True, 2, "")
@@ -12,6 +18,7 @@ SSIM = Score("reconstruction/ssim", "reconstruction", "ssim", "SSIM", "", True, 
 LPIPS = Score("reconstruction/lpips", "reconstruction", "lpips", "LPIPS", "", False, 3, "")
 FRAMES = 40
 UNITS = {"reconstruction": np.arange(FRAMES)}
+HOME = {PSNR.key: ("mse",), SSIM.key: ("ssim",), LPIPS.key: ("lpips",)}
 
 
 def values(mean, *, spread=1.0, seeds=1, own=0.05, seed=0):
@@ -32,7 +39,8 @@ def test_the_interval_of_a_mean_is_the_textbooks():
 def test_intervals_hold_the_truth_as_often_as_they_say():
     source = np.random.default_rng(0)
     bootstrap = Bootstrap(np.arange(60), 1)
-    estimates = [bootstrap.estimate(source.normal(0, 1, (1, 60))) for _ in range(200)]
+    means = bootstrap.means([source.normal(0, 1, (1, 60)) for _ in range(200)])
+    estimates = [interval(0, resampled, 0.05) for resampled in means]
     held = np.mean([estimate.low <= 0 <= estimate.high for estimate in estimates])
     assert 0.89 <= held <= 0.99
 
@@ -55,7 +63,7 @@ def test_luck_between_seeds_widens_the_interval():
 
 def test_a_small_difference_on_every_frame_is_seen_because_frames_are_paired():
     finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.2, seed=1)}}
-    verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS)
+    verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME)
     apart = verdict.table[LPIPS.key]
     assert apart["mae"].low < apart["mse"].mean < apart["mae"].high
     assert verdict.winner == "mae"
@@ -65,7 +73,7 @@ def test_a_small_difference_on_every_frame_is_seen_because_frames_are_paired():
 
 def test_a_difference_within_chance_is_undecided():
     finals = {LPIPS.key: {"mse": values(0.3, own=0.5), "mae": values(0.3, own=0.5, seed=1)}}
-    verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS)
+    verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME)
     assert verdict.winner is None
     assert verdict.contenders == ("mse", "mae")
     assert verdict.sentence == "Undecided between mse and mae."
@@ -73,7 +81,7 @@ def test_a_difference_within_chance_is_undecided():
 
 def test_equal_results_are_undecided():
     finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.3)}}
-    assert decide(("mse", "mae"), (LPIPS,), finals, UNITS).winner is None
+    assert decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME).winner is None
 
 
 def test_a_home_judge_is_shown_but_does_not_vote():
@@ -81,8 +89,8 @@ def test_a_home_judge_is_shown_but_does_not_vote():
         PSNR.key: {"mse": values(30), "mae": values(20)},
         LPIPS.key: {"mse": values(0.4), "mae": values(0.1)},
     }
-    verdict = decide(("mse", "mae"), (PSNR, LPIPS), finals, UNITS)
-    assert verdict.home == {PSNR.key: ("mse",), LPIPS.key: ()}
+    verdict = decide(("mse", "mae"), (PSNR, LPIPS), finals, UNITS, HOME)
+    assert verdict.home == HOME
     assert verdict.table[PSNR.key]["mse"].mean == pytest.approx(30, abs=0.5)
     psnr, lpips = verdict.votes
     assert (psnr.preferred, psnr.home_of) == (None, ("mse",))
@@ -96,7 +104,7 @@ def test_as_many_votes_for_as_against_is_a_tie():
         SSIM.key: {"mse": values(0.8), "mae": values(0.2)},
         LPIPS.key: {"mse": values(0.8), "mae": values(0.2)},
     }
-    verdict = decide(("mse", "mae"), (SSIM, LPIPS), finals, UNITS)
+    verdict = decide(("mse", "mae"), (SSIM, LPIPS), finals, UNITS, HOME)
     assert [vote.preferred for vote in verdict.votes] == ["mse", "mae"]
     assert verdict.winner is None
     assert verdict.contenders == ("mse", "mae")
@@ -107,14 +115,14 @@ def test_three_losses_with_two_at_the_top():
     finals[LPIPS.key]["smooth_l1"] = finals[LPIPS.key]["mae"] + np.random.default_rng(3).normal(
         0, 0.1, FRAMES
     )
-    verdict = decide(("mse", "mae", "smooth_l1"), (LPIPS,), finals, UNITS)
+    verdict = decide(("mse", "mae", "smooth_l1"), (LPIPS,), finals, UNITS, HOME)
     assert verdict.sentence == "Undecided between mae and smooth_l1; each of them beats mse."
 
 
 def test_an_unbeaten_loss_that_does_not_beat_all_is_no_winner():
     # LPIPS may not vote on the third loss at all, so that nobody can beat it, nor it anybody.
     finals = {LPIPS.key: {"mse": values(0.9), "mae": values(0.2), "lpips": values(0.1)}}
-    verdict = decide(("mse", "mae", "lpips"), (LPIPS,), finals, UNITS)
+    verdict = decide(("mse", "mae", "lpips"), (LPIPS,), finals, UNITS, HOME)
     assert verdict.winner is None
     assert verdict.contenders == ("mae", "lpips")
 
@@ -123,21 +131,105 @@ def test_more_pairs_ask_for_more_evidence():
     finals = {LPIPS.key: {name: values(0.3, own=0.5, seed=place) for place, name in enumerate("abcd")}}
     names = {"a": "mse", "b": "mae", "c": "smooth_l1", "d": "ssim"}
     finals = {LPIPS.key: {names[key]: value for key, value in finals[LPIPS.key].items()}}
-    few = decide(("mse", "mae"), (LPIPS,), finals, UNITS).votes[0].difference
-    many = decide(tuple(names.values()), (LPIPS,), finals, UNITS).votes[0].difference
+    few = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME).votes[0].difference
+    many = decide(tuple(names.values()), (LPIPS,), finals, UNITS, HOME).votes[0].difference
     assert many.high - many.low > 1.2 * (few.high - few.low)
 
 
 def test_what_the_verdict_does_not_say_is_said():
     finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.2)}}
-    one = decide(("mse", "mae"), (LPIPS,), finals, UNITS).caveats
+    one = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME).caveats
     assert any("One seed" in caveat for caveat in one)
     assert any("Swaps are shown but not scored" in caveat for caveat in one)
     three = {LPIPS.key: {"mse": values(0.3, seeds=3), "mae": values(0.2, seeds=3)}}
-    assert not any("seed" in caveat for caveat in decide(("mse", "mae"), (LPIPS,), three, UNITS).caveats)
+    assert not any(
+        "seed" in caveat for caveat in decide(("mse", "mae"), (LPIPS,), three, UNITS, HOME).caveats
+    )
 
 
 def test_a_loss_alone_has_nothing_to_beat():
-    verdict = decide(("mse",), (LPIPS,), {LPIPS.key: {"mse": values(0.3)}}, UNITS)
+    verdict = decide(("mse",), (LPIPS,), {LPIPS.key: {"mse": values(0.3)}}, UNITS, HOME)
     assert verdict.winner is None
     assert "alone" in verdict.sentence
+
+
+def test_blocks_of_any_size_give_the_same_resamplings(monkeypatch):
+    several = [values(mean, seeds=3, seed=place) for place, mean in enumerate((0.1, 0.2, 0.3, 0.2))]
+    bootstrap = Bootstrap(np.tile(np.arange(FRAMES // 2), 2), 3)
+    whole = bootstrap.means(several)
+    monkeypatch.setattr(statistics, "_LARGEST_BLOCK", 7 * FRAMES)
+    monkeypatch.setattr(statistics, "_MOST_VALUES", 1)
+    for one, other in zip(whole, bootstrap.means(several), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_many_units_are_drawn_as_often_as_few(monkeypatch):
+    sample = np.random.default_rng(0).normal(5, 2, (1, 200))
+    few = Bootstrap(np.arange(200), 1).estimate(sample)
+    monkeypatch.setattr(statistics, "_MANY_UNITS", 100)
+    many = Bootstrap(np.arange(200), 1).estimate(sample)
+    assert many.low == pytest.approx(few.low, abs=0.02)
+    assert many.high == pytest.approx(few.high, abs=0.02)
+    assert many.low != few.low
+
+
+def test_equal_values_have_equal_resamplings_wherever_they_stand():
+    some = [values(0.3, seed=place) for place in range(7)]
+    means = Bootstrap(np.arange(FRAMES), 1).means([*some, some[0].copy(), some[3].copy()])
+    assert np.array_equal(means[0], means[7])
+    assert np.array_equal(means[3], means[8])
+
+
+def test_the_verdict_over_50_000_frames_takes_less_than_300_megabytes():
+    script = textwrap.dedent("""
+        import resource
+        import sys
+        import numpy as np
+        from lossarium.evidence.results import Score
+        from lossarium.evidence.verdict import decide
+
+        frames, losses = 50_000, ("mse", "mae", "ssim")
+        scores = tuple(Score(f"reconstruction/{name}", "reconstruction", name, name, "", True, 2, "")
+                       for name in ("psnr", "lpips"))
+        source = np.random.default_rng(0)
+        difficulty = source.normal(0, 1, frames)
+        finals = {score.key: {loss: place + difficulty + source.normal(0, 1, (2, frames))
+                              for place, loss in enumerate(losses)} for score in scores}
+        verdict = decide(losses, scores, finals, {"reconstruction": np.arange(frames)},
+                         {score.key: () for score in scores})
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(verdict.winner, peak if sys.platform == "darwin" else 1024 * peak)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    winner, peak = done.stdout.split()
+    assert winner == "ssim"
+    assert int(peak) < 300e6
+
+
+def test_values_that_are_nan_are_named_and_do_not_vote():
+    broken = values(0.1)
+    broken[0, :2] = np.nan, np.inf
+    finals = {
+        LPIPS.key: {"mse": broken, "mae": values(0.2), "smooth_l1": values(0.9)},
+        SSIM.key: {"mse": values(0.9), "mae": values(0.2), "smooth_l1": values(0.1)},
+    }
+    verdict = decide(("mse", "mae", "smooth_l1"), (LPIPS, SSIM), finals, UNITS, HOME)
+    told = "LPIPS of reconstruction is NaN or infinity for 2 of 40 pictures of mse, so it has no vote on mse."
+    assert verdict.troubles == (told,)
+    assert verdict.sentence.endswith("But not all went well with mse: this verdict rests on uneven trials.")
+    lpips = {(vote.first, vote.second): vote.preferred for vote in verdict.votes if vote.score == LPIPS.key}
+    assert lpips == {("mse", "mae"): None, ("mse", "smooth_l1"): None, ("mae", "smooth_l1"): "mae"}
+
+
+def test_troubles_of_trials_are_in_the_verdict_and_in_its_sentence():
+    finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.2, seed=1)}}
+    troubles = {"mse": ("mse exploded.", "mse passed over 3 steps."), "mae": ()}
+    verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME, troubles)
+    assert verdict.troubles == ("mse exploded.", "mse passed over 3 steps.")
+    assert re.fullmatch(
+        r"mae makes the best pictures: .* But not all went well with mse: .*", verdict.sentence
+    )
+    even = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME, {"mse": (), "mae": ()})
+    assert even.troubles == ()
+    assert "But" not in even.sentence

@@ -227,6 +227,7 @@ def _verdict(losses: tuple[str, ...], scores: tuple[Score, ...], trials: tuple[T
         winner=winner,
         contenders=contenders,
         sentence=sentence,
+        troubles=(),
         caveats=(
             "One seed says nothing about how much luck the initial weights bring; use 3 seeds or more.",
             "The verdict holds for this pair, this model and this budget.",

@@ -115,10 +115,27 @@ def test_an_even_keel_is_stated_with_its_hashes(page: str, example: ComparisonRe
 
 def test_a_trial_that_went_back_is_not_on_an_even_keel(example: ComparisonResult) -> None:
     first, *others = example.trials
-    text = readable(render(replace(example, trials=(replace(first, learning_rate_factor=0.25), *others))))
+    text = readable(
+        render(replace(example, trials=(replace(first, rollbacks=2, learning_rate_factor=0.25), *others)))
+    )
     assert "Not on an even keel" in text
-    assert f"The loss of {first.loss} exploded" in text
-    assert "on with 0.25 of the learning rate" in text
+    assert f"The loss of {first.loss} (seed {first.seed}) exploded" in text
+    assert "an earlier checkpoint 2 times, and on with 0.25 of the learning rate" in text
+
+
+def test_a_trial_that_passed_steps_over_is_not_on_an_even_keel(example: ComparisonResult) -> None:
+    first, *others = example.trials
+    text = readable(render(replace(example, trials=(replace(first, passed_over=3), *others))))
+    assert "Not on an even keel" in text
+    assert f"{first.loss} (seed {first.seed}) passed over 3 steps of 500" in text
+
+
+def test_troubles_stand_beside_the_verdict(example: ComparisonResult) -> None:
+    troubled = replace(example.verdict, troubles=("mse <b>exploded</b>.",))
+    page = render(replace(example, verdict=troubled))
+    verdict = page[page.index('id="verdict"') : page.index('id="scores"')]
+    assert "mse &lt;b&gt;exploded&lt;/b&gt;." in verdict
+    assert "troubles" not in render(example).split("<main")[-1]
 
 
 def test_an_uneven_keel_is_stated_beside_the_verdict(example: ComparisonResult) -> None:

@@ -12,15 +12,20 @@ _HOME = "⌂"
 
 
 def print_verdict(result: ComparisonResult) -> None:
-    """Print every score with its interval, then the verdict and what it does not say."""
+    """Print every score with its interval, then the verdict, what went wrong and what it does not say."""
     console = PlainConsole(highlight=False)
     for task in dict.fromkeys(score.task for score in result.scores):
         console.print(_table(result, task))
-    console.print(f"[dim]± half the 95% interval; {_HOME} home judge: trained on this, has no vote on it[/]")
+    console.print(
+        f"[dim]± half the 95% interval; {_HOME} home judge: the loss trained on this measure or its like, "
+        "so it has no vote on that loss[/]"
+    )
     for loss in sorted(result.losses, key=lambda loss: -len(result.verdict.wins[loss])):
         beaten = result.verdict.wins[loss]
         console.print(f"{escape(loss)} beats {escape(', '.join(beaten)) or 'none'}")
     console.print(f"\n[bold]{escape(result.verdict.sentence)}[/]")
+    for trouble in result.verdict.troubles:
+        console.print(f"[yellow]{escape(trouble)}[/]")
     for caveat in result.verdict.caveats:
         console.print(f"[dim]{escape(caveat)}[/]")
 

@@ -1,5 +1,6 @@
 """A finished comparison read back from its folder; the trials' records are the source of truth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from lossarium.evidence.results import Score, Scores
 from lossarium.evidence.verdict import decide
 from lossarium.facesets.batches.augmentation import Augmentation
 from lossarium.facesets.faceset import Faceset
-from lossarium.judging.held_out import RECONSTRUCTION, SWAP, Direction, score_key
-from lossarium.judging.judges import JUDGES, Judge
+from lossarium.judging.held_out import Direction, score_key
+from lossarium.judging.judges import JUDGES, Judge, judge
+from lossarium.judging.tasks import RECONSTRUCTION, SWAP
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.trial.folder import SETTINGS, TRIAL, read_toml, trial_folder
@@ -35,12 +37,20 @@ def outcome(
     trials = tuple(_trial_result(trial, trial_folder(out, trial)) for trial in plan.trials())
     scores = _scores(pair)
     finals = {score.key: {loss: _final(score.key, loss, trials) for loss in plan.losses} for score in scores}
+    home = {
+        score.key: tuple(loss for loss in plan.losses if judge(score.judge).is_home_of(loss))
+        for score in scores
+    }
+    troubles = {
+        loss: [sentence for trial in trials if trial.loss == loss for sentence in trial.troubles()]
+        for loss in plan.losses
+    }
     return ComparisonResult(
         identities=(facesets[0].identity, facesets[1].identity),
         losses=plan.losses,
         scores=scores,
         trials=trials,
-        verdict=decide(plan.losses, scores, finals, _units(facesets, pair)),
+        verdict=decide(plan.losses, scores, finals, _units(facesets, pair), home, troubles),
         preview_rows=preview_rows(pair, facesets),
         settings=_settings(plan, facesets),
         environment=read_toml(out / SETTINGS)["environment"],
@@ -98,13 +108,17 @@ def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> di
 def _trial_result(trial: Trial, folder: Path) -> TrialResult:
     snapshots: list[Snapshot] = []
     batches, last = "", {}
-    learning_rate_factor = 1.0
+    learning_rate_factor, rollbacks, passed_over = 1.0, 0, 0
     for row in records.read(folder):
         last = row
         batches = row.get("batches", batches)
         if "went_back" in row:
             learning_rate_factor = row["went_back"]["learning_rate_factor"]
+            rollbacks += 1
+        passed_over += "passed_over" in row
         if "held_out" in row:
+            if snapshots:
+                snapshots[-1] = _means_alone(snapshots[-1])
             reconstructions, swaps = load_previews(folder, row["step"], trial.recipe.size)
             scores = {key: np.array(values, dtype=np.float64) for key, values in row["held_out"].items()}
             snapshots.append(Snapshot(row["step"], row["seconds"], scores, reconstructions, swaps))
@@ -120,8 +134,17 @@ def _trial_result(trial: Trial, folder: Path) -> TrialResult:
         steps=last["step"],
         seconds=last["seconds"],
         snapshots=tuple(snapshots),
+        rollbacks=rollbacks,
         learning_rate_factor=learning_rate_factor,
+        passed_over=passed_over,
     )
+
+
+def _means_alone(snapshot: Snapshot) -> Snapshot:
+    """A snapshot before the last one: what the curves show of it."""
+    known = {key: values[~np.isnan(values)] for key, values in snapshot.scores.items()}
+    means = {key: values.mean(keepdims=True) if values.size else values for key, values in known.items()}
+    return replace(snapshot, scores=means)
 
 
 def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from lossarium.evidence.results import Score, Scores, Verdict
+from lossarium.text.wording import counted
 from lossarium.trial.pictures import Pictures, PreviewRow
 
 
@@ -14,7 +15,8 @@ class Snapshot:
     seconds: float
     """Of training alone; judging and saving are not counted."""
     scores: dict[str, Scores]
-    """Score key -> one value a held-out picture; A's frames first, then B's."""
+    """Score key -> one value a held-out picture, A's frames first, then B's. Of moments before the end
+    their mean alone is kept, an array of one, so that memory does not grow with moments times pictures."""
     reconstructions: Pictures
     """(preview rows, size, size, 3)."""
     swaps: Pictures
@@ -38,8 +40,28 @@ class TrialResult:
     steps: int
     seconds: float
     snapshots: tuple[Snapshot, ...]
+    rollbacks: int = 0
+    """How often its loss exploded and it went back to an earlier checkpoint."""
     learning_rate_factor: float = 1.0
-    """What is left of the learning rate after the guards sent the trial back to earlier checkpoints."""
+    """What is left of the learning rate after going back."""
+    passed_over: int = 0
+    """Steps without an update, since the loss or its gradient was NaN or infinity."""
+
+    def troubles(self) -> tuple[str, ...]:
+        """Why it did not train as the other trials did, a sentence each."""
+        sentences = []
+        if self.rollbacks:
+            times = "once" if self.rollbacks == 1 else f"{self.rollbacks} times"
+            sentences.append(
+                f"The loss of {self.loss} (seed {self.seed}) exploded: it went back to an earlier checkpoint "
+                f"{times}, and on with {self.learning_rate_factor:g} of the learning rate."
+            )
+        if self.passed_over:
+            sentences.append(
+                f"{self.loss} (seed {self.seed}) passed over {counted(self.passed_over, 'step')} of "
+                f"{self.steps:,}: the loss or its gradient was NaN or infinity."
+            )
+        return tuple(sentences)
 
 
 @dataclass(frozen=True)

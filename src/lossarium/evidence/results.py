@@ -64,6 +64,8 @@ class Verdict:
     """The losses that no other loss beats; more than one of them means "undecided" between these."""
     sentence: str
     """The verdict for people."""
+    troubles: tuple[str, ...]
+    """What went wrong in trials that the verdict rests on, a sentence each: explosions, steps passed over."""
     caveats: tuple[str, ...]
     """What the verdict does not say, a sentence each."""
     table: dict[str, dict[str, Estimate]]

@@ -1,5 +1,7 @@
 """How sure a mean is: the bootstrap over held-out frames and seeds."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,6 +9,12 @@ from lossarium.evidence.results import Estimate
 from lossarium.facesets.randomness import Purpose, generator
 
 _RESAMPLES = 20_000
+# Numbers in memory at once: of the resamplings, of the values that they weight, and of their means.
+_LARGEST_BLOCK = 2_000_000
+_MOST_VALUES = 4_000_000
+_MOST_MEANS = 4_000_000
+# Above so many units it is cheaper to draw units than to draw how often each is drawn.
+_MANY_UNITS = 5_000
 
 
 class Bootstrap:
@@ -14,6 +22,9 @@ class Bootstrap:
 
     Frames in the same state (A's and B's) rise and fall together; they are one unit and are drawn together.
     Seeds are drawn independently of frames. With one seed the intervals speak of frames alone.
+
+    The resamplings are drawn block by block, anew for every call, so that memory does not grow with frames
+    times resamplings.
 
     Args:
         units: (pictures,), which unit each held-out picture belongs to, numbered from 0.
@@ -24,11 +35,7 @@ class Bootstrap:
         self._units = units
         self._count = int(units.max()) + 1
         self._sizes = np.bincount(units, minlength=self._count).astype(np.float64)
-        source = generator(0, Purpose.BOOTSTRAP)
-        self._unit_draws = source.multinomial(
-            self._count, np.full(self._count, 1 / self._count), size=_RESAMPLES
-        ).astype(np.float64)
-        self._seed_draws = source.multinomial(seeds, np.full(seeds, 1 / seeds), size=_RESAMPLES) / seeds
+        self._seeds = seeds
 
     def estimate(self, values: npt.NDArray[np.float64], doubt: float = 0.05) -> Estimate:
         """The mean of (seeds, pictures) values with its percentile interval.
@@ -37,8 +44,73 @@ class Bootstrap:
             values: One value a seed and a picture.
             doubt: The share of intervals that may miss the mean: 0.05 for a 95% interval.
         """
-        sums = np.stack([np.bincount(self._units, weights=row, minlength=self._count) for row in values])
-        per_seed = (self._unit_draws @ sums.T) / (self._unit_draws @ self._sizes)[:, None]
-        means = (per_seed * self._seed_draws).sum(axis=1)
-        low, high = np.quantile(means, [doubt / 2, 1 - doubt / 2])
-        return Estimate(float(values.mean()), float(low), float(high))
+        return interval(float(values.mean()), self.means([values])[0], doubt)
+
+    def means(self, several: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
+        """The mean of several (seeds, pictures) values in every resampling, (resamplings,) each.
+
+        The same values have the same means to the last bit, wherever they stand; NaN or infinity among the
+        values makes all of their means NaN.
+        """
+        places: dict[bytes, int] = {}
+        different: list[npt.NDArray[np.float64]] = []
+        place_of = []
+        for values in several:
+            # A matrix product may round equal columns differently.
+            place = places.setdefault(values.tobytes(), len(places))
+            if place == len(different):
+                different.append(values)
+            place_of.append(place)
+        at_once = max(1, min(_MOST_VALUES // self._count, _MOST_MEANS // _RESAMPLES) // self._seeds)
+        means = [
+            row
+            for start in range(0, len(different), at_once)
+            for row in self._means(different[start : start + at_once])
+        ]
+        return [means[place] for place in place_of]
+
+    def _means(self, several: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """(values, resamplings)."""
+        finite = np.array([bool(np.isfinite(values).all()) for values in several])
+        sums = np.empty((len(several) * self._seeds, self._count))
+        rows = (row for values in several for row in values)
+        for place, row in enumerate(rows):
+            known = row if finite[place // self._seeds] else np.zeros_like(row)
+            sums[place] = np.bincount(self._units, weights=known, minlength=self._count)
+        source = generator(0, Purpose.BOOTSTRAP)
+        per_seed = np.empty((len(sums), _RESAMPLES))
+        done = 0
+        for draws in self._unit_draws(source):
+            weighted = (draws @ sums.T) / (draws @ self._sizes)[:, None]
+            per_seed[:, done : done + len(draws)] = weighted.T
+            done += len(draws)
+        seed_draws = source.multinomial(self._seeds, np.full(self._seeds, 1 / self._seeds), size=_RESAMPLES)
+        means = np.asarray(
+            (per_seed.reshape(len(several), self._seeds, -1) * (seed_draws.T / self._seeds)).sum(axis=1)
+        )
+        means[~finite] = np.nan
+        return means
+
+    def _unit_draws(self, source: np.random.Generator) -> Iterator[npt.NDArray[np.float64]]:
+        """How often each unit is drawn, in blocks of (some resamplings, units)."""
+        at_once = max(1, _LARGEST_BLOCK // self._count)
+        evenly = np.full(self._count, 1 / self._count)
+        for start in range(0, _RESAMPLES, at_once):
+            size = min(at_once, _RESAMPLES - start)
+            if self._count <= _MANY_UNITS:
+                yield source.multinomial(self._count, evenly, size=size).astype(np.float64)
+            else:
+                drawn = source.integers(self._count, size=(size, self._count), dtype=np.int32)
+                yield np.stack([np.bincount(row, minlength=self._count) for row in drawn]).astype(np.float64)
+
+
+def interval(mean: float, resampled: npt.NDArray[np.float64], doubt: float) -> Estimate:
+    """A mean with the percentile interval of its resamplings.
+
+    Args:
+        mean: Of the values themselves.
+        resampled: Their means in every resampling.
+        doubt: The share of intervals that may miss the mean.
+    """
+    low, high = np.quantile(resampled, [doubt / 2, 1 - doubt / 2])
+    return Estimate(mean, float(low), float(high))

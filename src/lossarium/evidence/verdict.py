@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.evidence.results import Estimate, Score, Scores, Verdict, Vote
-from lossarium.evidence.statistics import Bootstrap
-from lossarium.judging.held_out import SWAP
-from lossarium.judging.judges import judge
+from lossarium.evidence.statistics import Bootstrap, interval
+from lossarium.judging.tasks import SWAP
 
 _FEW_UNITS = 20
+_DOUBT = 0.05
 
 FinalScores = Mapping[str, Mapping[str, Scores]]
 """Score key -> loss -> (seeds, pictures), at the end of training."""
@@ -29,6 +29,8 @@ def decide(
     scores: Sequence[Score],
     finals: FinalScores,
     units: Mapping[str, npt.NDArray[np.intp]],
+    home: Mapping[str, tuple[str, ...]],
+    troubles: Mapping[str, Sequence[str]] | None = None,
 ) -> Verdict:
     """The verdict over losses.
 
@@ -37,48 +39,69 @@ def decide(
         scores: What was measured.
         finals: The values.
         units: Task -> (pictures,), which pictures stand or fall together; see `Bootstrap`.
+        home: Score key -> the losses that trained on its judge; it has no vote on them.
+        troubles: Loss -> what went wrong in its trials, a sentence each; those of values that are NaN or
+            infinity are found here.
     """
     seeds = len(next(iter(finals[scores[0].key].values())))
-    bootstraps = {task: Bootstrap(numbers, seeds) for task, numbers in units.items()}
-    home = {
-        score.key: tuple(loss for loss in losses if judge(score.judge).is_home_of(loss)) for score in scores
-    }
-    table = {
-        score.key: {loss: bootstraps[score.task].estimate(finals[score.key][loss]) for loss in losses}
-        for score in scores
-    }
+    resampled = _resampled(losses, scores, finals, units, seeds)
     pairs = list(combinations(losses, 2))
-    votes = tuple(
-        _vote(score, first, second, finals[score.key], bootstraps[score.task], home[score.key], len(pairs))
-        for first, second in pairs
-        for score in scores
-    )
+    table: dict[str, dict[str, Estimate]] = {}
+    by_pair: dict[tuple[str, str], list[Vote]] = {pair: [] for pair in pairs}
+    for score in scores:
+        sampled = {loss: resampled[score.key, loss] for loss in losses}
+        means = {loss: float(finals[score.key][loss].mean()) for loss in losses}
+        table[score.key] = {loss: interval(means[loss], sampled[loss], _DOUBT) for loss in losses}
+        for pair in pairs:
+            by_pair[pair].append(_vote(score, pair, means, sampled, home[score.key], _DOUBT / len(pairs)))
+    votes = tuple(vote for pair in pairs for vote in by_pair[pair])
+    all_troubles = _troubles(losses, scores, finals, troubles or {})
     wins = {loss: tuple(other for other in losses if _beats(loss, other, votes)) for loss in losses}
     winner = next((loss for loss in losses if wins[loss] and len(wins[loss]) == len(losses) - 1), None)
     contenders = _contenders(losses, wins)
     return Verdict(
         winner=winner,
         contenders=contenders,
-        sentence=_sentence(losses, winner, contenders, wins, votes),
+        sentence=_sentence(losses, winner, contenders, wins, votes) + _but(all_troubles),
+        troubles=tuple(sentence for sentences in all_troubles.values() for sentence in sentences),
         caveats=_caveats(scores, seeds, len(np.unique(next(iter(units.values()))))),
         table=table,
-        home=home,
+        home=dict(home),
         votes=votes,
         wins=wins,
     )
 
 
+def _resampled(
+    losses: Sequence[str],
+    scores: Sequence[Score],
+    finals: FinalScores,
+    units: Mapping[str, npt.NDArray[np.intp]],
+    seeds: int,
+) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+    """(score key, loss) -> the mean in every resampling, the same resamplings for all scores of a task."""
+    found: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
+    for task, numbers in units.items():
+        keys = [(score.key, loss) for score in scores if score.task == task for loss in losses]
+        means = Bootstrap(numbers, seeds).means([finals[key][loss] for key, loss in keys])
+        found.update(zip(keys, means, strict=True))
+    return found
+
+
 def _vote(
     score: Score,
-    first: str,
-    second: str,
-    finals: Mapping[str, Scores],
-    bootstrap: Bootstrap,
+    pair: tuple[str, str],
+    means: Mapping[str, float],
+    resampled: Mapping[str, npt.NDArray[np.float64]],
     home: tuple[str, ...],
-    pairs: int,
+    doubt: float,
 ) -> Vote:
+    """What a score says about a pair, from the means of its values and those in every resampling."""
+    first, second = pair
     sign = 1.0 if score.higher_is_better else -1.0
-    difference = bootstrap.estimate(sign * (finals[first] - finals[second]), doubt=0.05 / pairs)
+    difference = interval(
+        sign * (means[first] - means[second]), sign * (resampled[first] - resampled[second]), doubt
+    )
     home_of = tuple(loss for loss in (first, second) if loss in home)
     preferred = None if home_of else _better(first, second, difference)
     return Vote(score.key, first, second, difference, preferred, home_of)
@@ -129,6 +152,34 @@ def _support(winner: str, votes: Sequence[Vote]) -> str:
     """How many of the votes on the winner's pairs went to it."""
     cast = [vote.preferred for vote in votes if winner in (vote.first, vote.second) and vote.preferred]
     return f", with {cast.count(winner)} of the {len(cast)} votes on those pairs"
+
+
+def _troubles(
+    losses: Sequence[str],
+    scores: Sequence[Score],
+    finals: FinalScores,
+    known: Mapping[str, Sequence[str]],
+) -> dict[str, tuple[str, ...]]:
+    """Loss -> what went wrong in its trials; losses without trouble are left out."""
+    found = {}
+    for loss in losses:
+        sentences = list(known.get(loss, ()))
+        for score in scores:
+            values = finals[score.key][loss]
+            if missing := int((~np.isfinite(values)).sum()):
+                sentences.append(
+                    f"{score.title} of {score.task} is NaN or infinity for {missing} of {values.size} "
+                    f"pictures of {loss}, so it has no vote on {loss}."
+                )
+        if sentences:
+            found[loss] = tuple(sentences)
+    return found
+
+
+def _but(troubles: Mapping[str, Sequence[str]]) -> str:
+    if not troubles:
+        return ""
+    return f" But not all went well with {_joined(list(troubles))}: this verdict rests on uneven trials."
 
 
 def _joined(losses: Sequence[str]) -> str:

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from lossarium.facesets.faceset import Faceset, exact_swaps
 from lossarium.judging.judges import JUDGES, Judge
+from lossarium.judging.tasks import RECONSTRUCTION, SWAP
 from lossarium.models.prediction import predict
 from lossarium.models.randomness import evaluating, seeded
-
-RECONSTRUCTION, SWAP = "reconstruction", "swap"
 
 # Pictures a forward pass; bounds the memory whatever the faceset's length.
 _CHUNK = 64

@@ -51,12 +51,7 @@ def _seed_fairness(seed: int, result: ComparisonResult) -> SeedFairness:
         problems.append(f"The trials did not see the same batches: {hashes}.")
     if len(set(all_steps)) > 1:
         problems.append(f"The trials did not make equally many steps: {_groups(all_steps, trials)}.")
-    problems += [
-        f"The loss of {trial.loss} exploded: it went back to an earlier checkpoint, and on with "
-        f"{trial.learning_rate_factor:g} of the learning rate."
-        for trial in trials
-        if trial.learning_rate_factor != 1
-    ]
+    problems += [sentence for trial in trials for sentence in trial.troubles()]
     return SeedFairness(seed, len(trials), initial_weights, batches, tuple(problems))
 
 

@@ -10,8 +10,9 @@ from torch import nn
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset, data_digest
 from lossarium.files import write_whole
-from lossarium.judging.held_out import RECONSTRUCTION, Direction, directions, score, score_key
+from lossarium.judging.held_out import Direction, directions, score, score_key
 from lossarium.judging.judges import Judge, judge
+from lossarium.judging.tasks import RECONSTRUCTION
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import control, records
 from lossarium.training.callbacks import Callbacks, HeldOutScores

@@ -1,0 +1,7 @@
+"""What is judged of a model on held-out frames."""
+
+RECONSTRUCTION = "reconstruction"
+"""A frame through its own identity's decoder, against the frame."""
+
+SWAP = "swap"
+"""A frame through the other identity's decoder, against that identity's frame in the same state."""

@@ -1,0 +1,81 @@
+"""What a comparison makes of its trials' records: troubles reach the verdict, memory stays bounded."""
+
+import json
+
+import pytest
+import torch
+
+from lossarium.cli.verdict_table import print_verdict
+from lossarium.comparison.plan import Plan
+from lossarium.comparison.protocol import compare
+from lossarium.facesets.batches.batch import Batches
+from lossarium.report import render
+from lossarium.training.configuration import Recipe
+from tests.facesets.examples import blobs
+
+PAIR = (blobs("ada", states=True), blobs("ben", seed=5, states=True))
+RECIPE = Recipe(steps=12, size=32, batch_size=2, snapshots=2)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two losses; the first exploded and went back, the second passed one step over."""
+    right = Batches.__call__
+    # The batches at which a trial meets NaN, once each. The comparison itself looks at the first batch.
+    meets = [6, 7, 8, 9, 10, 4]
+
+    def wrong(self, number):
+        batch = right(self, number)
+        if meets and number == meets[0] and (len(meets) > 1 or trial_number == 2):
+            meets.pop(0)
+            batch.target[0, 0, 0, 0, 0] = torch.nan
+        return batch
+
+    trial_number = 0
+
+    def watch(progress):
+        nonlocal trial_number
+        trial_number = progress.number
+
+    out = tmp_path_factory.mktemp("troubled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batches, "__call__", wrong)
+        result = compare(Plan(("mse", "mae"), 1, RECIPE), PAIR, out, watch=watch)
+    assert not meets
+    return result, out
+
+
+WENT_BACK = (
+    "The loss of mse (seed 0) exploded: it went back to an earlier checkpoint once, "
+    "and on with 0.5 of the learning rate."
+)
+PASSED_OVER = "mae (seed 0) passed over 1 step of 12: the loss or its gradient was NaN or infinity."
+
+
+def test_explosions_and_steps_passed_over_are_in_the_verdict(results):
+    result, out = results
+    assert result.verdict.troubles == (WENT_BACK, PASSED_OVER)
+    assert "But not all went well with mse and mae" in result.verdict.sentence
+    written = json.loads((out / "verdict.json").read_text())
+    assert written["troubles"] == [WENT_BACK, PASSED_OVER]
+    assert written["sentence"] == result.verdict.sentence
+
+
+def test_the_terminal_names_the_troubled_trials(results, capsys):
+    print_verdict(results[0])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert WENT_BACK in printed
+    assert PASSED_OVER in printed
+
+
+def test_the_report_names_them_beside_the_verdict_and_on_the_even_keel(results):
+    page = render(results[0])
+    assert page.count(WENT_BACK) == 2
+    assert page.count(PASSED_OVER) == 2
+
+
+def test_moments_before_the_end_keep_means_and_the_end_keeps_all(results):
+    for trial in results[0].trials:
+        first, last = trial.snapshots
+        assert {values.shape for values in first.scores.values()} == {(1,)}
+        assert {values.shape for values in last.scores.values()} == {(10,)}
