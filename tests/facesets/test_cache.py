@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lossarium.errors import LossariumError
-from lossarium.facesets import cache, frames
+from lossarium.facesets import cache, checksums, frames
 from lossarium.facesets.cache import cached_frames
 from lossarium.facesets.frames import read_frames
 from lossarium.facesets.listing import plain_listing
@@ -164,7 +165,35 @@ def _no_array(file):
     file.write_bytes(b"\x93NUMPY\x01\x00\xff\xff{")
 
 
-DAMAGES = [_other_dtype, _other_shape, _code, _shorter, _longer, _no_array, os.remove]
+def _flipped(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) * 2 // 3] ^= 1
+    file.write_bytes(content)
+
+
+def _flipped_header(file):
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+
+
+def _swapped_rows(file):
+    array = np.load(file)
+    np.save(file, array[[1, 0, *range(2, len(array))]])
+
+
+DAMAGES = [
+    _flipped,
+    _flipped_header,
+    _swapped_rows,
+    _other_dtype,
+    _other_shape,
+    _code,
+    _shorter,
+    _longer,
+    _no_array,
+    os.remove,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -173,7 +202,76 @@ def test_a_damaged_array_is_rebuilt(pictures, tmp_path, damage):
     expected = np.array(cached_frames(listing, SIZE, folder).frames)
     (file,) = folder.glob("*-frames.npy")
     damage(file)
-    assert np.array_equal(cached_frames(listing, SIZE, folder).frames, expected)
+    readings = cached_frames(listing, SIZE, folder)
+    assert np.array_equal(readings.frames, expected)
+    if file.name in "".join(readings.notes):
+        assert "is damaged (" in readings.notes[0]
+    else:
+        # What is not there at all was removed by somebody, which is allowed.
+        assert damage is os.remove
+    assert cached_frames(listing, SIZE, folder).notes == ()
+
+
+@pytest.mark.parametrize("array", ["frames", "masks", "points"])
+@pytest.mark.parametrize("chunk_bytes", [4 * 2**20, 1000])
+def test_one_flipped_bit_anywhere_is_found_and_named(pictures, tmp_path, monkeypatch, array, chunk_bytes):
+    original = frames._read_frame
+
+    def read(frame, *rest):
+        mask = np.full((SIZE, SIZE), 7, np.uint8)
+        return replace(original(frame, *rest), mask=mask, landmarks=np.ones((68, 2), np.float32))
+
+    monkeypatch.setattr(frames, "_read_frame", read)
+    monkeypatch.setattr(checksums, "CHUNK_BYTES", chunk_bytes)
+    listing, folder = plain_listing(pictures), tmp_path / "cache"
+    cached_frames(listing, SIZE, folder)
+    (file,) = folder.glob(f"*-{array}.npy")
+    good = file.read_bytes()
+    for place in (0, len(good) // 2, len(good) - 1):
+        content = bytearray(good)
+        content[place] ^= 1 << place % 8
+        file.write_bytes(content)
+        (note,) = cached_frames(listing, SIZE, folder).notes
+        start = place // chunk_bytes * chunk_bytes
+        assert note == (
+            f"The cache of frames {file} is damaged (its contents changed after byte {start:,}), "
+            "so it is made anew"
+        )
+        assert file.read_bytes() == good
+
+
+def test_files_of_two_caches_that_were_swapped_are_found(pictures, tmp_path):
+    folder, copy = tmp_path / "cache", tmp_path / "copy"
+    shutil.copytree(pictures, copy)
+    Image.new("RGB", (SIZE, SIZE), (1, 2, 3)).save(copy / "2.png")
+    one, other = plain_listing(pictures), plain_listing(copy)
+    expected = [np.array(cached_frames(listing, SIZE, folder).frames) for listing in (one, other)]
+    first, second = folder.glob("*-frames.npy")
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    for listing, wanted in zip((one, other), expected, strict=True):
+        readings = cached_frames(listing, SIZE, folder)
+        assert "is damaged (its contents changed" in readings.notes[0]
+        assert np.array_equal(readings.frames, wanted)
+
+
+def test_a_damaged_cache_that_cannot_be_made_anew_is_named(pictures, tmp_path, monkeypatch):
+    listing, folder = plain_listing(pictures), tmp_path / "cache"
+    cached_frames(listing, SIZE, folder)
+    (file,) = folder.glob("*-frames.npy")
+    _flipped(file)
+
+    def read_only(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(cache, "_build", read_only)
+    with pytest.raises(LossariumError) as caught:
+        cached_frames(listing, SIZE, folder)
+    assert str(caught.value) == (
+        f"The cache of frames {file} is damaged (its contents changed after byte 0), and cannot be made "
+        "anew: read-only file system; remove it, or give another folder for the cache."
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,8 +299,26 @@ def test_a_damaged_description_is_rebuilt(pictures, tmp_path, changed):
     (file,) = folder.glob("*.json")
     good = file.read_bytes()
     file.write_text(json.dumps({**json.loads(good), **changed}))
-    assert cached_frames(listing, SIZE, folder).kept == list(range(7))
+    readings = cached_frames(listing, SIZE, folder)
+    assert readings.kept == list(range(7))
+    assert readings.notes == (
+        f"The cache of frames {file} is damaged (its checksum is another), so it is made anew",
+    )
     assert file.read_bytes() == good
+
+
+@pytest.mark.parametrize("place", range(0, 700, 23))
+def test_a_flipped_bit_in_a_description_never_goes_unnoticed(pictures, tmp_path, place):
+    (pictures / "3.png").write_bytes(b"no picture")
+    listing, folder = plain_listing(pictures), tmp_path / "cache"
+    expected = cached_frames(listing, SIZE, folder)
+    (file,) = folder.glob("*.json")
+    content = bytearray(file.read_bytes())
+    content[place % len(content)] ^= 1
+    file.write_bytes(content)
+    readings = cached_frames(listing, SIZE, folder)
+    assert "is damaged" in readings.notes[0]
+    assert [str(failure) for failure in readings.failures] == [str(failure) for failure in expected.failures]
 
 
 def test_what_is_interrupted_leaves_nothing_behind(pictures, tmp_path):

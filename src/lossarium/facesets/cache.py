@@ -5,8 +5,11 @@ Of each listing and size it keeps, under names that begin with a digest of both:
 DIGEST-frames.npy  (N, size, size, 3), 8-bit sRGB
 DIGEST-masks.npy   (N, size, size), where every frame has a mask
 DIGEST-points.npy  (N, 68, 2), float32, where every frame has landmarks
-DIGEST.json        what else reading brought to light; written last: if it is there, the others
-                   are whole
+DIGEST.json        what else reading brought to light, and checksums of the others and of itself; written
+                   last: if it is there, the others are whole
+
+Every file is checked before it is used, so that a flipped bit never trains on a wrong picture: what is
+damaged is made anew, with a note.
 """
 
 import hashlib
@@ -15,27 +18,29 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from lossarium import __version__
 from lossarium.errors import LossariumError
-from lossarium.facesets.array_file import ArrayFile, mapped
-from lossarium.facesets.formats.stored_face import LANDMARKS
-from lossarium.facesets.formats.tables import json_table
+from lossarium.facesets.array_file import ArrayFile
+from lossarium.facesets.cache_files import DamagedCacheError, cache_files, opened_cache, seal, sources_of
+from lossarium.facesets.checksums import checksums
 from lossarium.facesets.frames import Progress, Readings, read_frames
-from lossarium.facesets.listing import FrameFile, Listing
-from lossarium.facesets.reading import UnreadablePicture
+from lossarium.facesets.listing import Listing
 from lossarium.facesets.remarks import Remark
 from lossarium.facesets.split import fair_rows, frame_digests, held_out_frames
 from lossarium.files import write_whole
 from lossarium.text.wording import printable_name, reason_of
 
-_FORMAT = "lossarium cache 2"
+if TYPE_CHECKING:
+    from lossarium.facesets.reading import UnreadablePicture
+
+_FORMAT = "lossarium cache 3"
 # Decoded frames that are in memory at once while the cache is built.
 _PIECE_BYTES = 64 * 2**20
 
@@ -44,7 +49,8 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
     """What `without_leaks` makes of `read_frames`, but in memory-mapped files in `folder`, for reading alone.
 
     They are made when there are none for just these files (by names, sizes and times of change) at this size,
-    or when they are damaged. Making them takes little memory and 3 bytes a pixel of disk.
+    or when their checksums say that they are damaged, which a note says then. Making them takes little memory
+    and 3 bytes a pixel of disk.
 
     Args:
         listing: The frames.
@@ -56,7 +62,11 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
         LossariumError: `folder` cannot be written or has no room, or a picture changed while it was read.
     """
     digest = listing_digest(listing, size)
-    readings = _opened(listing, size, folder, digest)
+    damage: DamagedCacheError | None = None
+    try:
+        readings = opened_cache(listing, size, folder, digest, verify=True)
+    except DamagedCacheError as error:
+        damage, readings = error, None
     if readings is not None:
         return readings
     try:
@@ -64,20 +74,33 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
         _check_room(folder, decoded_bytes(listing, size))
         _build(listing, size, folder, digest, progress)
     except OSError as error:
+        if damage is not None:
+            raise LossariumError(
+                f"{damage}, and cannot be made anew: {reason_of(error)}; remove it, or give another folder "
+                "for the cache."
+            ) from error
         _refuse_folder(folder, reason_of(error))
     if listing_digest(listing, size) != digest:
         raise LossariumError(
             f"Pictures in {printable_name(listing.folder)} changed while they were read; start again."
         )
-    readings = _opened(listing, size, folder, digest)
+    try:
+        readings = opened_cache(listing, size, folder, digest, verify=False)
+    except DamagedCacheError as error:
+        raise LossariumError(
+            f"{error} as soon as it was written; give another folder for the cache."
+        ) from error
     if readings is None:
         _refuse_folder(folder, "what was written there is not there any more")
-    return readings
+    return readings if damage is None else replace(readings, notes=(f"{damage}, so it is made anew",))
 
 
 def is_cached(listing: Listing, size: int, folder: Path) -> bool:
-    """Whether `cached_frames` would give a listing without reading any picture."""
-    return _opened(listing, size, folder, listing_digest(listing, size)) is not None
+    """Whether `cached_frames` gives a listing without reading any picture, unless contents are damaged."""
+    try:
+        return opened_cache(listing, size, folder, listing_digest(listing, size), verify=False) is not None
+    except DamagedCacheError:
+        return False
 
 
 def decoded_bytes(listing: Listing, size: int) -> int:
@@ -118,76 +141,8 @@ def listing_digest(listing: Listing, size: int) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Where a cache lies."""
-
-    frames: Path
-    masks: Path
-    landmarks: Path
-    about: Path
-
-
-def _files(folder: Path, digest: str) -> _Files:
-    # 32 digits tell any two listings apart and keep names within what every file system takes.
-    name = digest[:32]
-    frames, masks, landmarks = (folder / f"{name}-{array}.npy" for array in ("frames", "masks", "points"))
-    return _Files(frames, masks, landmarks, folder / f"{name}.json")
-
-
-def _opened(listing: Listing, size: int, folder: Path, digest: str) -> Readings | None:
-    """The cache, or None where it is missing, stale or damaged."""
-    files = _files(folder, digest)
-    try:
-        about = json_table(files.about)
-        if about.get("digest") != digest:
-            return None
-        kept, copies = (_indices(about[key], len(listing.frames)) for key in ("kept", "copies"))
-        shape = (len(kept), size, size)
-        return Readings(
-            frames=mapped(files.frames, np.uint8, (*shape, 3)),
-            face_masks=mapped(files.masks, np.uint8, shape) if about["masks"] is True else None,
-            kept=kept,
-            remarks={remark: _count(about["remarks"][remark.name]) for remark in Remark},
-            failures=[_failure(listing, entry) for entry in about["failures"]],
-            landmarks=mapped(files.landmarks, np.float32, (len(kept), LANDMARKS, 2))
-            if about["landmarks"] is True
-            else None,
-            without_mask=_count(about["without_mask"]),
-            without_landmarks=_count(about["without_landmarks"]),
-            copies=copies,
-        )
-    except (LossariumError, OSError, LookupError, TypeError, ValueError):
-        return None
-
-
-def _indices(value: Any, count: int) -> list[int]:
-    indices = [_count(index) for index in value]
-    if any(index >= count for index in indices) or sorted(set(indices)) != indices:
-        raise ValueError("not indices of frames")
-    return indices
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("not a count")
-    return value
-
-
-def _failure(listing: Listing, entry: Any) -> UnreadablePicture:
-    path = _sources(listing.frames[_count(entry["frame"])])[_count(entry["file"])]
-    if path is None:
-        raise ValueError("a file that is not there")
-    return UnreadablePicture(path, str(entry["reason"]))
-
-
-def _sources(frame: FrameFile) -> tuple[Path | None, ...]:
-    """All files that a frame's failure may name."""
-    return frame.path, frame.mask, frame.packed.archive if frame.packed else None
-
-
 def _build(listing: Listing, size: int, folder: Path, digest: str, progress: Progress | None) -> None:
-    files = _files(folder, digest)
+    files = cache_files(folder, digest)
     count = len(listing.frames)
     found = _Found()
     with (
@@ -207,8 +162,16 @@ def _build(listing: Listing, size: int, folder: Path, digest: str, progress: Pro
             masks.finish()
     if found.all_landmarks:
         write_whole(files.landmarks, found.landmarks_file())
-    about = {"format": _FORMAT, "digest": digest, **found.described(listing)}
-    write_whole(files.about, json.dumps(about).encode())
+    arrays = [files.frames]
+    arrays += [files.masks] if found.all_masks else []
+    arrays += [files.landmarks] if found.all_landmarks else []
+    about = {
+        "format": _FORMAT,
+        "digest": digest,
+        "checksums": {path.name: checksums(path) for path in arrays},
+        **found.described(listing),
+    }
+    write_whole(files.about, json.dumps({**about, "seal": seal(about)}).encode())
 
 
 class _Found:
@@ -267,7 +230,7 @@ class _Found:
         sources = {
             path: {"frame": place, "file": file}
             for place, frame in enumerate(listing.frames)
-            for file, path in enumerate(_sources(frame))
+            for file, path in enumerate(sources_of(frame))
         }
         # What all lack, none is counted as lacking.
         readable = max(len(self.kept) + len(self.copies), 1)

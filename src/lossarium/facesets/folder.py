@@ -153,6 +153,7 @@ def _notes(listing: Listing, readings: Readings, size: int) -> Iterator[str]:
     """What is said about a faceset that is accepted."""
     copies = len(readings.copies)
     yield from listing.notes
+    yield from readings.notes
     for what, number in (("landmarks", readings.without_landmarks), ("mask", readings.without_mask)):
         if number:
             lack = "lacks" if number == 1 else "lack"

@@ -60,6 +60,8 @@ class Readings:
     """How many lack landmarks, where others carry them."""
     copies: Sequence[int] = ()
     """Indices of readable frames that were left out, see `lossarium.facesets.split.without_leaks`."""
+    notes: tuple[str, ...] = ()
+    """What the user ought to know about where the arrays come from."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ def _text(path: Path, limit: int) -> str:
         if not path.is_file():
             raise LossariumError(f"{shown} is not a regular file; render or copy the faceset again.")
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            # No more than there is: a buffer of the limit would be taken beforehand.
+            data = file.read(min(limit, path.stat().st_size) + 1)
     except OSError as error:
         raise LossariumError(f"{shown} cannot be opened: {reason_of(error)}; allow it to be read.") from error
     if len(data) > limit:

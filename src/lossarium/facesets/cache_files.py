@@ -1,0 +1,159 @@
+"""The files of a cache of decoded frames: what they are called, and whether they are what was written."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.array_file import mapped
+from lossarium.facesets.checksums import first_difference
+from lossarium.facesets.formats.stored_face import LANDMARKS
+from lossarium.facesets.formats.tables import json_table
+from lossarium.facesets.frames import Readings
+from lossarium.facesets.listing import FrameFile, Listing
+from lossarium.facesets.reading import UnreadablePicture
+from lossarium.facesets.remarks import Remark
+from lossarium.text.wording import printable_name, reason_of
+
+_Number = TypeVar("_Number", np.uint8, np.float32)
+
+
+@dataclass(frozen=True)
+class CacheFiles:
+    """Where a cache lies."""
+
+    frames: Path
+    masks: Path
+    landmarks: Path
+    about: Path
+
+
+def cache_files(folder: Path, digest: str) -> CacheFiles:
+    """Where the cache of the listing and size with this digest lies."""
+    # 32 digits tell any two listings apart and keep names within what every file system takes.
+    name = digest[:32]
+    frames, masks, landmarks = (folder / f"{name}-{array}.npy" for array in ("frames", "masks", "points"))
+    return CacheFiles(frames, masks, landmarks, folder / f"{name}.json")
+
+
+class DamagedCacheError(Exception):
+    """What is wrong with which file of a cache; the sentence goes on from there."""
+
+    def __init__(self, path: Path, complaint: str) -> None:
+        super().__init__(f"The cache of frames {printable_name(path)} is damaged ({complaint})")
+
+
+def opened_cache(listing: Listing, size: int, folder: Path, digest: str, *, verify: bool) -> Readings | None:
+    """The cache, or None where there is none.
+
+    Args:
+        listing: The frames.
+        size: Side of the frames.
+        folder: Where the cache lies.
+        digest: Of the listing and the size.
+        verify: Whether all contents are read and held against their checksums.
+
+    Raises:
+        DamagedCacheError: a file is not what was written.
+    """
+    files = cache_files(folder, digest)
+    if not all(path.exists() for path in (files.about, files.frames)):
+        return None
+    about = _about(files.about)
+    if about.get("digest") != digest:
+        return None
+    try:
+        kept, copies = (_indices(about[key], len(listing.frames)) for key in ("kept", "copies"))
+        shape = (len(kept), size, size)
+        has_masks, has_landmarks = about["masks"] is True, about["landmarks"] is True
+        checked = about["checksums"]
+        return Readings(
+            frames=_mapped(files.frames, np.uint8, (*shape, 3), checked if verify else None),
+            face_masks=_mapped(files.masks, np.uint8, shape, checked if verify else None)
+            if has_masks
+            else None,
+            kept=kept,
+            remarks={remark: _count(about["remarks"][remark.name]) for remark in Remark},
+            failures=[_failure(listing, entry) for entry in about["failures"]],
+            landmarks=_mapped(
+                files.landmarks, np.float32, (len(kept), LANDMARKS, 2), checked if verify else None
+            )
+            if has_landmarks
+            else None,
+            without_mask=_count(about["without_mask"]),
+            without_landmarks=_count(about["without_landmarks"]),
+            copies=copies,
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedCacheError(files.about, f"it says {reason_of(error)}") from error
+
+
+def _about(path: Path) -> Mapping[str, Any]:
+    """What is known of a cache, once it is sure that it is what was written.
+
+    Raises:
+        DamagedCacheError: it is not.
+    """
+    try:
+        about = json_table(path)
+    except LossariumError as error:
+        raise DamagedCacheError(path, "it is no JSON") from error
+    if about.pop("seal", None) != seal(about):
+        raise DamagedCacheError(path, "its checksum is another")
+    return about
+
+
+def seal(about: Mapping[str, object]) -> str:
+    """SHA-256, in hex, of all that DIGEST.json says but for the seal itself."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _mapped(
+    path: Path, dtype: type[_Number], shape: tuple[int, ...], expected: Mapping[str, Sequence[int]] | None
+) -> npt.NDArray[_Number]:
+    """An array of the cache, its contents checked where checksums are given.
+
+    Raises:
+        DamagedCacheError: it is missing or not what was written.
+    """
+    try:
+        if expected is not None:
+            place = first_difference(path, expected[path.name])
+            if place is not None:
+                raise DamagedCacheError(path, f"its contents changed after byte {place:,}")
+        return mapped(path, dtype, shape)
+    except OSError as error:
+        raise DamagedCacheError(path, reason_of(error)) from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedCacheError(path, f"it is {reason_of(error)}") from error
+
+
+def _indices(value: Any, count: int) -> list[int]:
+    indices = [_count(index) for index in value]
+    if any(index >= count for index in indices) or sorted(set(indices)) != indices:
+        raise ValueError("not indices of frames")
+    return indices
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("not a count")
+    return value
+
+
+def _failure(listing: Listing, entry: Any) -> UnreadablePicture:
+    path = sources_of(listing.frames[_count(entry["frame"])])[_count(entry["file"])]
+    if path is None:
+        raise ValueError("a file that is not there")
+    return UnreadablePicture(path, str(entry["reason"]))
+
+
+def sources_of(frame: FrameFile) -> tuple[Path | None, ...]:
+    """All files that a frame's failure may name."""
+    return frame.path, frame.mask, frame.packed.archive if frame.packed else None
