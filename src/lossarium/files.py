@@ -1,7 +1,14 @@
 """Files that are whole or not there, whatever happens while they are written."""
 
 import os
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.([0-9]{1,10})\.part")
+_SECONDS_IN_USE = 3600.0
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -11,7 +18,7 @@ def write_whole(path: Path, content: bytes) -> None:
         OSError: the folder cannot be written or has no room; what was at `path` is still there.
     """
     # Not tempfile: its files are for their owner alone.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = temporary_name(path)
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -22,6 +29,41 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def temporary_name(path: Path) -> Path:
+    """What a file is called before it is whole; says which process writes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove temporary files of processes that ended before they could rename or remove them.
+
+    To be called while nothing is being written there by this process; what other processes write stays. A
+    folder that is not there has none.
+    """
+    for folder in folders:
+        for path in folder.glob(".*.part"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match is not None and not _is_being_written(path, int(match[1])):
+                path.unlink(missing_ok=True)
+
+
+def _is_being_written(path: Path, process: int) -> bool:
+    if process == os.getpid():
+        return False
+    if os.name == "nt":
+        # There is no harmless way to ask for a process by its number.
+        with suppress(OSError):
+            return time.time() - path.stat().st_mtime < _SECONDS_IN_USE
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

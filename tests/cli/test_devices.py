@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -71,14 +73,43 @@ def test_two_processes_reach_the_weights_of_one_whatever_happens_to_them(tmp_pat
     for number, status, steps in ((signal.SIGTERM, 143, 4), (signal.SIGKILL, -signal.SIGKILL, 16)):
         process = started(again)
         wait_for(broken / "snapshots" / f"step_{steps:08}.safetensors", process)
+        children = children_of(process.pid)
+        assert len(children) == 1
         process.send_signal(number)
         _, told = process.communicate(timeout=120)
         assert process.returncode == status
         assert number == signal.SIGKILL or told.count("stopped after step") == 1
+        wait_until_ended(children)
     process = started(again)
     process.communicate(timeout=300)
     assert process.returncode == 0
     assert timeless(two) == timeless(broken)
+
+
+def children_of(parent):
+    """The processes that a process started, by /proc."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            number, _, rest = status.read_text().partition(" ")
+            if int(rest.rpartition(") ")[2].split()[1]) == parent:
+                found.add(int(number))
+    return found
+
+
+def wait_until_ended(numbers):
+    """Until none of these processes runs; one that nobody waited for has ended, too."""
+    deadline = time.monotonic() + 60
+    while any(is_running(number) for number in numbers):
+        assert time.monotonic() < deadline, f"{numbers} outlive their parent"
+        time.sleep(0.05)
+
+
+def is_running(number):
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_for(path, process):

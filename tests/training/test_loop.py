@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,12 +209,21 @@ def test_a_kept_checkpoint_serves_where_the_last_ones_are_damaged(tmp_path):
     assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
 
 
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    with pytest.raises(StoppedError):
+        run(tmp_path, die_after=5)
+    for place in ("checkpoints/.step_00000009.safetensors", ".trial.toml"):
+        (tmp_path / f"{place}.4194305.part").write_bytes(b"half")
+    run(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.suffix == ".part"] == []
+
+
 def test_a_second_process_is_refused(tmp_path):
     with locked_trial(tmp_path), pytest.raises(LossariumError, match="another process is training in"):
         run(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_stop_saves_first(tmp_path, number):
     run(tmp_path / "whole")
     before = signal.getsignal(number)
@@ -324,6 +334,45 @@ def test_control_changes_the_next_step_and_survives_a_crash(tmp_path):
         run(tmp_path / "broken", at={3: lambda: steer(tmp_path / "broken")}, die_after=4, by_hand=True)
     run(tmp_path / "broken", by_hand=True)
     assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
+
+
+def test_a_change_waits_until_it_can_be_logged_and_survives_a_crash(tmp_path, monkeypatch):
+    fsync, full = os.fsync, True
+
+    def refusing(handle):
+        if full and Path(f"/proc/self/fd/{handle}").readlink().name == "control.jsonl":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    def steer():
+        (tmp_path / "full" / "control.toml").write_bytes(b"\xef\xbb\xbflearning_rate = 1e-5\n")
+
+    def empty():
+        nonlocal full
+        assert (tmp_path / "full" / "control.jsonl").read_bytes() == b""
+        full = False
+
+    monkeypatch.setattr("lossarium.training.control.os.fsync", refusing)
+    with pytest.raises(StoppedError):
+        run(tmp_path / "full", at={3: steer, 6: empty}, die_after=8, by_hand=True)
+    # The row is there once, and the trial repeats the change at its step.
+    assert len((tmp_path / "full" / "control.jsonl").read_text().splitlines()) == 1
+    told = run(tmp_path / "full", by_hand=True)
+    assert told == ["from step 7 on: learning_rate 1e-05"]
+    rows = [row for row in records.read(tmp_path / "full") if "learning_rate" in row]
+    assert [row["learning_rate"] for row in rows] == [1e-3] * 6 + [1e-5] * 6
+
+
+def test_a_change_that_cannot_be_logged_is_told_once_and_does_not_end_training(tmp_path, monkeypatch):
+    def refusing(_path, _row):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lossarium.training.control._append", refusing)
+    steer = {3: lambda: (tmp_path / "control.toml").write_text("learning_rate = 1e-5\n")}
+    told = run(tmp_path, at=steer, by_hand=True)
+    assert len(told) == 1
+    assert "control.jsonl cannot be written (No space left on device)" in told[0]
+    assert {row["learning_rate"] for row in records.read(tmp_path) if "learning_rate" in row} == {1e-3}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ damaged on disk is not taken for what it was.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
-from lossarium.files import write_whole
+from lossarium.files import temporary_name, write_whole
 from lossarium.training.options.optimizers import restore_state, state_numbers, state_tensors
 
 _FOLDER, _SNAPSHOTS, _BEST, _GOOD = "checkpoints", "snapshots", "best.safetensors", "good.safetensors"
@@ -256,7 +255,7 @@ def _digest(described: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _kept_as(written: Path, name: Path) -> None:
     """Let a file stay under another name, too; as a second link to it where the file system can."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.part")
+    temporary = temporary_name(name)
     temporary.unlink(missing_ok=True)
     try:
         with suppress(OSError):

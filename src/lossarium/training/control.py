@@ -1,10 +1,10 @@
-"""Steering a trial by hand while it runs: `control.toml` in its folder, looked at before every step.
+"""Changing a trial's settings while it runs: `control.toml` in its folder, read before every step.
 
-What it changes is written to `control.jsonl` with its step before it takes effect, so that a trial that goes
-on after a crash makes the same changes at the same steps. A mistake in the file is said once and changes
-nothing.
+A change is logged in `control.jsonl` with its step before it takes effect, so that a trial resumed after a
+crash makes the same changes at the same steps. A mistake in the file is reported once and changes nothing.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -27,6 +27,8 @@ from lossarium.training.region_weights import RegionWeights
 
 NAME, _HISTORY = "control.toml", "control.jsonl"
 _LARGEST = 1 << 16
+# Some editors begin a file with a byte order mark.
+_ENCODING = "utf-8-sig"
 
 TEMPLATE = """\
 # Edited while the trial runs, this takes effect at the next step. `lossarium set` writes it, too.
@@ -91,6 +93,8 @@ class Control:
         self._past = _past_changes(self._log)
         self._seen: tuple[int, int] | None = None
         self._digest = self._past[-1].digest if self._past else ""
+        self._pending: dict[str, Any] = {}
+        self._said_why_pending = False
 
     def before(self, step: int, settings: Settings) -> Settings:
         """The settings from this step on: those given, or changed."""
@@ -101,12 +105,12 @@ class Control:
             return settings
         if self._past and step < self._past[-1].step:
             return settings
-        changes = self._asked_for(settings)
+        # Those that could not be logged yet, and over them what is new.
+        changes = self._pending | self._asked_for(settings)
         changed = replace(settings, **changes)
-        if changed == settings:
+        self._pending = {}
+        if changed == settings or not self._remember(Change(step, changes, self._digest)):
             return settings
-        change = Change(step, changes, self._digest)
-        self._remember(change)
         return changed
 
     def _asked_for(self, settings: Settings) -> dict[str, Any]:
@@ -136,13 +140,44 @@ class Control:
             return {}
         return changes
 
-    def _remember(self, change: Change) -> None:
-        self._past.append(change)
+    def _remember(self, change: Change) -> bool:
+        """Log a change; where that cannot be done, put it off to the next step and say so once.
+
+        What takes effect without being logged would not be repeated when the trial is resumed.
+        """
         row = json.dumps(asdict(change)).encode() + b"\n"
-        with self._log.open("ab") as file:
-            file.write(row)
-            file.flush()
+        try:
+            _append(self._log, row)
+        except OSError as error:
+            self._pending = dict(change.changes)
+            if not self._said_why_pending:
+                self._said_why_pending = True
+                self._tell(
+                    f"{self._log} cannot be written ({error.strerror or error}), so that the change by "
+                    f"{NAME} waits; training goes on, and it takes effect as soon as it is logged"
+                )
+            return False
+        self._said_why_pending = False
+        self._past.append(change)
+        return True
+
+
+def _append(path: Path, row: bytes) -> None:
+    """Add a row to a file, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or refuses; the file is as it was.
+    """
+    # Without a buffer, which would be written once more as the file is closed.
+    with path.open("ab", buffering=0) as file:
+        length = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(row) != len(row):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
+        except OSError:
+            file.truncate(length)
+            raise
 
 
 def _past_changes(log: Path) -> list[Change]:

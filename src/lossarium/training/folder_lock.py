@@ -1,12 +1,15 @@
 """A lock on a folder, so that one process at a time works in it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from lossarium.errors import LossariumError
+from lossarium.files import remove_leftovers
+
+_WRITTEN_TO = ("checkpoints", "snapshots", "previews")
 
 
 @contextmanager
@@ -45,6 +48,8 @@ def locked(folder: Path, *, busy: str, unwritable: str) -> Iterator[None]:
     except OSError as error:
         raise LossariumError(unwritable.replace("{reason}", str(error.strerror))) from None
     try:
+        with suppress(OSError):
+            remove_leftovers([folder, *(folder / name for name in _WRITTEN_TO)])
         yield
     finally:
         lock.release()

@@ -1,8 +1,7 @@
 """Several processes that train one model together, each on a part of every batch, by Lightning Fabric.
 
-All of them do the same, step for step: gradients are averaged as they are computed, and whatever one process
-alone can know (what somebody wants changed, what the judge found, that somebody asks to stop) is told to all.
-Only the first writes.
+All of them take the same steps: gradients are averaged as they are computed, and what a single process
+finds out (a change of settings, the judge's scores, a request to stop) is broadcast. Only the first writes.
 """
 
 import logging
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
 from lossarium.training.malloc import keep_freed_memory
+from lossarium.training.parent import announce_parent, end_with_parent
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
@@ -102,6 +102,8 @@ def launched(accelerator: str, devices: int) -> Iterator[Processes]:
     Raises:
         LossariumError: this machine has no such accelerator, or Lightning Fabric is not installed.
     """
+    end_with_parent()
+    announce_parent()
     kind = _found(accelerator)
     keep_freed_memory()
     if devices == 1:

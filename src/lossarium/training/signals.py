@@ -1,4 +1,4 @@
-"""How a trial is asked to stop: Ctrl-C and the system's request to end, heard between two steps."""
+"""How a trial is asked to stop: by Ctrl-C, SIGTERM or a closed terminal, handled between two steps."""
 
 import signal
 import threading
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_HEARD = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP.
+_HANDLED = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Stopped(BaseException):
@@ -28,22 +29,24 @@ class Request:
 
 @contextmanager
 def listening() -> Iterator[Request]:
-    """Hear signals as a request; a second one of the same kind does what it always did.
+    """Take signals for a request; a second one of the same kind does what it did before.
 
-    Only the main thread can listen; elsewhere nothing is ever requested.
+    A signal that is ignored stays ignored: SIGHUP under nohup, SIGINT in the background of a shell script.
+    Only the main thread can handle signals; elsewhere nothing is ever requested.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in _HEARD}
+    handlers = {number: signal.getsignal(number) for number in _HANDLED}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
-    def hear(number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         request.number = number
         signal.signal(number, before[signal.Signals(number)])
 
-    for number in _HEARD:
-        signal.signal(number, hear)
+    for number in before:
+        signal.signal(number, handle)
     try:
         yield request
     finally:
