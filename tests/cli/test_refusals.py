@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lossarium.cli.main import main
-from lossarium.training import checkpoints
+from lossarium.training import checkpoints, rescue
 from tests.cli.folders import QUICK, pair, picture_folder
 
 
@@ -158,6 +158,7 @@ def test_a_disk_that_fills_up_on_the_way_loses_nothing(tmp_path, capsys, monkeyp
     ]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "write_whole", full)
+        patch.setattr(rescue, "PATIENCE_SECONDS", 0)
         assert main(command) == 2
         assert "the disk is full; free some room and run the same command again" in capsys.readouterr().err
     assert main(command) == 0

@@ -9,6 +9,7 @@ from lossarium.cli.devices import add_devices, computing
 from lossarium.cli.loss_list import add_losses, losses_of
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+from lossarium.cli.rescue import add_rescue
 
 if TYPE_CHECKING:
     from lossarium.comparison.plan import Plan
@@ -40,6 +41,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--seeds", type=int, default=1, help="trials a loss (default: %(default)s)")
     add_recipe(parser)
     add_devices(parser)
+    add_rescue(parser)
     parser.add_argument("--out", type=Path, help="the comparison's folder (default: lossarium-A-B)")
     parser.set_defaults(run=run)
 
@@ -64,7 +66,16 @@ def _compare(arguments: argparse.Namespace, plan: "Plan", processes: "Processes"
     out = arguments.out or default_out("lossarium", arguments, facesets)
     try:
         with comparison_progress(plan, shown=processes.is_first) as (watch, tell):
-            result = compare(plan, facesets, out, watch=watch, tell=tell, notes=notes, processes=processes)
+            result = compare(
+                plan,
+                facesets,
+                out,
+                watch=watch,
+                tell=tell,
+                notes=notes,
+                processes=processes,
+                rescue=arguments.rescue,
+            )
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trials so far are in {out}; the same command goes on from there.", file=sys.stderr)
         raise

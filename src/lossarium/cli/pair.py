@@ -115,6 +115,8 @@ def _refuse_output_in_pictures(arguments: argparse.Namespace, *folders: Path) ->
 
     for folder in folders:
         refuse_output_in_pictures(arguments.out or Path("lossarium"), folder)
+        if getattr(arguments, "rescue", None) is not None:
+            refuse_output_in_pictures(arguments.rescue, folder)
 
 
 def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lossarium.cli.devices import add_devices, computing
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+from lossarium.cli.rescue import add_rescue
 from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
     add_recipe(parser)
     add_devices(parser)
+    add_rescue(parser)
     parser.add_argument(
         "--keep-best", action="store_true", help="keep the checkpoint that --judge likes best"
     )
@@ -111,7 +113,7 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
                 facesets,
                 out,
                 callbacks,
-                Keeping(arguments.keep_best, arguments.keep_every, arguments.keep_last),
+                Keeping(arguments.keep_best, arguments.keep_every, arguments.keep_last, arguments.rescue),
                 until_converged=arguments.until == "converged",
                 processes=processes,
                 views=ViewOptions(arguments.preview_every, arguments.tensorboard),

@@ -25,6 +25,7 @@ from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
+from lossarium.training.run_state import Keeping
 from lossarium.training.step import rehearse
 from lossarium.training.trial_batches import batches_of
 from lossarium.trial.environment import environment
@@ -57,6 +58,7 @@ def compare(
     tell: Callable[[str], None] = lambda _: None,
     notes: tuple[str, ...] = (),
     processes: Processes | None = None,
+    rescue: Path | None = None,
 ) -> ComparisonResult:
     """Train and judge every trial of the plan that is not finished yet, then decide.
 
@@ -68,6 +70,7 @@ def compare(
         tell: Called with a sentence when something out of the ordinary happens.
         notes: What was said about the pictures, for the report.
         processes: Who trains together, all of them calling this; by default a single process, on the CPU.
+        rescue: Where a trial's last checkpoint goes if its folder cannot be written.
 
     Raises:
         LossariumError: a loss cannot be computed at this size, the folder cannot be written, belongs to other
@@ -91,8 +94,9 @@ def compare(
                 agree(folder / TRIAL, trial_table(trial, data, processes))
             if not processes.broadcast_from_first(partial(records.is_finished, folder)):
                 evaluator = evaluator_of(trial, pair, folder)
-                callbacks = Callbacks(report, tell, evaluator.previews.write)
-                train(trial, facesets, folder, evaluator, callbacks, processes=processes)
+                callbacks = Callbacks(report, tell, evaluator.previews.write, evaluator.previews.write_to)
+                keeping = Keeping(rescue=rescue)
+                train(trial, facesets, folder, evaluator, callbacks, keeping=keeping, processes=processes)
         result = processes.broadcast_from_first(partial(outcome, plan, facesets, pair, out, notes))
         if processes.is_first:
             write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import nn
@@ -45,6 +46,8 @@ class Callbacks:
     """Called with a sentence when something out of the ordinary happens."""
     on_checkpoint: Callable[[], None] = lambda: None
     """Called before a checkpoint, to write the previews; if it raises OSError, the checkpoint is put off."""
+    on_rescue: Callable[[Path], None] = lambda _: None
+    """Called instead, with another folder, where the trial's cannot be written at its end."""
     on_row: Callable[[Row], None] = lambda _: None
     """Called with every row of `metrics.jsonl`."""
     on_step: Callable[[nn.Module, int], None] = lambda _model, _step: None

@@ -216,6 +216,13 @@ def newest_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step in the name of one of `newest_checkpoints`."""
+    match = _CHECKPOINT_NAME.fullmatch(checkpoint.name)
+    assert match is not None
+    return int(match[1])
+
+
 def _name(step: int) -> str:
     return f"step_{step:08}.safetensors"
 

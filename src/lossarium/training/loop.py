@@ -32,6 +32,7 @@ from lossarium.training.options.clipping import Clipping
 from lossarium.training.options.schedules import Plateau
 from lossarium.training.processes import Processes, single_process
 from lossarium.training.records import Records, Row, Unrecorded
+from lossarium.training.rescue import flush_last, save_last, save_stopped, take_back
 from lossarium.training.run_state import (
     Keeping,
     Run,
@@ -116,6 +117,8 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     clipping = clippings.parse(recipe.clipping)
 
     with locked_trial(folder) if processes.is_first else nullcontext(), listening() as request:
+        if run.keeping.rescue is not None and processes.is_first:
+            take_back(folder, run.keeping.rescue, callbacks.tell)
         control = Control(folder, callbacks.tell, partial(_check_settings, run)) if by_hand else None
         state = restored(run)
         done, spent = 0, 0.0
@@ -161,11 +164,11 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 asked = processes.max_over(request.number or 0)
                 if asked:
                     if state.saved < step:
-                        save(run, state, records)
+                        save_stopped(run, state, records)
                     raise Stopped(state.saved, asked)
 
             if state.saved < state.step:
-                save(run, state, records, last=True)
+                save_last(run, state, records, request)
             if processes.is_first:
                 keep_the_last(folder, run.keeping.last)
             # Written after the last checkpoint: a trial recorded as finished has its final weights on disk.
@@ -174,7 +177,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 callbacks.tell(f"converged: {converged.why}")
                 end["converged"] = converged.why
             records.write({"step": state.step, "seconds": state.position.seconds, **end})
-            records.flush()
+            flush_last(run, state, records, request)
 
 
 def _check_settings(run: Run, settings: Settings) -> None:

@@ -106,6 +106,12 @@ class Records:
         self._length = length
         self._chain = _chain_at(self._file, length)
 
+    def content(self) -> bytes:
+        """All rows: those on disk, and those that are not there yet."""
+        self._file.seek(0)
+        on_disk = self._file.read(self._length)
+        return b"".join((on_disk, *self._pending))
+
     def close(self) -> None:
         with suppress(OSError):
             self._write_pending()
@@ -124,6 +130,10 @@ class Unrecorded:
 
     def go_back(self, length: int) -> None:
         """Nothing is there to forget."""
+
+    def content(self) -> bytes:
+        """There are no rows."""
+        return b""
 
     def close(self) -> None:
         """Nothing was open."""

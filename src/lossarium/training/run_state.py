@@ -44,6 +44,8 @@ class Keeping:
     """Keep a checkpoint for good every so many steps; 0 for none."""
     last: int = 1
     """How many of the last checkpoints to keep; while the trial runs, at least two."""
+    rescue: Path | None = None
+    """Where the last checkpoint goes if the trial's folder cannot be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ def _history(kept: Mapping[str, Any]) -> History:
     )
 
 
-def _state_table(state: RunState) -> dict[str, Any]:
+def state_table(state: RunState) -> dict[str, Any]:
     """What a checkpoint holds beside weights, optimiser and position; `restored` reads it."""
     return {
         "settings": asdict(state.settings),
@@ -223,7 +225,7 @@ def save(
             position,
             run.model,
             run.optimizer,
-            _state_table(state),
+            state_table(state),
             best=best and run.keeping.best,
             snapshot=_stays(run, state),
             last=run.keeping.last,

@@ -98,6 +98,17 @@ class Previews:
             write_whole(path, content)
             del self._taken[path]
 
+    def write_to(self, folder: Path) -> None:
+        """Write to another folder what could not be written to the trial's.
+
+        Raises:
+            OSError: that cannot be written either.
+        """
+        for path, content in self._taken.items():
+            target = folder / path.relative_to(self._folder)
+            target.parent.mkdir(exist_ok=True)
+            write_whole(target, content)
+
 
 def load_previews(folder: Path, step: int, size: int) -> tuple[Pictures, Pictures]:
     """A snapshot's reconstructions and swaps, each (rows, size, size, 3)."""

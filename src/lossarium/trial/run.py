@@ -46,7 +46,7 @@ def run_trial(
         trial: What to train.
         facesets: The two identities.
         folder: The trial's; made if need be.
-        callbacks: Called as it is trained; `on_checkpoint` is set here.
+        callbacks: Called as it is trained; `on_checkpoint` and `on_rescue` are set here.
         keeping: Which checkpoints stay.
         until_converged: Whether to stop when the recipe's judge sees no more gain.
         processes: Who trains together, all of them calling this; by default a single process, on the CPU.
@@ -73,7 +73,11 @@ def run_trial(
                 facesets,
                 folder,
                 evaluator,
-                replace(everyone, on_checkpoint=evaluator.previews.write),
+                replace(
+                    everyone,
+                    on_checkpoint=evaluator.previews.write,
+                    on_rescue=evaluator.previews.write_to,
+                ),
                 keeping=keeping,
                 until_converged=until_converged,
                 by_hand=True,

@@ -1,0 +1,157 @@
+"""The end of a run whose folder cannot be written: wait for room, or save to another place.
+
+What a run has in memory alone is its weights, its last rows and its last pictures. They are not dropped
+while anything can take them: the trial's folder if there is room again within `PATIENCE_SECONDS`, the folder
+of `--rescue` at once where one is given, else a new folder among the system's temporary ones.
+
+A rescued trial is a folder with the missing files of the trial's: metrics.jsonl, checkpoints/, previews/.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from lossarium.errors import LossariumError
+from lossarium.files import write_whole
+from lossarium.text.wording import reason_of
+from lossarium.training import records as recording
+from lossarium.training.checkpoints import newest_checkpoints, save_checkpoint, step_of
+from lossarium.training.records import Records, Unrecorded
+from lossarium.training.run_state import Run, RunState, save, state_table
+from lossarium.training.signals import Request, Stopped
+
+PATIENCE_SECONDS = 600.0
+_FIRST_WAIT, _LONGEST_WAIT, _BETWEEN_SIGNALS = 1.0, 60.0, 0.1
+
+
+def save_last(run: Run, state: RunState, records: Records | Unrecorded, request: Request) -> None:
+    """Save the state at the end of a run, wherever there is room.
+
+    Raises:
+        LossariumError: it is saved, but in another place; the message says where and how to go on.
+        Stopped: it was asked to stop while it waited; what is not saved is lost, as the user chose.
+        OSError: no place could take it.
+    """
+    try:
+        what = f"step {state.step} is in memory alone"
+        _until_written(run, state, request, what, lambda: _save_or_rescue(run, state, records))
+    except OSError as error:
+        with suppress(OSError):
+            _rescue(run, state, records, Path(tempfile.mkdtemp(prefix="lossarium-rescue-")), error)
+        raise
+
+
+def save_stopped(run: Run, state: RunState, records: Records | Unrecorded) -> None:
+    """Save as a run is asked to stop, without waiting for room.
+
+    Raises:
+        LossariumError: it is saved, but in another place.
+    """
+    with suppress(OSError):
+        if run.keeping.rescue is not None:
+            _save_or_rescue(run, state, records)
+    if state.saved < state.step:
+        save(run, state, records)
+
+
+def flush_last(run: Run, state: RunState, records: Records | Unrecorded, request: Request) -> None:
+    """Have the last row on disk, where all else is.
+
+    Raises:
+        Stopped, OSError: as for `save_last`.
+    """
+    _until_written(run, state, request, "the row that says it is finished is missing", records.flush)
+
+
+def _save_or_rescue(run: Run, state: RunState, records: Records | Unrecorded) -> None:
+    try:
+        save(run, state, records, last=True)
+    except OSError as error:
+        if run.keeping.rescue is not None:
+            _rescue(run, state, records, run.keeping.rescue, error)
+        raise
+
+
+def _until_written(
+    run: Run, state: RunState, request: Request, what: str, write: Callable[[], object]
+) -> None:
+    began, wait = time.monotonic(), _FIRST_WAIT
+    while True:
+        try:
+            write()
+            return
+        except OSError as error:
+            left = began + PATIENCE_SECONDS - time.monotonic()
+            if left <= 0:
+                raise
+            run.callbacks.tell(
+                f"{run.folder} cannot be written ({reason_of(error)}), and {what}; "
+                f"free some room: it is tried again for {_duration(left)}, and Ctrl-C gives it up"
+            )
+        until = time.monotonic() + min(wait, left)
+        while time.monotonic() < until:
+            if request.number is not None:
+                raise Stopped(state.saved, request.number)
+            time.sleep(min(_BETWEEN_SIGNALS, wait))
+        wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _rescue(run: Run, state: RunState, records: Records | Unrecorded, rescue: Path, error: OSError) -> None:
+    """Save to another place and raise a LossariumError that says so; return where that fails, too."""
+    if not run.processes.is_first:
+        return
+    rescued = _place(rescue, run.folder)
+    try:
+        rescued.mkdir(parents=True, exist_ok=True)
+        run.callbacks.on_rescue(rescued)
+        content = records.content()
+        write_whole(rescued / recording.NAME, content)
+        position = replace(state.position, record_bytes=len(content))
+        save_checkpoint(rescued, position, run.model, run.optimizer, state_table(state))
+    except OSError as second:
+        run.callbacks.tell(f"{rescued} cannot be written either ({reason_of(second)})")
+        shutil.rmtree(rescued, ignore_errors=True)
+        with suppress(OSError):
+            rescue.rmdir()
+        return
+    raise LossariumError(
+        f"{run.folder} cannot be written ({reason_of(error)}); step {state.step} is safe in {rescued}: free "
+        f"some room and run the same command again with --rescue {rescue}, which takes it back"
+    ) from None
+
+
+def take_back(folder: Path, rescue: Path, tell: Callable[[str], None]) -> None:
+    """Move what was rescued back into the trial's folder, where it is newer than what is there.
+
+    Raises:
+        OSError: there is no room yet; what was rescued stays where it is.
+    """
+    rescued = _place(rescue, folder)
+    newest = next(iter(newest_checkpoints(rescued)), None)
+    if newest is None:
+        return
+    there = next(iter(newest_checkpoints(folder)), None)
+    if there is None or step_of(there) < step_of(newest):
+        # The checkpoint comes last: until it is there, the trial is what it was.
+        files = [*sorted(rescued.glob("previews/*.png")), rescued / recording.NAME, newest]
+        for path in files:
+            target = folder / path.relative_to(rescued)
+            target.parent.mkdir(exist_ok=True)
+            write_whole(target, path.read_bytes())
+        tell(f"step {step_of(newest)} was taken back from {rescued}")
+    shutil.rmtree(rescued)
+
+
+def _place(rescue: Path, folder: Path) -> Path:
+    """Where in a rescue folder a trial's files are; trials of one name have places of their own."""
+    digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    return rescue / f"{folder.resolve().name}-{digest[:8]}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
