@@ -1,5 +1,6 @@
 """A finished comparison read back from its folder; the trials' records are the source of truth."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from lossarium.evidence.results import Score, Scores
 from lossarium.evidence.verdict import decide
 from lossarium.facesets.batches.augmentation import Augmentation
 from lossarium.facesets.faceset import Faceset
+from lossarium.facesets.reading import UnreadablePicture
 from lossarium.judging.held_out import Direction, score_key
 from lossarium.judging.judges import JUDGES, Judge, judge
 from lossarium.judging.tasks import RECONSTRUCTION, SWAP
+from lossarium.text.wording import printable_name
 from lossarium.training import records
+from lossarium.training.checkpoints import newest_checkpoints
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.trial.folder import SETTINGS, TRIAL, read_toml, trial_folder
-from lossarium.trial.previews import load_previews, preview_rows
+from lossarium.trial.previews import load_previews, placeholder, preview_rows
 
 
 def outcome(
@@ -34,8 +38,15 @@ def outcome(
     Raises:
         LossariumError: a trial's records are damaged.
     """
-    trials = tuple(_trial_result(trial, trial_folder(out, trial)) for trial in plan.trials())
+    shown = preview_rows(pair, facesets)
+    folders = [trial_folder(out, trial) for trial in plan.trials()]
+    damages = [note for folder in folders for note in _without_weights(folder)]
+    trials = tuple(
+        _trial_result(trial, folder, len(shown), damages)
+        for trial, folder in zip(plan.trials(), folders, strict=True)
+    )
     scores = _scores(pair)
+    _check_scores(out, trials, scores)
     finals = {score.key: {loss: _final(score.key, loss, trials) for loss in plan.losses} for score in scores}
     home = {
         score.key: tuple(loss for loss in plan.losses if judge(score.judge).is_home_of(loss))
@@ -51,11 +62,39 @@ def outcome(
         scores=scores,
         trials=trials,
         verdict=decide(plan.losses, scores, finals, _units(facesets, pair), home, troubles),
-        preview_rows=preview_rows(pair, facesets),
+        preview_rows=shown,
         settings=_settings(plan, facesets),
         environment=read_toml(out / SETTINGS)["environment"],
-        notes=notes,
+        notes=(*notes, *damages),
     )
+
+
+def _without_weights(folder: Path) -> Iterator[str]:
+    """A note on a finished trial whose checkpoints were removed, which the verdict does not need."""
+    if not newest_checkpoints(folder):
+        yield (
+            f"The weights of the trial {printable_name(folder)} are gone: there is no checkpoint in it. The "
+            "verdict does not need them; swapping with this trial does."
+        )
+
+
+def _check_scores(out: Path, trials: tuple[TrialResult, ...], scores: tuple[Score, ...]) -> None:
+    """Refuse trials whose last snapshot lacks a score, or has it of another number of frames."""
+    for score in scores:
+        counts: dict[int, str] = {}
+        for trial in trials:
+            last = trial.snapshots[-1].scores if trial.snapshots else {}
+            if score.key not in last:
+                raise LossariumError(
+                    f"the rows of {printable_name(out / 'trials' / trial.name)} end without {score.key}; "
+                    "move that folder elsewhere and run the same command again, which trains this trial anew"
+                )
+            counts.setdefault(len(last[score.key]), trial.name)
+        if len(counts) > 1:
+            raise LossariumError(
+                f"the trials {' and '.join(counts.values())} in {printable_name(out)} have {score.key} of "
+                "different numbers of frames; move the damaged one elsewhere and run the same command again"
+            )
 
 
 def _scores(pair: tuple[Direction, ...]) -> tuple[Score, ...]:
@@ -105,7 +144,8 @@ def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> di
     return {**units, SWAP: np.unique(swappable, return_inverse=True)[1]} if swappable else units
 
 
-def _trial_result(trial: Trial, folder: Path) -> TrialResult:
+def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) -> TrialResult:
+    """One trial's rows and pictures; adds a note to `damages` for each sheet that cannot be shown."""
     snapshots: list[Snapshot] = []
     batches, last = "", {}
     learning_rate_factor, rollbacks, passed_over = 1.0, 0, 0
@@ -119,11 +159,17 @@ def _trial_result(trial: Trial, folder: Path) -> TrialResult:
         if "held_out" in row:
             if snapshots:
                 snapshots[-1] = _means_alone(snapshots[-1])
-            reconstructions, swaps = load_previews(folder, row["step"], trial.recipe.size)
+            try:
+                reconstructions, swaps = load_previews(folder, row["step"], trial.recipe.size, shown)
+            except UnreadablePicture as damage:
+                reconstructions = swaps = placeholder(trial.recipe.size, shown)
+                damages.append(
+                    f"{damage} A grey placeholder stands for it; the verdict does not depend on it."
+                )
             scores = {key: np.array(values, dtype=np.float64) for key, values in row["held_out"].items()}
             snapshots.append(Snapshot(row["step"], row["seconds"], scores, reconstructions, swaps))
     if not last.get("finished"):
-        raise LossariumError(f"the records in {folder} end before the trial does; remove it to train again")
+        raise LossariumError(f"the records in {folder} end before the trial does; run the same command again")
     return TrialResult(
         name=folder.name,
         loss=trial.loss,

@@ -98,6 +98,8 @@ def compare(
                 keeping = Keeping(rescue=rescue)
                 train(trial, facesets, folder, evaluator, callbacks, keeping=keeping, processes=processes)
         result = processes.broadcast_from_first(partial(outcome, plan, facesets, pair, out, notes))
+        for damage in result.notes[len(notes) :]:
+            tell(damage)
         if processes.is_first:
             write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
     return result

@@ -18,6 +18,7 @@ from lossarium.text.links import why_outside
 from lossarium.text.toml import parse_toml
 from lossarium.text.wording import listed, printable_name, reason_of
 from lossarium.training.checkpoints import newest_checkpoints, read_checkpoint
+from lossarium.training.records import is_finished
 
 _TRIAL, _CHECKPOINTS, _OF_COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
 _MAX_TRIAL_BYTES = 1 << 20
@@ -93,6 +94,11 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
     if passed_over:
         raise LossariumError(
             f"{where} holds no usable checkpoint: {listed(passed_over)}; train the trial again"
+        )
+    if is_finished(folder):
+        raise LossariumError(
+            f"the trial is finished, but its weights are gone: {where} holds no checkpoint "
+            "(step_NUMBER.safetensors); put back a copy, or train the trial again in another folder"
         )
     raise LossariumError(f"{where} holds no checkpoint (step_NUMBER.safetensors); train the trial first")
 

@@ -206,6 +206,28 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return json.loads(described), tensors
 
 
+def why_without_weights(folder: Path) -> str | None:
+    """Why a finished trial has no weights, for the middle of a sentence; None if a checkpoint is whole."""
+    reasons = []
+    for path in newest_checkpoints(folder):
+        try:
+            read_checkpoint(path)
+        except _DAMAGE as error:
+            reasons.append(f"{path.name} is damaged ({error})")
+            continue
+        return None
+    why = " and ".join(reasons) or f"{folder / _FOLDER} holds no step_NUMBER.safetensors"
+    others = [path.relative_to(folder).as_posix() for path in _others(folder)]
+    return f"{why}, but there is {', '.join(others)}" if others else why
+
+
+def _others(folder: Path) -> list[Path]:
+    """Checkpoints that were kept for other reasons than being the last."""
+    named = [folder / _FOLDER / _BEST, folder / _FOLDER / _GOOD]
+    kept = (folder / _SNAPSHOTS).glob("step_*.safetensors")
+    return [*filter(Path.exists, named), *sorted(kept, reverse=True)]
+
+
 def newest_checkpoints(folder: Path) -> list[Path]:
     """A trial's checkpoints by their step, the newest first; the best and the good one are not among them."""
     found = [

@@ -8,13 +8,17 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor, nn
 
+from lossarium.facesets.decoding import png
+from lossarium.facesets.decoding.decoded import RefusedError
 from lossarium.facesets.faceset import Faceset
+from lossarium.facesets.reading import read_bytes, refusals_named
 from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, as_bytes, decode
 from lossarium.trial.pictures import Pictures, PreviewRow
 
 ROWS_PER_DIRECTION = 4
 FOLDER = "previews"
+_GREY, _CROSS = 96, 160
 FRAMES = "frames.png"
 """Beside the sheets: their frames left and, where one is known, the exact swap right, black elsewhere."""
 
@@ -110,12 +114,30 @@ class Previews:
             write_whole(target, content)
 
 
-def load_previews(folder: Path, step: int, size: int) -> tuple[Pictures, Pictures]:
-    """A snapshot's reconstructions and swaps, each (rows, size, size, 3)."""
-    with Image.open(_sheet(folder, step)) as sheet:
-        pixels = np.asarray(sheet.convert("RGB"))
-    rows = pixels.reshape(-1, size, 2, size, 3).transpose(2, 0, 1, 3, 4)
-    return np.ascontiguousarray(rows[0]), np.ascontiguousarray(rows[1])
+def load_previews(folder: Path, step: int, size: int, rows: int) -> tuple[Pictures, Pictures]:
+    """A snapshot's reconstructions and swaps, each (rows, size, size, 3).
+
+    Raises:
+        UnreadablePicture: the sheet is missing or damaged, or has other pictures than these.
+    """
+    path = _sheet(folder, step)
+    with refusals_named(path):
+        data = read_bytes(path)
+        if not png.is_png(data):
+            raise RefusedError("is not a PNG")
+        pixels = np.asarray(png.decode(data).image.convert("RGB"))
+        if pixels.shape != (rows * size, 2 * size, 3):
+            raise RefusedError(f"is not a sheet of {rows} rows of {size} pixels")
+    split = pixels.reshape(rows, size, 2, size, 3).transpose(2, 0, 1, 3, 4)
+    return np.ascontiguousarray(split[0]), np.ascontiguousarray(split[1])
+
+
+def placeholder(size: int, rows: int) -> Pictures:
+    """(rows, size, size, 3): what is shown where a sheet cannot be: a cross on grey."""
+    picture = np.full((size, size, 3), _GREY, dtype=np.uint8)
+    places = np.arange(size)
+    picture[places, places] = picture[places, places[::-1]] = _CROSS
+    return np.broadcast_to(picture, (rows, size, size, 3)).copy()
 
 
 def _sheet(folder: Path, step: int) -> Path:

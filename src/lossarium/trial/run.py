@@ -16,6 +16,7 @@ from lossarium.judging.tasks import RECONSTRUCTION
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.training import control, records
 from lossarium.training.callbacks import Callbacks, HeldOutScores
+from lossarium.training.checkpoints import why_without_weights
 from lossarium.training.configuration import Trial
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
@@ -83,6 +84,11 @@ def run_trial(
                 by_hand=True,
                 processes=processes,
             )
+    elif processes.is_first and (why := why_without_weights(folder)) is not None:
+        raise LossariumError(
+            f"the trial in {folder} is finished, but its weights are gone: {why}; "
+            "put back a copy of them, or train it again in another folder with --out"
+        )
     if processes.is_first and not (folder / TIMELAPSE).exists():
         _keep_timelapse(folder, callbacks)
 
