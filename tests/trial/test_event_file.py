@@ -81,7 +81,7 @@ def test_writes_scalars_events_and_sheets(tmp_path):
     texts = values["events/text_summary"]
     assert texts[0] == (1, "the checkpoint was damaged")
     assert texts[1][0] == 2
-    assert "passed over" in texts[1][1]
+    assert "skipped" in texts[1][1]
     ((step, image),) = values["preview"]
     assert (step, image.height, image.width) == (2, 4, 6)
     with Image.open(io.BytesIO(image.encoded_image_string)) as picture:
@@ -106,7 +106,7 @@ def test_a_finished_trial_gets_no_more_files(tmp_path):
     assert not (tmp_path / "tensorboard").exists()
 
 
-def test_steps_that_were_gone_back_from_are_forgotten(tmp_path):
+def test_steps_that_were_rolled_back_are_forgotten(tmp_path):
     events = EventFile(tmp_path, pytest.fail)
     for step in range(1, 10):
         events.record(row(step))

@@ -1,1 +1,1 @@
-"""Applying a trained model: frames of one identity in, the same frames with the other's face out."""
+"""Apply a trained model: swap the face in frames of one identity for the other identity's face."""

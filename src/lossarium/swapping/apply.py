@@ -1,4 +1,4 @@
-"""Pictures through a trained model, one marked file each."""
+"""Swap pictures with a trained model and write each as a file that is marked as a model's work."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from lossarium.swapping.masks import face_mask_of
 from lossarium.swapping.trained import Trained
 from lossarium.text.wording import counted, listed, printable_name
 
-# Pictures a forward pass; bounds the memory, and the work that Ctrl-C throws away.
+# Pictures per forward pass; limits the memory, and the work that is lost on Ctrl-C.
 _CHUNK = 16
 _NO_MASK = (
     "has no mask to blend by: there is none beside it (a faceset's, or a grey picture of the same name in a "
@@ -37,18 +37,18 @@ class Finish:
     """What is done to a swapped face before it is written."""
 
     blend: bool = False
-    """Show the input outside the face; every picture needs a mask, see `lossarium.swapping.masks`."""
+    """Keep the input outside the face; every picture needs a mask, see `lossarium.swapping.masks`."""
     feather: float = 5.0
-    """Percent of the side over which a blended face fades in."""
+    """The width over which a blended face fades in, in percent of the side."""
     colour_transfer: Literal["none", "lab"] = "none"
-    """lab gives the face the input's colours: mean and deviation, inside the mask where there is one."""
+    """lab gives the face the mean and deviation of the input's colours, inside the mask if there is one."""
     full_size: bool = False
-    """Paste the face back into the input in its own size, instead of writing it at the model's."""
+    """Paste the face back into the input at the input's size, instead of writing it at the model's size."""
 
 
 @dataclass(frozen=True)
 class Swapped:
-    """What became of the pictures."""
+    """The outcome of swapping pictures."""
 
     written: int
     notes: tuple[str, ...]
@@ -56,7 +56,7 @@ class Swapped:
 
 
 Watch = Callable[[int, int], None]
-"""Called with how many pictures are done and how many there are."""
+"""Called with the number of pictures that are done and the number of all pictures."""
 
 
 def swap_pictures(
@@ -74,11 +74,11 @@ def swap_pictures(
 
     Args:
         trained: The model.
-        identity: Whose decoder, of `identity_index`.
-        jobs: Of `find_jobs`.
+        identity: The index of the target identity's decoder, from `identity_index`.
+        jobs: From `find_jobs`.
         finish: What is done to the faces.
-        skip_bad: Go on after pictures and masks that cannot be read, with a note.
-        watch: Told after each picture.
+        skip_bad: Whether to skip pictures and masks that cannot be read, with a note.
+        watch: Called after each picture.
 
     Raises:
         LossariumError: a picture cannot be read or has no mask to blend by, and `skip_bad` is not given or
@@ -111,7 +111,7 @@ def swap_pictures(
 def _chunk_swapped(
     trained: Trained, identity: int, jobs: Sequence[Job], finish: Finish, packet: str
 ) -> Iterator[frozenset[Remark] | UnreadablePicture]:
-    """What has to be said about each picture, or why it is not swapped."""
+    """The remarks on each picture, or the error for which it was not swapped."""
     readings = [_read(job, trained.size) for job in jobs]
     frames = [reading.pixels for reading in readings if isinstance(reading, Picture)]
     faces = iter(_swap(trained, identity, np.stack(frames)) if frames else ())
@@ -122,7 +122,7 @@ def _chunk_swapped(
         try:
             pixels = _finished(job, reading, next(faces), finish)
         except UnreadablePicture as failure:
-            yield _untraced(failure)
+            yield _without_traceback(failure)
             continue
         job.output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(job.output, encoded(pixels, job.output.suffix, packet))
@@ -133,27 +133,27 @@ def _read(job: Job, size: int) -> Picture | UnreadablePicture:
     try:
         return read_picture(job.path, size, job.packed)
     except UnreadablePicture as failure:
-        return _untraced(failure)
+        return _without_traceback(failure)
 
 
-def _untraced(failure: UnreadablePicture) -> UnreadablePicture:
-    """A traceback would keep the whole file in memory."""
+def _without_traceback(failure: UnreadablePicture) -> UnreadablePicture:
+    """The same error without its traceback, which would keep the whole file in memory."""
     return UnreadablePicture(failure.path, failure.reason)
 
 
 @torch.inference_mode()
 def _swap(trained: Trained, identity: int, frames: Pixels) -> Pixels:
-    """(N, size, size, 3) through the encoder and the identity's decoder."""
+    """Run frames (N, size, size, 3) through the encoder and the identity's decoder."""
     with evaluating(trained.model):
         prediction = predict(trained.model, as_tensor(frames)[None], (identity,))
     return as_bytes(prediction.pictures[0].float())
 
 
 def _finished(job: Job, reading: Picture, face: Pixels, finish: Finish) -> Pixels:
-    """The picture as it is written.
+    """The finished picture, ready to be written.
 
     Raises:
-        UnreadablePicture: there is no mask to blend by, or it or the picture cannot be read.
+        UnreadablePicture: there is no mask to blend by, or the mask or the picture cannot be read.
     """
     frame = reading.pixels
     needs_mask = finish.blend or finish.colour_transfer != "none"

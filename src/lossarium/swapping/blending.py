@@ -1,4 +1,4 @@
-"""Putting a swapped face back: the centre square, the soft edge of a mask, the blend."""
+"""Put a swapped face back into its frame: the centre square, the soft edge of a mask, the blend."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ Share = npt.NDArray[np.float32]
 
 
 def centre_square(pixels: Pixels) -> Pixels:
-    """The view of (H, W, ...) that models are trained on: (side, side, ...), side the smaller of both."""
+    """The square of (H, W, ...) that models are trained on: a view, (side, side, ...), side = min(H, W)."""
     height, width = pixels.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -18,7 +18,7 @@ def centre_square(pixels: Pixels) -> Pixels:
 
 
 def resized_face(face: Pixels, side: int) -> Pixels:
-    """(S, S, 3) at `side`: by Lanczos when it shrinks, bicubically when it grows."""
+    """Resize a face (S, S, 3) to `side`: with Lanczos when shrinking, bicubic when growing."""
     if face.shape[0] == side:
         return face
     filter_ = Image.Resampling.LANCZOS if side < face.shape[0] else Image.Resampling.BICUBIC
@@ -26,7 +26,7 @@ def resized_face(face: Pixels, side: int) -> Pixels:
 
 
 def resized_mask(mask: Pixels, side: int) -> Pixels:
-    """The centre square of a mask (H, W) at `side`: by area when it shrinks, linearly when it grows."""
+    """Resize the centre square of a mask (H, W) to `side`: by area when shrinking, bilinear when growing."""
     square = np.ascontiguousarray(centre_square(mask))
     if square.shape[0] == side:
         return square
@@ -35,12 +35,12 @@ def resized_mask(mask: Pixels, side: int) -> Pixels:
 
 
 def feathered(mask: Pixels, feather: float) -> Share:
-    """Let the swap fade in from the mask's edge inwards; outside the mask there is none of it.
+    """Soften a mask's edge inwards; nothing of the swap shows outside the mask.
 
     Args:
         mask: (side, side), 255 where the face is.
-        feather: Distance from the edge, in percent of the side, at which the swap has faded in to 95%; 0
-            keeps the mask as it is.
+        feather: The distance inside the edge, in percent of the side, at which the swap's share reaches 95%;
+            0 keeps the mask as it is.
 
     Example:
         >>> feathered(np.full((4, 4), 255, np.uint8), 10.0).min()
@@ -49,7 +49,7 @@ def feathered(mask: Pixels, feather: float) -> Share:
     hard = mask.astype(np.float32) / np.float32(255)
     if feather <= 0:
         return hard
-    # A Gaussian makes a straight edge 0.5, and 0.977 two deviations inside it; 2x - 1 of these is 0 and 0.95.
+    # Blurred by a Gaussian, a straight edge is 0.5, and 0.977 two deviations inside; 2x - 1 gives 0 and 0.95.
     deviation = feather / 100 * mask.shape[0] / 2
     blurred = np.asarray(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(deviation)), np.float32)
     share: Share = np.minimum(hard, np.clip(2 * blurred / np.float32(255) - 1, 0, 1))
@@ -57,7 +57,7 @@ def feathered(mask: Pixels, feather: float) -> Share:
 
 
 def blend(face: Pixels, frame: Pixels, share: Share) -> Pixels:
-    """`share` of the face and the rest of the frame, (side, side, 3)."""
+    """share * face + (1 - share) * frame, (side, side, 3)."""
     part = share[..., None]
     mixed = part * face.astype(np.float32) + (1 - part) * frame.astype(np.float32)
     return np.asarray(mixed.round().clip(0, 255), np.uint8)

@@ -1,7 +1,7 @@
-"""Colour transfer: the mean and spread of one face's colours given to another, in CIE L*a*b*.
+"""Colour transfer: give a picture the mean and standard deviation of another one's colours, in CIE L*a*b*.
 
 Source: Reinhard et al., Color transfer between images, IEEE Computer Graphics and Applications 21(5), 2001;
-their method in CIE L*a*b* instead of their own space, as the face-swap tools do it.
+in CIE L*a*b* instead of the paper's colour space, as the face-swap tools do it.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ Picture = npt.NDArray[np.float32]
 """(H, W, 3), sRGB in [0, 1]."""
 Channels = npt.NDArray[np.float64]
 
-# A face of one colour has no spread that could be scaled; nor may noise be blown up without end.
+# A face of one colour has no deviation to scale, and noise must not be amplified without limit.
 _LEAST_SPREAD = 1e-3
 _MOST_SCALING = 4.0
 
@@ -25,10 +25,10 @@ def transfer_colour(
     """Shift and scale each channel of L*a*b* to the reference's mean and standard deviation.
 
     Args:
-        picture: (H, W, 3), sRGB in [0, 1]; all of it is changed.
+        picture: (H, W, 3), sRGB in [0, 1]; every pixel is changed.
         reference: The same shape.
-        weight: (H, W), non-negative, what each pixel counts in the means and deviations of both; None for all
-            alike. Where it is 0 everywhere the picture stays as it is.
+        weight: (H, W), non-negative: each pixel's weight in the means and deviations of both; None to weigh
+            all pixels the same. If it is 0 everywhere, the picture is returned as it is.
 
     Returns:
         (H, W, 3), clipped to [0, 1].

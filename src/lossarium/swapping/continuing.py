@@ -1,4 +1,4 @@
-"""A trained trial's weights as the beginning of something else."""
+"""Start from the weights of a trained trial."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,16 +13,16 @@ from lossarium.text.wording import listed, printable_name
 def copy_trained_weights(
     model: nn.Module, folder: Path, *, identities: Sequence[str], own_model: str | None = None
 ) -> None:
-    """Give a model the newest undamaged weights of a trial.
+    """Copy the newest undamaged weights of a trial into a model.
 
     Args:
         model: Of the trial's architecture and size.
         folder: The trial's.
-        identities: Whose decoders the model has, in their order.
+        identities: The identities of the model's decoders, in order.
         own_model: As for `load_trained`.
 
     Raises:
-        LossariumError: the trial cannot be read, knows other identities, or has another model.
+        LossariumError: the trial cannot be read, was trained on other identities, or has another model.
     """
     trained = load_trained(folder, own_model=own_model)
     shown = printable_name(folder)

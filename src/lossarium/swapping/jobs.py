@@ -1,4 +1,4 @@
-"""Which pictures are swapped, by which masks, and which files they become."""
+"""Plan a swap: the pictures to swap, their masks, and the files to write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,30 +28,29 @@ class Job:
     output: Path
     """Ends as one of `ENDINGS`."""
     mask: MaskFile | None = None
-    """A file that says where the face is."""
+    """A mask file that marks the face."""
     landmarks: npt.NDArray[np.float64] | None = field(default=None, compare=False)
-    """(68, 2) in the picture's pixels, where its faceset says them."""
+    """(68, 2) in the picture's pixels, if its faceset has them."""
     packed: Packed | None = None
-    """Where a picture of a faceset.pak is."""
+    """Where the picture is in a faceset.pak, if it is in one."""
 
 
 def find_jobs(source: Path, out: Path, *, ending: str | None = None, force: bool = False) -> Sequence[Job]:
-    """Plan what becomes of a picture or of a folder of them.
+    """Plan the swap of a picture or of a folder of pictures.
 
     A folder is read as `lossarium.facesets.folder.load` reads it, and its pictures keep their paths below
-    `out`. Masks are taken from where they are known: a faceset's own, or grey pictures of the same path in a
-    folder `masks` (`lossarium.facesets.regions.masks_beside`), beside the picture or beside the `frames` that
-    it is in.
+    `out`. Masks are those of the faceset, or grey pictures of the same path in a folder `masks`
+    (`lossarium.facesets.regions.masks_beside`), which lies beside the picture or beside its folder `frames`.
 
     Args:
         source: A picture, or a folder.
-        out: A folder; for one picture it may be a file whose name ends as one of `ENDINGS`.
-        ending: Of the files in a folder; PNG by default.
-        force: Replace files that exist.
+        out: A folder; for one picture also a file whose name has one of `ENDINGS`.
+        ending: The ending of files that are written to a folder; by default PNG.
+        force: Whether to replace files that exist.
 
     Raises:
-        LossariumError: `source` is missing or cannot be listed, two pictures would become one file, a file
-            exists and `force` is not given, or an output would replace an input.
+        LossariumError: `source` is missing or cannot be listed, two pictures would be written to the same
+            file, a file exists and `force` is False, or an output would replace an input.
     """
     if not source.exists():
         raise LossariumError(f"{printable_name(source)} does not exist; check its path")
@@ -72,7 +71,7 @@ def _of_picture(path: Path, out: Path, ending: str | None) -> Job:
         output = out / f"{path.stem}{ending or PNG}"
     elif ending is not None and (ending == PNG) != (out.suffix.lower() == PNG):
         raise LossariumError(
-            f"{printable_name(out)} ends otherwise than --format says; leave one of them out"
+            f"the ending of {printable_name(out)} contradicts --format; leave one of them out"
         )
     else:
         output = out
@@ -83,7 +82,9 @@ def _of_picture(path: Path, out: Path, ending: str | None) -> Job:
 
 def _of_folder(folder: Path, out: Path, ending: str) -> Sequence[Job]:
     if out.exists() and not out.is_dir():
-        raise LossariumError(f"{printable_name(out)} is a file; for a folder of pictures give a folder")
+        raise LossariumError(
+            f"{printable_name(out)} is a file; give a folder as output for a folder of pictures"
+        )
     refuse_output_in_pictures(out, folder)
     listing = list_folder(folder)
     return [_of_frame(frame, listing, out, ending) for frame in listing.frames]
@@ -98,7 +99,7 @@ def _of_frame(frame: FrameFile, listing: Listing, out: Path, ending: str) -> Job
 
 
 def _path_in(listing: Listing, frame: FrameFile) -> Path:
-    """What a frame is called in its folder, without the ending."""
+    """The path of a frame in its folder, without the ending."""
     if listing.source_size is not None:
         return Path(frame.name)
     return (Path(frame.name) if frame.packed else frame.path.relative_to(listing.folder)).with_suffix("")
@@ -111,7 +112,7 @@ def _mask_of(frame: FrameFile, listing: Listing) -> MaskFile | None:
 
 
 def _mask_beside(path: Path) -> MaskFile | None:
-    """A mask of the same path in `masks`, beside the picture or beside the `frames` that it lies in."""
+    """The mask of the same path in a folder `masks`, beside the picture or beside its folder `frames`."""
     absolute = path.absolute()
     frames = next((parent for parent in absolute.parents if parent.name == FRAMES), None)
     faceset = absolute.parent if frames is None else frames.parent

@@ -1,4 +1,4 @@
-"""Where the face is in a picture, from whatever says so; it is never guessed."""
+"""The face mask of a picture, from a mask file, a stored mask or landmarks; it is never guessed."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,18 +16,18 @@ from lossarium.judging.pairs import MaskFile
 from lossarium.swapping.blending import Pixels, resized_mask
 from lossarium.swapping.jobs import Job
 
-# Of the masks that landmarks give: the brows are part of a face.
+# The kind of mask made from landmarks: with the brows, which are part of a face.
 _KIND = "extended"
 
 FaceMask = Callable[[int], Pixels]
-"""Given a side, the mask of the picture's centre square: (side, side), 255 where the face is."""
+"""side -> the mask of the picture's centre square, resized: (side, side), 255 where the face is."""
 
 
 def face_mask_of(job: Job, picture_size: tuple[int, int]) -> FaceMask | None:
-    """The mask of a picture, or None where nothing says where the face is.
+    """The face mask of a picture, or None if there is neither a mask nor landmarks.
 
-    Looked for in this order: a mask's file; the mask that faceswap or DeepFaceLab stored in the picture; its
-    landmarks, stored there or in the faceset, as the hull of the face with raised brows.
+    Sources, in this order: a mask file; the mask that faceswap or DeepFaceLab stored in the picture;
+    landmarks stored in the picture or the faceset, as the hull of the face with raised brows.
 
     Args:
         job: The picture.
@@ -51,7 +51,7 @@ def face_mask_of(job: Job, picture_size: tuple[int, int]) -> FaceMask | None:
 
 def _fitting(mask: MaskFile, picture_size: tuple[int, int]) -> Pixels:
     pixels = mask.read()
-    # EXIF may have turned either of them.
+    # EXIF may have rotated either of them, so that width and height are swapped.
     if sorted(pixels.shape) != sorted(picture_size):
         height, width = pixels.shape
         raise UnreadablePicture(

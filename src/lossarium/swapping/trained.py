@@ -1,6 +1,6 @@
-"""A trained trial from its folder: its newest undamaged weights, and whose faces it makes.
+"""Load a trained trial from its folder: its newest undamaged weights and the names of its identities.
 
-The folder may come from anyone: nothing in it is run, and nothing outside it is read.
+The folder need not be trusted: no code from it is run, and no file outside it is read.
 """
 
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ from lossarium.text.wording import listed, printable_name, reason_of
 from lossarium.training.checkpoints import newest_checkpoints, read_checkpoint
 from lossarium.training.records import is_finished
 
-_TRIAL, _CHECKPOINTS, _OF_COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
+_TRIAL, _CHECKPOINTS, _COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
 _MAX_TRIAL_BYTES = 1 << 20
-# Of the pictures. A model's memory grows with its square, and trial.toml may ask for anything.
+# Of a picture's side: trial.toml may ask for any, and a model's memory grows with its square.
 _LARGEST_SIZE = 1024
 _LONGEST_NAME = 1000
-_OF_MODEL = "model."
+_MODEL_PREFIX = "model."
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Trained:
     """SHA-256, in hex, over trial.toml, a zero byte and `weights_digest` in hex; this is in the last line
     of a finished trial's metrics.jsonl."""
     notes: tuple[str, ...] = ()
-    """Sentences on checkpoints that were passed over."""
+    """Sentences on checkpoints that were skipped."""
 
 
 @dataclass(frozen=True)
-class _Described:
-    """What trial.toml says of the model."""
+class _Description:
+    """The description of the model in trial.toml."""
 
     model: str
     options: Mapping[str, Option]
@@ -56,30 +56,31 @@ class _Described:
 
 
 class _UnusableError(Exception):
-    """Why a checkpoint is passed over."""
+    """Raised with the reason for which a checkpoint is skipped."""
 
 
 def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
-    """Read a trial's folder: trial.toml and the newest checkpoint that is whole.
+    """Read a trial's folder: trial.toml and the newest undamaged checkpoint.
 
     Args:
         folder: The trial's.
-        own_model: A model named package.module:factory is code, which is run only if it is named here too.
+        own_model: Trust in the user's code: a model that trial.toml names as package.module:factory is loaded
+            only if this names the same one.
 
     Raises:
-        LossariumError: it is no trial's folder, trial.toml is damaged, the model is not allowed, or there is
-            no checkpoint that can be used.
+        LossariumError: it is not a trial's folder, trial.toml is damaged, the model is not trusted, or no
+            checkpoint can be used.
     """
     path = folder / _TRIAL
     content = _trial_bytes(folder)
-    described = _described(path, content)
-    if ":" in described.model and described.model != own_model:
+    description = _read_description(path, content)
+    if ":" in description.model and description.model != own_model:
         raise LossariumError(
-            f"the trial {printable_name(folder)} was trained with a model of one's own, "
-            f"{printable_name(described.model)}; if you trust that code, name it with --own-model"
+            f"the trial {printable_name(folder)} was trained with a model from custom code, "
+            f"{printable_name(description.model)}; if you trust that code, name it with --own-model"
         )
     checkpoints = newest_checkpoints(folder)
-    untrained = _untrained(path, described) if checkpoints else nn.Module()
+    untrained = _untrained(path, description) if checkpoints else nn.Module()
     passed_over: list[str] = []
     for checkpoint in checkpoints:
         try:
@@ -89,7 +90,7 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
             continue
         digest = trial_digest(content, weights_digest(model))
         notes = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
-        return Trained(model, described.size, described.identities, digest, notes)
+        return Trained(model, description.size, description.identities, digest, notes)
     where = printable_name(folder / _CHECKPOINTS)
     if passed_over:
         raise LossariumError(
@@ -104,10 +105,10 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
 
 
 def identity_index(trained: Trained, name: str) -> int:
-    """The place of an identity among the decoders.
+    """The index of an identity's decoder.
 
     Raises:
-        LossariumError: the trial knows no such identity; those that it knows are listed.
+        LossariumError: the trial has no such identity; the message lists those that it has.
     """
     if name not in trained.identities:
         raise LossariumError(
@@ -121,7 +122,7 @@ def _trial_bytes(folder: Path) -> bytes:
     if not folder.is_dir():
         raise LossariumError(f"the trial {shown} is not a folder; give one that holds {_TRIAL}")
     if not path.is_file():
-        if (folder / _OF_COMPARISON).is_file():
+        if (folder / _COMPARISON).is_file():
             raise LossariumError(
                 f"{shown} is a comparison's folder; give one of its trials: {_trials_of(folder)}"
             )
@@ -142,7 +143,7 @@ def _trials_of(comparison: Path) -> str:
     return listed(trials) or "there are none yet"
 
 
-def _described(path: Path, content: bytes) -> _Described:
+def _read_description(path: Path, content: bytes) -> _Description:
     try:
         table = parse_toml(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -150,15 +151,15 @@ def _described(path: Path, content: bytes) -> _Described:
     recipe, data = _table(path, table, "recipe"), _table(path, table, "data")
     size = recipe.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST_SIZE:
-        _refuse(path, f"has a recipe.size that is no whole number from 1 to {_LARGEST_SIZE}")
+        _refuse(path, f"has a recipe.size that is not a whole number from 1 to {_LARGEST_SIZE}")
     identities = _text(path, data, "data", "first"), _text(path, data, "data", "second")
     if identities[0] == identities[1]:
         _refuse(path, "gives both identities the same name")
-    return _Described(_text(path, recipe, "recipe", "model"), _options(path, recipe), size, identities)
+    return _Description(_text(path, recipe, "recipe", "model"), _options(path, recipe), size, identities)
 
 
 def _options(path: Path, recipe: Mapping[str, Any]) -> Mapping[str, Option]:
-    """The model's; which of them there are is for the model to say."""
+    """The model's options; the model itself checks their names."""
     options = _table(path, recipe, "model_options") if "model_options" in recipe else {}
     if not all(isinstance(value, bool | int | float | str) for value in options.values()):
         _refuse(path, "has model_options that are neither numbers nor words")
@@ -180,7 +181,7 @@ def _text(path: Path, table: Mapping[str, Any], name: str, key: str) -> str:
         or not value.isprintable()
         or len(value) > _LONGEST_NAME
     ):
-        _refuse(path, f"has a {name}.{key} that is no name")
+        _refuse(path, f"has a {name}.{key} that is not a name")
     return value
 
 
@@ -188,21 +189,21 @@ def _refuse(path: Path, reason: str) -> NoReturn:
     raise LossariumError(f"{printable_name(path)} {reason}; copy the trial's folder again or train it again")
 
 
-def _untrained(path: Path, described: _Described) -> nn.Module:
+def _untrained(path: Path, description: _Description) -> nn.Module:
     try:
         return initial_model(
-            described.model,
-            size=described.size,
-            identities=len(described.identities),
+            description.model,
+            size=description.size,
+            identities=len(description.identities),
             seed=0,
-            options=described.options,
+            options=description.options,
         )
     except MemoryError:
-        _refuse(path, "names a model that needs more memory than there is")
+        _refuse(path, "names a model that needs more memory than this machine has")
 
 
 def _with_weights(model: nn.Module, checkpoint: Path, real_folder: Path) -> nn.Module:
-    """The model with the weights of a checkpoint.
+    """Load a checkpoint's weights into the model.
 
     Raises:
         _UnusableError: the checkpoint is damaged or of another model.
@@ -223,11 +224,11 @@ def _with_weights(model: nn.Module, checkpoint: Path, real_folder: Path) -> nn.M
 
 
 def _weights(checkpoint: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """A checkpoint's weights of the model, read only where all have the expected shapes, and hash-checked."""
+    """Read the model's weights from a checkpoint, after checking their shapes and the checkpoint's hash."""
     with safe_open(checkpoint, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith(_OF_MODEL)]  # noqa: SIM118 - not a mapping
-        shapes = {name.removeprefix(_OF_MODEL): tuple(file.get_slice(name).get_shape()) for name in names}
+        names = [name for name in file.keys() if name.startswith(_MODEL_PREFIX)]  # noqa: SIM118 - not a mapping
+        shapes = {name.removeprefix(_MODEL_PREFIX): tuple(file.get_slice(name).get_shape()) for name in names}
         if shapes != expected:
             raise _UnusableError("holds the weights of another model than trial.toml names")
     _, tensors = read_checkpoint(checkpoint)
-    return {name.removeprefix(_OF_MODEL): tensors[name] for name in names}
+    return {name.removeprefix(_MODEL_PREFIX): tensors[name] for name in names}

@@ -17,12 +17,12 @@ from lossarium.trial.live_preview import LivePreview, PreviewSheets
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """What a trial shows of itself while it runs; its numbers do not depend on it."""
+    """What a trial shows while it runs; its numbers do not depend on it."""
 
     preview_every: float = 60.0
-    """Seconds between two `preview.png`; 0 for none."""
+    """Seconds between two updates of `preview.png`; 0 for no previews."""
     tensorboard: bool = False
-    """Whether event files are written; needs the package tensorboardX."""
+    """Whether to write event files; needs the package tensorboardX."""
 
 
 @contextmanager
@@ -34,15 +34,15 @@ def showing(
     callbacks: Callbacks,
     views: ViewOptions,
 ) -> Iterator[Callbacks]:
-    """Callbacks that show a trial as its user wants it, and pass everything on to those given.
+    """Callbacks that show a trial as `views` says, and pass every call on to the given ones.
 
     Args:
-        trial: What is trained.
+        trial: The trial.
         pair: The held-out frames of both identities.
         identities: Their names.
         folder: The trial's, with its trial.toml.
-        callbacks: Is still told everything.
-        views: What is wanted.
+        callbacks: Still called, each time.
+        views: What to show.
     """
     sheets = PreviewSheets(trial, pair, identities, folder)
     preview = LivePreview(folder, every=views.preview_every, tell=callbacks.tell)

@@ -1,4 +1,4 @@
-"""What the numbers were made with: versions and hardware."""
+"""The versions and hardware that produced a trial's numbers."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from lossarium.training.processes import Processes
 
 
 def environment(processes: Processes | None = None) -> dict[str, str]:
-    """Label -> value, for `trial.toml` and the report."""
+    """Label -> value of the environment, for `trial.toml` and the report."""
     device, count = (processes.device.type, processes.count) if processes else ("cpu", 1)
     return {
         "lossarium": lossarium.__version__,

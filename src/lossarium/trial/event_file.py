@@ -1,8 +1,8 @@
-"""A trial's rows, events and sheets for TensorBoard, under TRIAL/tensorboard. Needs the extra `tensorboard`.
+"""Write a trial's rows, events and sheets for TensorBoard, to TRIAL/tensorboard (extra `tensorboard`).
 
-Written step by step and not through tensorboardX's SummaryWriter: that hands everything to a thread, which a
-full disk ends, and then waits for it for ever.
-Format: TensorBoard's event.proto and summary.proto, a length-prefixed and checksummed record an event.
+Records are written directly, not through tensorboardX's SummaryWriter: that hands them to a thread, which
+dies on a full disk, and then waits for it for ever.
+Format: TensorBoard's event.proto and summary.proto, one length-prefixed and checksummed record per event.
 """
 
 import math
@@ -24,10 +24,10 @@ _SECONDS_BETWEEN_COMPLAINTS = 600.0
 
 
 def require_tensorboard() -> None:
-    """Refuse at once where the package is missing.
+    """Check that the package tensorboardX is installed.
 
     Raises:
-        LossariumError: it is.
+        LossariumError: it is not.
     """
     try:
         import tensorboardX  # noqa: F401
@@ -39,18 +39,18 @@ def require_tensorboard() -> None:
 
 
 class EventFile:
-    """What TensorBoard shows of one trial.
+    """Writes what TensorBoard shows of one trial.
 
     Scalars: loss, terms/TERM, gradient_norm, learning_rate, held_out/TASK/JUDGE (means over the frames).
     Text: events. Images: preview.
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
-        """Nothing is written before the first row.
+        """Write nothing before the first row.
 
         Args:
             folder: The trial's.
-            tell: Hears, now and then, why nothing can be written.
+            tell: Called with the reason, at most every ten minutes, while nothing can be written.
         """
         self._folder, self._tell = folder / FOLDER, tell
         self._records: Any = None
@@ -72,12 +72,12 @@ class EventFile:
         if scalars := scalars_of(row):
             self._write([{"tag": tag, "simple_value": value} for tag, value in scalars.items()])
         if "passed_over" in row:
-            self.event(f"step {self._step} was passed over: its loss or gradient was not finite")
+            self.event(f"step {self._step} was skipped: its loss or gradient was not finite")
 
     def event(self, sentence: str) -> None:
-        """Write a sentence that was told, as text of the last step."""
+        """Write a message to the user as text of the last step."""
         if self._records is None:
-            # Told before the first row: which step it belongs to is not known yet.
+            # Before the first row, the step it belongs to is not known yet.
             self._waiting = [*self._waiting, sentence][-_MOST_WAITING:]
         else:
             self._write([_text(sentence)])
@@ -89,14 +89,14 @@ class EventFile:
         self._write([{"tag": "preview", "image": image}])
 
     def close(self) -> None:
-        """Have everything on disk."""
+        """Close the file; everything is on disk then."""
         if self._records is not None:
             with suppress(OSError):
                 self._records.close()
             self._records = None
 
     def _begin(self, step: int) -> None:
-        """Open a new file; whatever earlier ones have of this step and later ones did not happen."""
+        """Open a new file; TensorBoard discards this and later steps of earlier files."""
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.record_writer import RecordWriter
 
@@ -125,7 +125,7 @@ class EventFile:
             self.event(sentence)
 
     def _write(self, values: Sequence[Mapping[str, Any]]) -> None:
-        """One event of the last step."""
+        """Write one event of the last step."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
@@ -142,7 +142,7 @@ class EventFile:
             self._fail(error)
 
     def _fail(self, error: OSError) -> None:
-        """Leave the file; a reader stops where it is cut off, and goes on with the next one."""
+        """Abandon the file. Readers stop where it is cut off and go on with the next file."""
         self.close()
         self._failed_at = time.monotonic()
         if self._failed_at - self._complained_at >= _SECONDS_BETWEEN_COMPLAINTS:
@@ -151,7 +151,7 @@ class EventFile:
 
 
 def scalars_of(row: Row) -> dict[str, float]:
-    """The numbers of a row, by the names that TensorBoard shows.
+    """The numbers of a row, by the tags that TensorBoard shows.
 
     >>> scalars_of({"step": 50, "seconds": 3.4, "held_out": {"swap/psnr": [20.0, 22.0]}})
     {'held_out/swap/psnr': 21.0}
@@ -167,7 +167,7 @@ def scalars_of(row: Row) -> dict[str, float]:
 
 
 def _text(sentence: str) -> Mapping[str, Any]:
-    """As TensorBoard's text plugin wants it: a tensor of one string."""
+    """A text value for TensorBoard's text plugin: a tensor of one string."""
     from tensorboardX.proto.summary_pb2 import SummaryMetadata
     from tensorboardX.proto.tensor_pb2 import TensorProto
     from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto

@@ -1,4 +1,4 @@
-"""A comparison's folder: its settings, its trials' folders, and who may write there.
+"""A comparison's folder: its settings, its trials' folders, and the lock on it.
 
 OUT/comparison.toml    settings, data and environment
 OUT/trials/NAME/       trial.toml, metrics.jsonl, checkpoints/, previews/
@@ -30,12 +30,12 @@ _LARGEST_TOML = 1 << 20
 
 
 def trial_folder(out: Path, trial: Trial) -> Path:
-    """Where a trial of this comparison lives."""
+    """The folder of a trial of this comparison."""
     return out / "trials" / trial_name(trial.loss, trial.seed)
 
 
 def trial_name(loss: str, seed: int) -> str:
-    """A folder's name for a trial: the spec without what file systems dislike."""
+    """The folder name of a trial: its loss spec without characters that file systems refuse, and its seed."""
     name = re.sub(r"[^A-Za-z0-9.+=_-]+", "_", loss.replace(" ", "").replace("*", "x")).strip("_")
     if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(loss.encode()).hexdigest()[:8]}"
@@ -44,10 +44,11 @@ def trial_name(loss: str, seed: int) -> str:
 
 @contextmanager
 def locked_output(out: Path, needed_bytes: int) -> Iterator[None]:
-    """Make the folder and hold it against a second process.
+    """Make the folder and lock it against other processes.
 
     Raises:
-        LossariumError: the folder cannot be made or written, has no room, or another process works in it.
+        LossariumError: the folder cannot be made or written, has too little room, or another process works in
+            it.
     """
     _check_room(out, needed_bytes)
     with locked(
@@ -69,12 +70,12 @@ def _check_room(out: Path, needed_bytes: int) -> None:
 
 
 def agree(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a table to a TOML file, or hold it against the one that is there.
+    """Write a table to a TOML file; if the file exists, check that it agrees with the table.
 
-    Tables under `environment` may differ.
+    The table `environment` may differ.
 
     Raises:
-        LossariumError: the file is damaged or says something else; every difference is named.
+        LossariumError: the file is damaged or differs; every difference is named.
     """
     if not path.exists():
         write_whole(path, tomli_w.dumps(dict(table)).encode())
@@ -90,7 +91,7 @@ def agree(path: Path, table: Mapping[str, Any]) -> None:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file of ours.
+    """Read a TOML file that Lossarium wrote.
 
     Raises:
         LossariumError: it is damaged.

@@ -1,6 +1,6 @@
-"""`preview.png` of a trial: what its model makes of a few held-out frames, drawn anew every so many seconds.
+"""`preview.png` of a trial: its model's output for a few held-out frames, updated every so many seconds.
 
-The wall clock says when, and nothing of it reaches the numbers of the trial.
+It follows the wall clock, and the numbers of the trial do not depend on it.
 """
 
 import math
@@ -23,12 +23,12 @@ from lossarium.trial.sheets import Block, Column, draw_sheet, picture_side
 
 NAME = "preview.png"
 _SECONDS_BETWEEN_COMPLAINTS = 600.0
-# Pictures of 64 pixels are too small to see what a loss does to them; larger ones than this fill the screen.
+# Pictures of 64 pixels are too small to see a loss's effect; ones larger than the maximum fill the screen.
 _LEAST_SIDE, _MOST_SIDE = 128, 256
 
 
 class PreviewSheets:
-    """The sheets of one trial, drawn when asked for."""
+    """Draws the live preview sheets of one trial."""
 
     def __init__(
         self, trial: Trial, pair: tuple[Direction, ...], identities: tuple[str, ...], folder: Path
@@ -43,10 +43,10 @@ class PreviewSheets:
             self._row = row
 
     def draw(self, model: nn.Module, step: int) -> Pictures:
-        """A block an identity: frame, reconstruction, swap and, where it is known, the exact swap.
+        """Draw a block per identity: frame, reconstruction, swap and, where known, the exact swap.
 
         Returns:
-            (H, W, 3); the model is as it was.
+            (H, W, 3). The model is left unchanged.
         """
         recipe = self._trial.recipe
         blocks = [self._block(model, direction) for direction in self._pair]
@@ -55,7 +55,7 @@ class PreviewSheets:
         return draw_sheet(header, blocks, side, share=step / recipe.steps)
 
     def encoded(self, pixels: Pictures, model: nn.Module) -> bytes:
-        """A PNG, marked as `lossarium swap` marks what these weights make."""
+        """The PNG of a sheet, marked as synthetic and with the weights' digest, as `lossarium swap` does."""
         digest = trial_digest(self._table, weights_digest(model))
         return encoded(pixels, PNG, xmp_packet(digest))
 
@@ -78,18 +78,18 @@ class LivePreview:
     """Writes `preview.png` after the first step of a run, then every so many seconds."""
 
     def __init__(self, folder: Path, *, every: float, tell: Callable[[str], None]) -> None:
-        """Nothing is written yet.
+        """Write nothing yet.
 
         Args:
             folder: The trial's.
-            every: Seconds; 0 for never.
-            tell: Hears, now and then, why it cannot be written.
+            every: Seconds between two updates; 0 for never.
+            tell: Called with the reason, at most every ten minutes, while the file cannot be written.
         """
         self._path, self._every, self._tell = folder / NAME, every, tell
         self._written_at = self._complained_at = -math.inf
 
     def is_due(self, *, at_snapshot: bool) -> bool:
-        """Whether it is time; at a snapshot it always is, so that the last one shows the end."""
+        """Whether an update is due; always at a snapshot, so that the last preview shows the end."""
         due = at_snapshot or time.monotonic() - self._written_at >= self._every
         return self._every > 0 and due
 
@@ -101,18 +101,18 @@ class LivePreview:
             if time.monotonic() - self._complained_at >= _SECONDS_BETWEEN_COMPLAINTS:
                 self._complained_at = time.monotonic()
                 self._tell(f"{self._path} cannot be written ({error.strerror or error}); training goes on")
-        # From here and not from when it was due: however slow it is, training gets its time.
+        # Counted from the end of writing: however slow that is, training gets its share of the time.
         self._written_at = time.monotonic()
 
 
 def block_title(source: str, target: str) -> str:
-    """Over the columns of one direction."""
+    """The title over the columns of one direction."""
     return f"{source}, swapped to {target}"
 
 
 def _loss_of(row: Row) -> str:
     if "loss" not in row:
-        return "loss: not finite, step passed over" if "passed_over" in row else ""
+        return "loss: not finite, step skipped" if "passed_over" in row else ""
     loss = f"loss {row['loss']:.4f}"
     terms = ", ".join(f"{term} {value:.4f}" for term, value in row["terms"].items())
     return f"{loss} ({terms})" if len(row["terms"]) > 1 else loss

@@ -1,4 +1,4 @@
-"""Pictures of held-out frames, as a trial keeps them and a report shows them."""
+"""The held-out frames that a trial's previews and a report show."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Pictures = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """A held-out frame that the report shows, from its identity to the other one."""
+    """A held-out frame that the report shows, swapped from its own identity to the other one."""
 
     source: str
     target: str
@@ -18,4 +18,4 @@ class PreviewRow:
     frame: Pictures
     """(size, size, 3)."""
     exact_swap: Pictures | None
-    """(size, size, 3): the target identity in the very state of `frame`, where it is known."""
+    """(size, size, 3): the target identity rendered in the state (pose, light, ...) of `frame`, if known."""

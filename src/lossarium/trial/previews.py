@@ -1,4 +1,4 @@
-"""The pictures that a trial keeps of itself: a few held-out frames at every snapshot."""
+"""A trial's preview sheets: its output for a few held-out frames, saved at every snapshot."""
 
 import io
 from pathlib import Path
@@ -20,18 +20,18 @@ ROWS_PER_DIRECTION = 4
 FOLDER = "previews"
 _GREY, _CROSS = 96, 160
 FRAMES = "frames.png"
-"""Beside the sheets: their frames left and, where one is known, the exact swap right, black elsewhere."""
+"""Saved beside the sheets: the frames on the left, their exact swaps on the right, black where not known."""
 
 
 def chosen(direction: Direction) -> npt.NDArray[np.intp]:
-    """Which held-out frames are shown: a few spread evenly, with a known exact swap if any has one."""
+    """The indices of the frames that are shown: a few, evenly spaced; of frames with exact swaps, if any."""
     candidates = direction.known.numpy() if len(direction.known) else np.arange(len(direction.frames))
     places = np.linspace(0, len(candidates) - 1, min(ROWS_PER_DIRECTION, len(candidates)))
     return np.asarray(candidates[np.unique(places.round().astype(np.intp))], dtype=np.intp)
 
 
 def preview_rows(pair: tuple[Direction, ...], facesets: tuple[Faceset, ...]) -> tuple[PreviewRow, ...]:
-    """The frames that every trial is shown on, with the truth about each."""
+    """The frames that the previews of every trial show, with their exact swaps where known."""
     return tuple(
         PreviewRow(
             source=facesets[direction.source].identity,
@@ -46,7 +46,7 @@ def preview_rows(pair: tuple[Direction, ...], facesets: tuple[Faceset, ...]) -> 
 
 
 def known_swaps(direction: Direction) -> Pictures | None:
-    """The exact swaps of the frames that are shown, black where one is not known; None if none is."""
+    """The exact swaps of the frames that are shown, black where not known; None if no exact swap is known."""
     swaps = [_exact_swap(direction, frame) for frame in chosen(direction)]
     known = [swap for swap in swaps if swap is not None]
     if not known:
@@ -71,7 +71,7 @@ def _frames_sheet(pair: tuple[Direction, ...]) -> Pictures:
 
 
 class Previews:
-    """The sheets that a trial takes of itself, written when there is room for them."""
+    """The preview sheets of a trial: taken at snapshots, kept in memory until `write` succeeds."""
 
     def __init__(self, pair: tuple[Direction, ...], folder: Path) -> None:
         self._pair = pair
@@ -79,7 +79,7 @@ class Previews:
         self._taken: dict[Path, bytes] = {}
 
     def take(self, model: nn.Module, step: int) -> None:
-        """A snapshot's sheet: a row a frame, its reconstruction left, its swap right; lossless."""
+        """Take a snapshot's sheet: a row per frame, its reconstruction left, its swap right; lossless."""
         rows = []
         for direction in self._pair:
             frames = direction.frames[chosen(direction)]
@@ -91,10 +91,10 @@ class Previews:
             self._taken[frames_path] = _png(_frames_sheet(self._pair))
 
     def write(self) -> None:
-        """Write what was taken.
+        """Write the sheets that were taken.
 
         Raises:
-            OSError: the disk is full or refuses; what is not written is kept for the next time.
+            OSError: a sheet cannot be written, as on a full disk; it stays in memory for the next call.
         """
         while self._taken:
             path, content = next(iter(self._taken.items()))
@@ -103,10 +103,10 @@ class Previews:
             del self._taken[path]
 
     def write_to(self, folder: Path) -> None:
-        """Write to another folder what could not be written to the trial's.
+        """Write the sheets that could not be written to the trial's folder to another one.
 
         Raises:
-            OSError: that cannot be written either.
+            OSError: the other folder cannot be written either.
         """
         for path, content in self._taken.items():
             target = folder / path.relative_to(self._folder)
@@ -115,10 +115,10 @@ class Previews:
 
 
 def load_previews(folder: Path, step: int, size: int, rows: int) -> tuple[Pictures, Pictures]:
-    """A snapshot's reconstructions and swaps, each (rows, size, size, 3).
+    """Read a snapshot's reconstructions and swaps, each (rows, size, size, 3).
 
     Raises:
-        UnreadablePicture: the sheet is missing or damaged, or has other pictures than these.
+        UnreadablePicture: the sheet is missing or damaged, or does not have `rows` rows of this size.
     """
     path = _sheet(folder, step)
     with refusals_named(path):
@@ -133,7 +133,7 @@ def load_previews(folder: Path, step: int, size: int, rows: int) -> tuple[Pictur
 
 
 def placeholder(size: int, rows: int) -> Pictures:
-    """(rows, size, size, 3): what is shown where a sheet cannot be: a cross on grey."""
+    """(rows, size, size, 3), a cross on grey: shown in place of a sheet that cannot be read."""
     picture = np.full((size, size, 3), _GREY, dtype=np.uint8)
     places = np.arange(size)
     picture[places, places] = picture[places, places[::-1]] = _CROSS
@@ -149,7 +149,7 @@ def _side_by_side(left: Tensor, right: Tensor) -> Pictures:
 
 
 def _stacked(pictures: Pictures) -> Pictures:
-    """(N, H, W, 3) one below the other."""
+    """Stack pictures (N, H, W, 3) one below the other, (N * H, W, 3)."""
     return pictures.reshape(-1, *pictures.shape[2:])
 
 

@@ -1,4 +1,4 @@
-"""One trial for its own sake: what `lossarium train` runs, with every comparison's loop and judges."""
+"""Run a single trial, as `lossarium train` does, with the same loop and judges as in a comparison."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,15 +47,17 @@ def run_trial(
         trial: What to train.
         facesets: The two identities.
         folder: The trial's; made if need be.
-        callbacks: Called as it is trained; `on_checkpoint` and `on_rescue` are set here.
-        keeping: Which checkpoints stay.
-        until_converged: Whether to stop when the recipe's judge sees no more gain.
-        processes: Who trains together, all of them calling this; by default a single process, on the CPU.
-        views: What is shown meanwhile.
+        callbacks: Called as training goes on; `on_checkpoint` and `on_rescue` are set here.
+        keeping: Which checkpoints to keep.
+        until_converged: Whether to stop when the recipe's judge has stopped improving.
+        processes: The processes that train together, all of which call this; by default a single one, on the
+            CPU.
+        views: What to show meanwhile.
 
     Raises:
-        LossariumError: the folder belongs to another trial or process, or the loss exploded time and again.
-        Stopped: it was asked to stop.
+        LossariumError: the folder belongs to another trial or is in use, or the loss exploded after all
+            rollbacks.
+        Stopped: the process was asked to stop.
     """
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
     processes = processes or single_process()
@@ -94,7 +96,7 @@ def run_trial(
 
 
 def _keep_timelapse(folder: Path, callbacks: Callbacks) -> None:
-    """The trial is done, and a picture is no reason to say that it is not."""
+    """Write the time-lapse; a failure is only reported, since the trial itself is finished."""
     if sheet_count(folder) > 1:
         try:
             write_timelapse(folder, folder / TIMELAPSE)
@@ -104,7 +106,7 @@ def _keep_timelapse(folder: Path, callbacks: Callbacks) -> None:
 
 @dataclass(frozen=True)
 class HeldOutEvaluator:
-    """Evaluates a trial on held-out frames: scores, pictures, and whether it gets better."""
+    """Evaluates a trial on held-out frames: scores, previews, and one number for how good it is."""
 
     pair: tuple[Direction, ...]
     previews: Previews
@@ -115,18 +117,18 @@ class HeldOutEvaluator:
         return score(model, self.pair)
 
     def goodness(self, scores: HeldOutScores) -> float:
-        """The judge's mean over the held-out frames' reconstructions, the more the better."""
+        """The judge's mean score of the held-out reconstructions, negated if lower scores are better."""
         values = scores[score_key(RECONSTRUCTION, self.judge)]
         return (1 if self.judge.higher_is_better else -1) * sum(values) / len(values)
 
 
 def evaluator_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutEvaluator:
-    """The evaluator of a trial with a folder of its own."""
+    """The evaluator of a trial, with its previews in `folder`."""
     return HeldOutEvaluator(pair, Previews(pair, folder), judge(trial.recipe.judge))
 
 
 def trial_table(trial: Trial, data: dict[str, str], processes: Processes) -> dict[str, Any]:
-    """For `trial.toml`: the configuration, and hashes of the initial weights and the data."""
+    """The content of `trial.toml`: the configuration, and hashes of the initial weights and the data."""
     recipe = trial.recipe
     model = initial_model(
         recipe.model, size=recipe.size, identities=2, seed=trial.seed, options=recipe.model_options
@@ -141,7 +143,7 @@ def trial_table(trial: Trial, data: dict[str, str], processes: Processes) -> dic
 
 
 def data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
-    """Names and hashes of two facesets."""
+    """The names and hashes of two facesets."""
     table = {}
     for label, faceset in zip(("first", "second"), facesets, strict=True):
         table[label] = faceset.identity

@@ -1,4 +1,4 @@
-"""Sheets of pictures with words on them: what a preview and a time-lapse are made of."""
+"""Draw sheets of labelled pictures, for previews and time-lapses."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class Column:
-    """Pictures of one kind."""
+    """A column of pictures of one kind, such as swaps."""
 
     name: str
     pictures: Pictures
@@ -29,14 +29,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Block:
-    """Columns that belong together, all of as many rows."""
+    """Columns that belong together, all with the same number of rows."""
 
     title: str
     columns: tuple[Column, ...]
 
 
 def picture_side(size: int, *, least: int, most: int) -> int:
-    """How large a picture of `size` pixels is shown: a multiple, so that its pixels stay what they are.
+    """The side at which a picture of `size` pixels is shown: a multiple, so that pixels become squares.
 
     >>> [picture_side(size, least=128, most=256) for size in (32, 64, 80, 128, 512)]
     [128, 128, 160, 128, 256]
@@ -48,10 +48,10 @@ def draw_sheet(header: str, blocks: Sequence[Block], side: int, *, share: float)
     """Blocks side by side under a header.
 
     Args:
-        header: One line; what does not fit is cut off.
+        header: One line; cut off where it does not fit.
         blocks: From left to right.
-        side: Of a picture on the sheet, in pixels.
-        share: Of the training that is done, in [0, 1]; shown as a bar.
+        side: The side of a picture on the sheet, in pixels.
+        share: The share of the training that is done, in [0, 1]; shown as a bar.
 
     Returns:
         (H, W, 3).
@@ -90,7 +90,7 @@ def _bar(draw: ImageDraw.ImageDraw, y: int, width: int, share: float) -> None:
 def _paste(image: Image.Image, corner: tuple[int, int], pictures: Pictures, side: int) -> None:
     for row, pixels in enumerate(pictures):
         picture = Image.fromarray(pixels)
-        # Enlarged pixels are squares: smoothing would hide what a loss leaves behind.
+        # Enlarged without interpolation, which would hide the artefacts of a loss.
         larger = side > picture.width and side % picture.width == 0
         method = Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS
         if side != picture.width:
@@ -106,8 +106,8 @@ def _write(
     font: Font,
     fill: tuple[int, int, int],
 ) -> None:
-    """One line, cut off where there is no more room; names come from folders of others."""
-    # The font that Pillow brings along has no letters with marks: "ä" is shown as "a".
+    """Write one line, cut off at `width`. Names may come from other people's folders, so they are cleaned."""
+    # Pillow's built-in font has no accented letters: "ä" is shown as "a".
     plain = "".join(c for c in unicodedata.normalize("NFKD", text[:width]) if not unicodedata.combining(c))
     # No letter is narrower than two pixels, and names may be of any length.
     shown = printable_name(plain)[: width // 2]

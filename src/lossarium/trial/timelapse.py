@@ -1,4 +1,4 @@
-"""`timelapse.webp`: the held-out frames of a trial at all its snapshots, as an animation."""
+"""`timelapse.webp`: an animation of a trial's preview sheets, from its first snapshot to its last."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,14 @@ MOST_BYTES = 16_000_000
 _LEAST_SIDE, _MOST_SIDE = 96, 160
 _LARGEST_SIZE = 1024
 _LARGEST_SHEET_BYTES = 64 << 20
-# The whole takes about so long, no frame longer or shorter than can be watched; the last one is looked at.
+# How long the whole animation takes, how short and long a frame may be, and how long the last frame stays.
 _MILLISECONDS, _SHORTEST, _LONGEST, _LAST = 10_000, 60, 700, 3000
 _SHEET_NAME = re.compile(r"step_(\d{8,12})\.png")
 
 
 @dataclass(frozen=True)
-class _Described:
-    """What trial.toml says."""
+class _Description:
+    """The contents of trial.toml that an animation shows."""
 
     digest: str
     loss: str
@@ -51,36 +51,36 @@ class _Described:
 def write_timelapse(trial: Path, out: Path) -> int:
     """Make the animation from the sheets in `previews/`.
 
-    Where there are more than `MOST_FRAMES`, or their file would take more than `MOST_BYTES`, some between the
-    first and the last are left out.
+    If there are more than `MOST_FRAMES`, or the file would be larger than `MOST_BYTES`, sheets between the
+    first and the last are left out at even distances.
 
     Args:
-        trial: The trial's folder; it may come from anyone.
-        out: The file.
+        trial: The trial's folder, which need not be trusted.
+        out: The file to write.
 
     Returns:
         The number of frames.
 
     Raises:
-        LossariumError: it is no trial's folder, a file in it is damaged or has no business there, or there
-            are fewer than two sheets.
+        LossariumError: it is not a trial's folder, a file in it is damaged or links to somewhere outside, or
+            there are fewer than two sheets.
         OSError: the file cannot be written.
     """
-    described = _described(trial)
+    description = _read_description(trial)
     sheets = _sheets(trial)
     if len(sheets) < 2:
         raise LossariumError(
             f"{printable_name(trial / FOLDER)} holds fewer than two sheets (step_NUMBER.png), and a "
             "time-lapse needs two; train the trial further"
         )
-    truth = _truth(trial, described.size)
+    truth = _truth(trial, description.size)
     most = MOST_FRAMES
     while True:
         chosen = _thinned(sheets, most)
         frames = [
-            _frame(described, step, _pixels(trial, path, described.size), truth) for step, path in chosen
+            _frame(description, step, _pixels(trial, path, description.size), truth) for step, path in chosen
         ]
-        content = encoded_animation(frames, _durations(len(frames)), xmp_packet(described.digest))
+        content = encoded_animation(frames, _durations(len(frames)), xmp_packet(description.digest))
         if len(content) <= MOST_BYTES or len(frames) == 2:
             write_whole(out, content)
             return len(frames)
@@ -88,7 +88,7 @@ def write_timelapse(trial: Path, out: Path) -> int:
 
 
 def sheet_count(trial: Path) -> int:
-    """How many sheets there are to make it from."""
+    """The number of sheets of a trial."""
     return len(_sheets(trial))
 
 
@@ -103,7 +103,7 @@ def _durations(frames: int) -> list[int]:
 
 
 def _sheets(trial: Path) -> list[tuple[int, Path]]:
-    """Steps and sheets, in order."""
+    """The steps and paths of a trial's sheets, in order."""
     folder = trial / FOLDER
     found = (
         (match, path)
@@ -113,7 +113,7 @@ def _sheets(trial: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found)
 
 
-def _frame(described: _Described, step: int, sheet: Pictures, truth: Pictures | None) -> Pictures:
+def _frame(description: _Description, step: int, sheet: Pictures, truth: Pictures | None) -> Pictures:
     """One snapshot, with the step written on it."""
     columns = [Column("reconstruction", sheet[0]), Column("swap", sheet[1])]
     if truth is not None and truth.shape[1] == sheet.shape[1]:
@@ -122,31 +122,31 @@ def _frame(described: _Described, step: int, sheet: Pictures, truth: Pictures | 
     blocks = [Block("both identities", tuple(columns))]
     rows = sheet.shape[1]
     if rows == 2 * ROWS_PER_DIRECTION:
-        # Of fewer rows nobody wrote down whose they are.
-        a, b = described.identities
+        # With fewer rows, it is not known which of them belong to which direction.
+        a, b = description.identities
         halves = (block_title(a, b), slice(0, rows // 2)), (block_title(b, a), slice(rows // 2, rows))
         blocks = [
             Block(title, tuple(Column(column.name, column.pictures[half]) for column in columns))
             for title, half in halves
         ]
-    header = f"step {step:,} of {described.steps:,}    {described.loss}    seed {described.seed}"
-    side = picture_side(described.size, least=_LEAST_SIDE, most=_MOST_SIDE)
-    return draw_sheet(header, blocks, side, share=step / described.steps)
+    header = f"step {step:,} of {description.steps:,}    {description.loss}    seed {description.seed}"
+    side = picture_side(description.size, least=_LEAST_SIDE, most=_MOST_SIDE)
+    return draw_sheet(header, blocks, side, share=step / description.steps)
 
 
 def _truth(trial: Path, size: int) -> Pictures | None:
-    """(1 or 2, rows, size, size, 3): frames and, if it is known of any, exact swaps."""
+    """(1 or 2, rows, size, size, 3): the frames and, if any is known, the exact swaps."""
     path = trial / FOLDER / FRAMES
     return _cut(path, _read(trial, path), size, (1, 2)) if path.exists() else None
 
 
 def _pixels(trial: Path, sheet: Path, size: int) -> Pictures:
-    """(2, rows, size, size, 3): reconstructions and swaps."""
+    """(2, rows, size, size, 3): the reconstructions and the swaps."""
     return _cut(sheet, _read(trial, sheet), size, (2,))
 
 
 def _read(trial: Path, path: Path) -> Pictures:
-    """A PNG of the trial's, (H, W, 3)."""
+    """Read a PNG of the trial, (H, W, 3)."""
     if (reason := why_outside(path, trial.resolve())) is not None:
         raise UnreadablePicture(path, reason)
     with refusals_named(path):
@@ -154,44 +154,46 @@ def _read(trial: Path, path: Path) -> Pictures:
             raise RefusedError("is larger than any sheet")
         data = read_bytes(path)
         if not png.is_png(data):
-            raise RefusedError("is not the PNG that a sheet has to be")
+            raise RefusedError("is not a PNG, as sheets are")
         return np.asarray(png.decode(data).image.convert("RGB"))
 
 
 def _cut(path: Path, pixels: Pictures, size: int, columns: tuple[int, ...]) -> Pictures:
-    """A sheet into its pictures, (columns, rows, size, size, 3)."""
+    """Cut a sheet into its pictures, (columns, rows, size, size, 3)."""
     height, width = pixels.shape[:2]
     rows = height // size
     if width not in [count * size for count in columns] or height % size or rows > 2 * ROWS_PER_DIRECTION:
-        raise UnreadablePicture(path, f"is {width} x {height} pixels, which is no sheet of {size} x {size}")
+        raise UnreadablePicture(
+            path, f"is {width} x {height} pixels, which does not divide into pictures of {size} x {size}"
+        )
     return pixels.reshape(rows, size, width // size, size, 3).transpose(2, 0, 1, 3, 4)
 
 
-def _described(trial: Path) -> _Described:
+def _read_description(trial: Path) -> _Description:
     path = trial / TRIAL
     if not path.is_file():
         raise LossariumError(f"{printable_name(trial)} holds no {TRIAL}; give a trial's folder")
     if (reason := why_outside(path, trial.resolve())) is not None:
         raise LossariumError(f"{printable_name(path)} {reason}; copy the trial's folder again")
     table = read_toml(path)
-    recipe, data = _of(path, table, "recipe", dict), _of(path, table, "data", dict)
-    size, steps = _of(path, recipe, "size", int), _of(path, recipe, "steps", int)
+    recipe, data = _entry(path, table, "recipe", dict), _entry(path, table, "data", dict)
+    size, steps = _entry(path, recipe, "size", int), _entry(path, recipe, "steps", int)
     if not 1 <= size <= _LARGEST_SIZE or steps < 1:
         raise LossariumError(f"{printable_name(path)} has a size or number of steps out of range")
-    return _Described(
+    return _Description(
         digest=trial_digest(path.read_bytes(), _last_weights(trial)),
-        loss=_of(path, table, "loss", str),
-        seed=_of(path, table, "seed", int),
+        loss=_entry(path, table, "loss", str),
+        seed=_entry(path, table, "seed", int),
         size=size,
         steps=steps,
-        identities=(_of(path, data, "first", str), _of(path, data, "second", str)),
+        identities=(_entry(path, data, "first", str), _entry(path, data, "second", str)),
     )
 
 
-def _of(path: Path, table: Mapping[str, Any], key: str, kind: type[_Kind]) -> _Kind:
+def _entry(path: Path, table: Mapping[str, Any], key: str, kind: type[_Kind]) -> _Kind:
     value = table.get(key)
     if not isinstance(value, kind):
-        raise LossariumError(f"{printable_name(path)} says nothing of use about {key}; copy it again")
+        raise LossariumError(f"{printable_name(path)} has no usable entry {key}; copy it again")
     return value
 
 
