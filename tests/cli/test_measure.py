@@ -297,3 +297,16 @@ def test_a_table_in_a_file_has_its_columns_side_by_side(tmp_path):
 def test_an_output_that_cannot_be_is_refused_at_once(capsys, tmp_path):
     assert "--output" in refused(capsys, REF, "missing.png", "--output", tmp_path / "no" / "scores.csv")
     assert "--output" in refused(capsys, REF, "missing.png", "--output", tmp_path)
+
+
+def test_linked_folders_are_followed_where_that_is_asked_for(tmp_path, capsys):
+    for folder in ("ref", "test"):
+        noise(tmp_path / folder / "0.png")
+        noise(tmp_path / f"more {folder}" / "1.png", seed=1)
+        (tmp_path / folder / "more").symlink_to(tmp_path / f"more {folder}", target_is_directory=True)
+    command = (tmp_path / "ref", tmp_path / "test", "--losses", "mae")
+    found = measured(capsys, *command)
+    assert len(found["pairs"]) == 1
+    assert "1 linked folder is not followed (more)" in found["notes"][0]
+    found = measured(capsys, *command, "--follow-links")
+    assert [pair["pair"] for pair in found["pairs"]] == ["0", "more/1"]

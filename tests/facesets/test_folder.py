@@ -14,7 +14,7 @@ from PIL import Image
 from lossarium.facesets.faceset import data_digest
 from lossarium.facesets.folder import load
 from lossarium.facesets.split import held_out_blocks
-from tests.facesets.handmade_folders import SIZE, complaint, noise, save
+from tests.facesets.handmade_folders import SIZE, complaint, noise, save, write_faceset
 
 
 @pytest.fixture
@@ -186,7 +186,11 @@ def test_fewer_than_eight_pictures(tmp_path: Path) -> None:
 def test_links_do_not_lead_out_of_the_folder(pictures: Path, tmp_path: Path) -> None:
     save(tmp_path / "elsewhere" / "secret.png", noise(77))
     (pictures / "tree").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    assert len(load(pictures, SIZE).faceset.frames) == 10
+    loaded = load(pictures, SIZE)
+    assert len(loaded.faceset.frames) == 10
+    assert loaded.notes == (
+        "ada: 1 linked folder is not followed (tree); with --follow-links what is in there is read, too.",
+    )
 
     (pictures / "z1.png").symlink_to(tmp_path / "elsewhere" / "secret.png")
     (pictures / "z2.png").symlink_to(tmp_path / "gone.png")
@@ -204,6 +208,92 @@ def test_links_do_not_lead_out_of_the_folder(pictures: Path, tmp_path: Path) -> 
     # A folder that is itself reached through a link is fine.
     (tmp_path / "ben").symlink_to(pictures, target_is_directory=True)
     assert len(load(tmp_path / "ben", SIZE).faceset.frames) == 11
+
+
+def test_links_are_followed_where_that_is_asked_for_and_each_file_is_read_once(
+    pictures: Path, tmp_path: Path
+) -> None:
+    for seed in range(10, 14):
+        save(tmp_path / "elsewhere" / "deep" / f"{seed}.png", noise(seed))
+    save(tmp_path / "single.png", noise(14))
+    (tmp_path / "elsewhere" / "deep" / "back").symlink_to(pictures, target_is_directory=True)
+    (pictures / "tree").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (pictures / "twice").symlink_to(tmp_path / "elsewhere" / "deep", target_is_directory=True)
+    (pictures / "loop").symlink_to(pictures, target_is_directory=True)
+    (pictures / "y.png").symlink_to(tmp_path / "single.png")
+    (pictures / "z.png").symlink_to(pictures / "3.png")
+    (pictures / "gone").symlink_to(tmp_path / "nowhere", target_is_directory=True)
+    (pictures / "circle").symlink_to(pictures / "circle")
+    loaded = load(pictures, SIZE, follow_links=True)
+    own = [f"{seed}.png" for seed in range(10)]
+    linked = [f"tree/deep/{seed}.png" for seed in range(10, 14)]
+    assert list(loaded.faceset.frame_names) == [*own, *linked, "y.png"]
+    np.testing.assert_array_equal(loaded.faceset.frames, [noise(seed) for seed in range(15)])
+    assert loaded.notes == (
+        "ada: 2 links lead nowhere or to what cannot be read (circle, gone).",
+        "ada: 4 links lead to what is read already (loop, tree/deep/back, twice, z.png).",
+    )
+    cached = load(pictures, SIZE, follow_links=True, cache=tmp_path / "cache")
+    assert data_digest(cached.faceset) == data_digest(loaded.faceset)
+
+
+def test_linked_masks_and_frames_of_other_formats_are_followed(tmp_path: Path) -> None:
+    for seed in range(10):
+        save(tmp_path / "ada" / f"{seed}.png", noise(seed))
+        save(tmp_path / "masks of ada" / f"{seed}.png", noise(100 + seed)[..., 0])
+    (tmp_path / "ada" / "masks").symlink_to(tmp_path / "masks of ada", target_is_directory=True)
+    assert load(tmp_path / "ada", SIZE).faceset.face_masks is None
+    assert load(tmp_path / "ada", SIZE, follow_links=True).faceset.face_masks is not None
+
+    write_faceset(tmp_path / "own")
+    (tmp_path / "own" / "frames").rename(tmp_path / "frames of own")
+    (tmp_path / "own" / "frames").symlink_to(tmp_path / "frames of own", target_is_directory=True)
+    assert "is a link that leads out of the folder" in complaint(tmp_path / "own")
+    assert len(load(tmp_path / "own", SIZE, follow_links=True).faceset.frames) == 10
+
+
+def test_a_folder_of_nothing_but_links_says_so(tmp_path: Path) -> None:
+    save(tmp_path / "elsewhere" / "1.png", noise(1))
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "tree").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert "; 1 linked folder is not followed (tree); with --follow-links" in complaint(tmp_path / "ada")
+
+
+@pytest.fixture
+def deep(pictures: Path) -> Iterator[Path]:
+    """The pictures' folder, with 1,500 folders in one another; longer than a path may be, so step by step."""
+    place = os.open(pictures, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=place)
+        below = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+    yield pictures
+    # Nothing that recurses, as shutil does, could remove them.
+    while (pictures / "d").exists():
+        (pictures / "d").rename(pictures / "x")
+        if (pictures / "x" / "d").exists():
+            (pictures / "x" / "d").rename(pictures / "d")
+        (pictures / "x").rmdir()
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_folders_nested_too_deep_are_refused(deep: Path, follow_links: bool) -> None:
+    assert complaint(deep, follow_links=follow_links) == (
+        f"The folder {deep} holds folders nested more than 100 deep; move the pictures up, or give the "
+        "folder that they are in."
+    )
+
+
+def test_a_folder_whose_pictures_repeat_says_so(tmp_path: Path) -> None:
+    for number in range(40):
+        save(tmp_path / "ada" / f"{number}.png", noise(number % 2))
+    assert complaint(tmp_path / "ada") == (
+        f"The folder {tmp_path / 'ada'} has no usable picture left for training: its 40 pictures are copies "
+        "of 2, so that 32 training pictures equal held-out ones pixel by pixel; add pictures that differ "
+        "from one another."
+    )
 
 
 DENIED = """

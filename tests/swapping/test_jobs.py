@@ -132,3 +132,27 @@ def test_pictures_of_a_packed_faceset(tmp_path):
     assert [job.output for job in jobs] == [tmp_path / "out" / "0.png", tmp_path / "out" / "1.png"]
     assert stored_bytes(jobs[1].path, jobs[1].packed) == packed[1]
     assert face_mask_of(jobs[1], (SIDE, SIDE))(8).any()
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg"])
+def test_a_mask_beside_is_found_however_accents_are_stored(tmp_path, ending):
+    nfc, nfd = "\u00e9t\u00e9", "e\u0301te\u0301"
+    for seed in range(3):
+        save(tmp_path / "in" / "frames" / nfd / f"{nfd}{seed}{ending}", noise(seed))
+        save(tmp_path / "in" / "masks" / nfc / f"{nfc}{seed}.png", noise(100 + seed)[..., 0])
+    for source in (tmp_path / "in", tmp_path / "in" / "frames"):
+        jobs = find_jobs(source, tmp_path / "out")
+        assert [job.mask.path for job in jobs] == [
+            tmp_path / "in" / "masks" / nfc / f"{nfc}{seed}.png" for seed in range(3)
+        ]
+
+
+def test_linked_folders_are_told_of_or_followed(tmp_path):
+    picture(tmp_path / "in" / "0.png")
+    picture(tmp_path / "elsewhere" / "1.png")
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    told = []
+    assert len(find_jobs(tmp_path / "in", tmp_path / "out", tell=told.append)) == 1
+    assert "1 linked folder is not followed (more)" in told[0]
+    jobs = find_jobs(tmp_path / "in", tmp_path / "out", follow_links=True)
+    assert [job.output.relative_to(tmp_path / "out").as_posix() for job in jobs] == ["0.png", "more/1.png"]

@@ -60,6 +60,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--format", choices=_FORMATS, help="of the output (default: by the ending of --output, else table)"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal")
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="enter linked folders, and read linked pictures wherever they lie, each once",
+    )
     parser.set_defaults(run=run)
 
 
@@ -78,7 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.judging.pairs import find_pairs
 
     chosen = columns(arguments.losses)
-    found = find_pairs(arguments.reference, arguments.test, arguments.mask)
+    found = find_pairs(
+        arguments.reference, arguments.test, arguments.mask, follow_links=arguments.follow_links
+    )
     with counting("measuring") as watch:
         measured = measure(found.pairs, chosen, watch)
     notes = (*measured.notes, *found.notes)

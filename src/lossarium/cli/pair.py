@@ -25,6 +25,11 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", nargs="?", help="folder of the other identity's frames")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
     parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="enter linked folders, and read linked pictures wherever they lie, each once",
+    )
+    parser.add_argument(
         "--cache",
         choices=("auto", "always", "never"),
         default="auto",
@@ -51,7 +56,9 @@ def load_pair(
 
     first, second = _folders(arguments)
     _refuse_output_in_pictures(arguments, first, second)
-    listings = _told_apart(list_folder(first), list_folder(second))
+    listings = _told_apart(
+        *(list_folder(folder, follow_links=arguments.follow_links) for folder in (first, second))
+    )
     cache = _cache_folder(arguments, prefix, listings)
     with counting("reading pictures", time_left=False) as watch:
         loaded = [

@@ -73,6 +73,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--force", action="store_true", help="replace files that exist")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
     parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="enter linked folders, and read linked pictures wherever they lie, each once",
+    )
+    parser.add_argument(
         "--own-model",
         metavar="MODULE:FACTORY",
         help="allow a trial to run this code of yours, which its model was made with",
@@ -94,11 +99,14 @@ def run(arguments: argparse.Namespace) -> int:
     trained = load_trained(arguments.trial, own_model=arguments.own_model)
     identity_index(trained, arguments.source)
     target = identity_index(trained, arguments.target)
+    notes: list[str] = []
     jobs = find_jobs(
         arguments.input,
         arguments.output,
         ending=_ENDINGS.get(arguments.format),
         force=arguments.force,
+        follow_links=arguments.follow_links,
+        tell=notes.append,
     )
     finish = Finish(
         blend=arguments.mask == "blend",
@@ -112,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nThe pictures written so far are whole; --force writes all of them anew.", file=sys.stderr)
         raise
-    for note in (*trained.notes, *swapped.notes):
+    for note in (*trained.notes, *notes, *swapped.notes):
         print(f"note: {note}")
     where = printable_name(jobs[0].output if len(jobs) == 1 else arguments.output)
     print(f"{counted(swapped.written, 'picture')} marked as made by a trained model: {where}")

@@ -5,7 +5,7 @@ files become arrays (`frames`, where `reading` reads each picture), the arrays a
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,7 +20,7 @@ from lossarium.facesets.formats.own_format import own_listing
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing, names_in, plain_listing
 from lossarium.facesets.regions.masks_beside import MASKS
-from lossarium.facesets.split import held_out_frames, without_leaks
+from lossarium.facesets.split import frame_digests, held_out_frames, without_leaks
 from lossarium.text.wording import counted, listed, printable_name
 
 FEWEST_PICTURES = 8
@@ -43,17 +43,18 @@ def load(
     skip_bad: bool = False,
     progress: Progress | None = None,
     cache: Path | None = None,
+    follow_links: bool = False,
 ) -> LoadedFaceset:
     """Read a folder of pictures, with what faceswap or DeepFaceLab stored in them, or one of Lossarium's
     facesets, at `size` x `size`.
 
     A plain folder is searched with its subfolders for `PICTURE_ENDINGS`, in natural order (frame_2 before
-    frame_10); names that begin with a dot, `__MACOSX`, and linked folders are passed over. Its split is
-    `held_out_blocks`. Where every picture carries landmarks, or a mask, in the way of faceswap's extracted
-    PNGs or DeepFaceLab's aligned JPEGs, the faceset has them. A mask may be a grey picture, too, in a folder
-    `masks` at the top (`lossarium.facesets.regions.masks_beside`), and goes before one inside the picture. A
-    `faceset.pak` is read in place of loose pictures. A folder with a `faceset.toml` brings its own split,
-    masks, landmarks and states.
+    frame_10); names that begin with a dot and `__MACOSX` are passed over. Its split is `held_out_blocks`.
+    Where every picture carries landmarks, or a mask, in the way of faceswap's extracted PNGs or DeepFaceLab's
+    aligned JPEGs, the faceset has them. A mask may be a grey picture, too, in a folder `masks` at the top
+    (`lossarium.facesets.regions.masks_beside`), and goes before one inside the picture. A `faceset.pak` is
+    read in place of loose pictures. A folder with a `faceset.toml` brings its own split, masks, landmarks and
+    states.
 
     Training frames that equal a held-out frame pixel by pixel are left out, for they would flatter.
 
@@ -62,6 +63,8 @@ def load(
         size: Side of the frames in memory, in pixels.
         skip_bad: Leave unreadable pictures out, with a note, instead of refusing the folder.
         progress: Called after each picture, from the thread that called `load`.
+        follow_links: Enter linked folders, and let linked files lead out of the folder; every real file is
+            read once. Without it linked folders are passed over with a note.
         cache: A folder for decoded frames. Frames and masks are then memory-mapped files in it, the next time
             no picture is read, and nothing else changes; see `lossarium.facesets.cache`.
 
@@ -70,11 +73,12 @@ def load(
             be read and `skip_bad` is not given (all are listed in the one message); fewer than
             `FEWEST_PICTURES` are left; the faceset's own files are damaged; or `cache` cannot be written.
     """
-    return load_listing(list_folder(folder), size, skip_bad=skip_bad, progress=progress, cache=cache)
+    listing = list_folder(folder, follow_links=follow_links)
+    return load_listing(listing, size, skip_bad=skip_bad, progress=progress, cache=cache)
 
 
-def list_folder(folder: Path) -> Listing:
-    """What a folder of pictures holds, whoever made it; no picture is read.
+def list_folder(folder: Path, *, follow_links: bool = False) -> Listing:
+    """What a folder of pictures holds, whoever made it; no picture is read. `follow_links` as for `load`.
 
     Raises:
         LossariumError: the folder is missing, no folder, not accessible or holds no pictures, or files that
@@ -82,8 +86,10 @@ def list_folder(folder: Path) -> Listing:
     """
     names = names_in(folder)
     if MANIFEST_NAME in names:
-        return own_listing(folder)
-    return pak_listing(folder) if PAK_NAME in names else plain_listing(folder)
+        return replace(own_listing(folder), follow_links=follow_links)
+    if PAK_NAME in names:
+        return pak_listing(folder, follow_links=follow_links)
+    return plain_listing(folder, follow_links=follow_links)
 
 
 def load_listing(
@@ -145,8 +151,16 @@ def _check_enough(folder: Path, faceset: Faceset, copies: int) -> None:
         )
     judging = int(faceset.held_out.sum())
     for purpose, count in (("held out to judge by", judging), ("left for training", usable - judging)):
-        if not count:
+        if count:
+            continue
+        if not copies:
             raise LossariumError(f"The folder {shown} has no usable picture {purpose}; add more pictures.")
+        different = len({*frame_digests(faceset.frames)})
+        raise LossariumError(
+            f"The folder {shown} has no usable picture {purpose}: its {counted(usable + copies, 'picture')} "
+            f"are copies of {different}, so that {_copies(copies, ' ')}; "
+            "add pictures that differ from one another."
+        )
 
 
 def _notes(listing: Listing, readings: Readings, size: int) -> Iterator[str]:

@@ -89,7 +89,7 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
             f"{counted(count, 'picture')} of {size} x {size} pixels need more memory than there is; "
             "choose a smaller size or fewer pictures."
         ) from error
-    real_folder = listing.folder.resolve()
+    boundary = listing.boundary()
     kept: list[int] = []
     failures: list[UnreadablePicture] = []
     remarks = dict.fromkeys(Remark, 0)
@@ -98,7 +98,7 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
 
     def read(frame: FrameFile) -> _ReadFrame | UnreadablePicture:
         try:
-            return _read_frame(frame, real_folder, size, listing.source_size)
+            return _read_frame(frame, boundary, size, listing.source_size)
         except UnreadablePicture as failure:
             # Kept as a value; its traceback would keep the whole file in memory.
             return UnreadablePicture(failure.path, failure.reason)
@@ -135,9 +135,9 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
     )
 
 
-def _read_frame(frame: FrameFile, real_folder: Path, size: int, source_size: int | None) -> _ReadFrame:
+def _read_frame(frame: FrameFile, boundary: Path | None, size: int, source_size: int | None) -> _ReadFrame:
     for path in (frame.packed.archive if frame.packed else frame.path, frame.mask):
-        if path is not None and (reason := why_outside(path, real_folder)) is not None:
+        if path is not None and (reason := why_outside(path, boundary)) is not None:
             raise UnreadablePicture(path, reason)
     with refusals_named(frame.path):
         data = stored_bytes(frame.path, frame.packed)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,8 @@ import numpy.typing as npt
 from lossarium.errors import LossariumError
 from lossarium.facesets.formats.manifest import MANIFEST_NAME
 from lossarium.facesets.regions.masks_beside import MASKS, masks_of, place_beside, split_masks
-from lossarium.text.wording import counted, printable_name, reason_of
+from lossarium.facesets.walking import passed_over, refuse_folder, walk
+from lossarium.text.wording import counted, printable_name
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 """Endings looked for in a plain folder, in any case."""
@@ -59,24 +59,40 @@ class Listing:
     """The state digest of each frame, where states are known."""
     notes: tuple[str, ...] = ()
     """What its user ought to know about the folder."""
+    follow_links: bool = False
+    """Whether links that lead out of the folder count as part of it."""
+
+    def boundary(self) -> Path | None:
+        """The folder that links must not lead out of, resolved; None where they may lead anywhere."""
+        return None if self.follow_links else self.folder.resolve()
 
 
-def plain_listing(folder: Path) -> Listing:
+def plain_listing(folder: Path, *, follow_links: bool = False) -> Listing:
     """Any folder of pictures, with its subfolders.
 
     What lies in `masks` beside other pictures is no picture but the mask of one, see
     `lossarium.facesets.regions.masks_beside`.
 
+    Args:
+        folder: The folder.
+        follow_links: Whether linked folders are entered, and links may lead out of the folder.
+
     Raises:
         LossariumError: it holds no pictures, whole facesets, or several masks for a picture, or it or a
             subfolder cannot be read.
     """
-    pictures, masks = split_masks([path.relative_to(folder) for path in _pictures_below(folder)])
+    found_below = walk(folder, follow_links=follow_links, endings=PICTURE_ENDINGS)
+    _refuse_whole_facesets(folder, found_below.files)
+    pictures, masks = split_masks(
+        [Path(file) for file in found_below.files if file.lower().endswith(PICTURE_ENDINGS)]
+    )
     pictures.sort(key=natural_order)
     if not pictures:
         raise LossariumError(
             f"The folder {printable_name(folder)} holds no pictures; names that end in "
-            f"{', '.join(PICTURE_ENDINGS[:-1])} or {PICTURE_ENDINGS[-1]} are looked for, in subfolders too."
+            f"{', '.join(PICTURE_ENDINGS[:-1])} or {PICTURE_ENDINGS[-1]} are looked for, in subfolders too"
+            + "".join(f"; {note}" for note in found_below.notes())
+            + "."
         )
     places = [place_beside(path) for path in pictures]
     found = masks_of(places, [path.relative_to(MASKS) for path in masks], folder)
@@ -87,7 +103,8 @@ def plain_listing(folder: Path) -> Listing:
             FrameFile(printable_name(path), folder / path, None if mask is None else folder / MASKS / mask)
             for path, mask in zip(pictures, found, strict=True)
         ],
-        notes=tuple(_lonely(len(masks) - len({*found} - {None}))),
+        notes=(*found_below.notes(), *_lonely(len(masks) - len({*found} - {None}))),
+        follow_links=follow_links,
     )
 
 
@@ -105,7 +122,7 @@ def names_in(folder: Path) -> frozenset[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = frozenset(entry.name for entry in entries if not _passed_over(entry.name))
+            names = frozenset(entry.name for entry in entries if not passed_over(entry.name))
         # Listing and entering a folder are separate permissions.
         os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118 - pathlib drops the dot
     except FileNotFoundError as error:
@@ -117,37 +134,18 @@ def names_in(folder: Path) -> frozenset[str]:
             f"{printable_name(folder)} is not a folder; give the folder that holds the pictures."
         ) from error
     except (OSError, ValueError) as error:
-        _refuse_folder(printable_name(folder), error)
+        refuse_folder(folder, error)
     return names
 
 
-def _refuse_folder(shown: str, error: Exception) -> NoReturn:
-    raise LossariumError(
-        f"The folder {shown} cannot be read: {reason_of(error)}; allow it or move the pictures."
-    ) from error
-
-
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> NoReturn:
-        # An unreadable subfolder that went unnoticed would make a smaller faceset without a word.
-        _refuse_folder(printable_name(os.fspath(error.filename)), error)
-
-    for parent, subfolders, files in os.walk(folder, onerror=refuse, followlinks=False):
-        if MANIFEST_NAME in files:
+def _refuse_whole_facesets(folder: Path, files: Sequence[str]) -> None:
+    for file in files:
+        parent, _, name = file.rpartition("/")
+        if name == MANIFEST_NAME:
             raise LossariumError(
-                f"The folder {printable_name(folder)} holds the whole faceset {printable_name(parent)}; "
-                "give that folder itself."
+                f"The folder {printable_name(folder)} holds the whole faceset "
+                f"{printable_name(folder / parent)}; give that folder itself."
             )
-        # Assigning to the slice tells os.walk where not to go.
-        subfolders[:] = [name for name in subfolders if not _passed_over(name)]
-        for name in files:
-            if name.lower().endswith(PICTURE_ENDINGS) and not _passed_over(name):
-                yield Path(parent, name)
-
-
-def _passed_over(name: str) -> bool:
-    # Archives packed on a Mac carry a __MACOSX folder, and ._names beside the real files.
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def natural_order(relative: Path) -> tuple[object, ...]:

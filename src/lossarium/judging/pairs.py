@@ -1,6 +1,6 @@
 """Which pictures are measured against which: two files, or two folders matched by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +13,7 @@ from lossarium.facesets.listing import FrameFile, Listing, Packed
 from lossarium.facesets.reading import UnreadablePicture, read_face_mask
 from lossarium.facesets.whole_pictures import read_grey_mask
 from lossarium.text.links import why_outside
+from lossarium.text.unicode_names import partners
 from lossarium.text.wording import counted, listed, printable_name
 
 
@@ -64,19 +65,21 @@ class Pairs:
     """Sentences on how the folders were read."""
 
 
-def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
+def find_pairs(reference: Path, test: Path, mask: Path | None = None, *, follow_links: bool = False) -> Pairs:
     """Match two pictures, or the pictures of two folders.
 
     In folders, pictures are a pair whose paths in their folder are equal but for the ending: 07.png and
     07.jpg, a/07.png and a/07.png. A folder is read as `lossarium.facesets.folder.load` reads it: with its
     subfolders and without its masks, as one of Lossarium's facesets, whose frames are named 0000, 0001 and
-    so on, or as a faceset.pak.
+    so on, or as a faceset.pak. Names that differ only in how their accents are stored (NFC and NFD) are
+    equal, too, where there is no partner of just the same name.
 
     Args:
         reference: A picture or a folder, the truth.
         test: The same of what is measured.
         mask: A grey picture for all pairs; or, for folders, a folder with one for each pair (others are left
             alone), or a faceset, whose masks say where the face is.
+        follow_links: As for `lossarium.facesets.folder.load`.
 
     Raises:
         LossariumError: one is a folder and the other is not, a folder cannot be read, or a picture has no
@@ -98,19 +101,20 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
         return Pairs(
             (Pair(name, reference, test, None if mask is None else MaskFile(mask)),), of_folders=False
         )
-    truths, tests = list_folder(reference), list_folder(test)
+    truths, tests = (list_folder(folder, follow_links=follow_links) for folder in (reference, test))
     truths_by_name, tests_by_name = _by_name(truths), _by_name(tests)
+    partner = partners(truths_by_name, tests_by_name)
     alone = [
-        *_without_partner(tests_by_name, truths_by_name, reference),
-        *_without_partner(truths_by_name, tests_by_name, test),
+        *_without_partner(tests_by_name, {*partner.values()}, reference),
+        *_without_partner(truths_by_name, partner, test),
     ]
     if alone:
         raise LossariumError("; ".join(alone))
-    masks = _masks(mask, tuple(truths_by_name))
+    masks = _masks(mask, tuple(truths_by_name), follow_links=follow_links)
     pairs = [
         Pair(name, truth.path, tested.path, masks.get(name), truth.packed, tested.packed)
         for name, truth in truths_by_name.items()
-        for tested in (tests_by_name[name],)
+        for tested in (tests_by_name[partner[name]],)
     ]
     notes = tuple(
         f"{printable_name(listing.folder)}: {note}." for listing in (truths, tests) for note in listing.notes
@@ -120,11 +124,11 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None) -> Pairs:
 
 def _by_name(listing: Listing) -> Mapping[str, FrameFile]:
     """A folder's pictures by their path in it without the ending."""
-    real_folder = listing.folder.resolve()
+    boundary = listing.boundary()
     found: dict[str, FrameFile] = {}
     for frame in listing.frames:
         for path in (frame.packed.archive if frame.packed else frame.path, frame.mask):
-            if path is not None and (reason := why_outside(path, real_folder)) is not None:
+            if path is not None and (reason := why_outside(path, boundary)) is not None:
                 raise UnreadablePicture(path, reason)
         name = str(PurePosixPath(frame.name).with_suffix("")) if listing.source_size is None else frame.name
         if name in found:
@@ -136,11 +140,9 @@ def _by_name(listing: Listing) -> Mapping[str, FrameFile]:
     return found
 
 
-def _without_partner(
-    named: Mapping[str, FrameFile], partners: Mapping[str, FrameFile], folder: Path
-) -> Iterator[str]:
+def _without_partner(named: Mapping[str, FrameFile], matched: Collection[str], folder: Path) -> Iterator[str]:
     """Says which pictures have no partner in a folder, if any."""
-    alone = [frame.path.as_posix() for name, frame in named.items() if name not in partners]
+    alone = [frame.path.as_posix() for name, frame in named.items() if name not in matched]
     if alone:
         have = "has" if len(alone) == 1 else "have"
         yield (
@@ -149,12 +151,12 @@ def _without_partner(
         )
 
 
-def _masks(mask: Path | None, names: Sequence[str]) -> Mapping[str, MaskFile]:
+def _masks(mask: Path | None, names: Sequence[str], *, follow_links: bool) -> Mapping[str, MaskFile]:
     if mask is None:
         return {}
     if not mask.is_dir():
         return dict.fromkeys(names, MaskFile(mask))
-    listing = list_folder(mask)
+    listing = list_folder(mask, follow_links=follow_links)
     if listing.source_size is None:
         masks = {name: MaskFile(frame.mask or frame.path) for name, frame in _by_name(listing).items()}
     else:
@@ -163,11 +165,12 @@ def _masks(mask: Path | None, names: Sequence[str]) -> Mapping[str, MaskFile]:
             for name, frame in _by_name(listing).items()
             if frame.mask is not None
         }
-    alone = [name for name in names if name not in masks]
+    partner = partners(names, masks)
+    alone = [name for name in names if name not in partner]
     if alone:
         have = "has" if len(alone) == 1 else "have"
         raise LossariumError(
             f"{counted(len(alone), 'pair')} {have} no mask of the same name in {printable_name(mask)}: "
             f"{listed(alone)}"
         )
-    return masks
+    return {name: masks[other] for name, other in partner.items()}

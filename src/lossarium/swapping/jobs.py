@@ -1,6 +1,8 @@
 """Plan a swap: the pictures to swap, their masks, and the files to write."""
 
-from collections.abc import Sequence
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from lossarium.facesets.regions.masks_beside import FRAMES, MASKS, masks_of
 from lossarium.judging.pairs import MaskFile
 from lossarium.provenance import ENDINGS, PNG
 from lossarium.text.links import why_outside
+from lossarium.text.unicode_names import same_form
 from lossarium.text.wording import counted, listed, printable_name
 
 
@@ -35,7 +38,15 @@ class Job:
     """Where the picture is in a faceset.pak, if it is in one."""
 
 
-def find_jobs(source: Path, out: Path, *, ending: str | None = None, force: bool = False) -> Sequence[Job]:
+def find_jobs(
+    source: Path,
+    out: Path,
+    *,
+    ending: str | None = None,
+    force: bool = False,
+    follow_links: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Sequence[Job]:
     """Plan the swap of a picture or of a folder of pictures.
 
     A folder is read as `lossarium.facesets.folder.load` reads it, and its pictures keep their paths below
@@ -47,6 +58,8 @@ def find_jobs(source: Path, out: Path, *, ending: str | None = None, force: bool
         out: A folder; for one picture also a file whose name has one of `ENDINGS`.
         ending: The ending of files that are written to a folder; by default PNG.
         force: Whether to replace files that exist.
+        follow_links: As for `lossarium.facesets.folder.load`.
+        tell: Called with each sentence on how a folder was read.
 
     Raises:
         LossariumError: `source` is missing or cannot be listed, two pictures would be written to the same
@@ -54,7 +67,10 @@ def find_jobs(source: Path, out: Path, *, ending: str | None = None, force: bool
     """
     if not source.exists():
         raise LossariumError(f"{printable_name(source)} does not exist; check its path")
-    jobs = _of_folder(source, out, ending or PNG) if source.is_dir() else [_of_picture(source, out, ending)]
+    if source.is_dir():
+        jobs = _of_folder(source, out, ending or PNG, follow_links=follow_links, tell=tell)
+    else:
+        jobs = [_of_picture(source, out, ending)]
     _refuse_clashes(jobs)
     _refuse_existing(jobs, force=force)
     return jobs
@@ -80,19 +96,23 @@ def _of_picture(path: Path, out: Path, ending: str | None) -> Job:
     return Job(path, output, mask)
 
 
-def _of_folder(folder: Path, out: Path, ending: str) -> Sequence[Job]:
+def _of_folder(
+    folder: Path, out: Path, ending: str, *, follow_links: bool, tell: Callable[[str], None]
+) -> Sequence[Job]:
     if out.exists() and not out.is_dir():
         raise LossariumError(
             f"{printable_name(out)} is a file; give a folder as output for a folder of pictures"
         )
     refuse_output_in_pictures(out, folder)
-    listing = list_folder(folder)
+    listing = list_folder(folder, follow_links=follow_links)
+    for note in listing.notes:
+        tell(f"{printable_name(folder)}: {note}.")
     return [_of_frame(frame, listing, out, ending) for frame in listing.frames]
 
 
 def _of_frame(frame: FrameFile, listing: Listing, out: Path, ending: str) -> Job:
     where = frame.packed.archive if frame.packed else frame.path
-    if (reason := why_outside(where, listing.folder.resolve())) is not None:
+    if (reason := why_outside(where, listing.boundary())) is not None:
         raise UnreadablePicture(frame.path, reason)
     output = out / f"{_path_in(listing, frame).as_posix()}{ending}"
     return Job(frame.path, output, _mask_of(frame, listing), frame.landmarks, frame.packed)
@@ -106,7 +126,7 @@ def _path_in(listing: Listing, frame: FrameFile) -> Path:
 
 
 def _mask_of(frame: FrameFile, listing: Listing) -> MaskFile | None:
-    if frame.mask is not None and why_outside(frame.mask, listing.folder.resolve()) is None:
+    if frame.mask is not None and why_outside(frame.mask, listing.boundary()) is None:
         return MaskFile(frame.mask, listing.source_size)
     return None if frame.packed else _mask_beside(frame.path)
 
@@ -120,10 +140,47 @@ def _mask_beside(path: Path) -> MaskFile | None:
     names = [place.with_suffix(ending) for ending in PICTURE_ENDINGS]
     names += [place, *(place.with_name(place.name + ending) for ending in PICTURE_ENDINGS)]
     there = [name for name in dict.fromkeys(names) if (faceset / MASKS / name).is_file()]
+    if not there and not place.as_posix().isascii():
+        there = _alike(faceset / MASKS, names)
     (found,) = masks_of([place], there, faceset)
     if found is None or why_outside(mask := faceset / MASKS / found, faceset.resolve()) is not None:
         return None
     return MaskFile(mask, read_manifest(faceset).size if (faceset / MANIFEST_NAME).is_file() else None)
+
+
+def _alike(folder: Path, names: Sequence[Path]) -> list[Path]:
+    """The files in a folder that have one of these names but for how accents are stored."""
+    found = [Path()]
+    for part in names[0].parent.parts:
+        found = [
+            above / name
+            for above in found
+            for name in _names_by_form(folder / above).get(same_form(part), ())
+        ]
+    wanted = dict.fromkeys(same_form(name.name) for name in names)
+    alike = [
+        above / name
+        for above in found
+        for form in wanted
+        for name in _names_by_form(folder / above).get(form, ())
+    ]
+    return [path for path in alike if (folder / path).is_file()]
+
+
+def _names_by_form(folder: Path) -> Mapping[str, Sequence[str]]:
+    try:
+        return _listed_by_form(folder, folder.stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@functools.lru_cache(maxsize=16)
+def _listed_by_form(folder: Path, _changed: int) -> Mapping[str, Sequence[str]]:
+    """The names in a folder by their Unicode form; read once for all its pictures, until it changes."""
+    forms: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names alone are wanted
+        forms.setdefault(same_form(name), []).append(name)
+    return forms
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:

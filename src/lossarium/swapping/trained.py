@@ -16,6 +16,7 @@ from lossarium.models.registry import Option, initial_model, weights_digest
 from lossarium.provenance import trial_digest
 from lossarium.text.links import why_outside
 from lossarium.text.toml import parse_toml
+from lossarium.text.unicode_names import partners
 from lossarium.text.wording import listed, printable_name, reason_of
 from lossarium.training.checkpoints import newest_checkpoints, read_checkpoint
 from lossarium.training.records import is_finished
@@ -110,11 +111,12 @@ def identity_index(trained: Trained, name: str) -> int:
     Raises:
         LossariumError: the trial has no such identity; the message lists those that it has.
     """
-    if name not in trained.identities:
+    known = partners([name], trained.identities)
+    if name not in known:
         raise LossariumError(
             f'the trial knows no identity "{printable_name(name)}"; it knows {listed(trained.identities)}'
         )
-    return trained.identities.index(name)
+    return trained.identities.index(known[name])
 
 
 def _trial_bytes(folder: Path) -> bytes:

@@ -139,3 +139,37 @@ def test_two_masks_for_one_picture_are_refused():
         LossariumError, match=r"ada holds several masks for one picture: masks/7.jpg, masks/7"
     ):
         masks_of([PurePath("7.webp")], masks, Path("ada"))
+
+
+NFC, NFD = "\u00e9t\u00e9", "e\u0301te\u0301"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize(("picture", "mask"), [(NFC, NFD), (NFD, NFC)])
+def test_masks_are_found_however_accents_are_stored(tmp_path, picture, mask, suffix):
+    for seed in range(10):
+        save(tmp_path / picture / f"{picture}{seed}{suffix}", noise(seed))
+        save(tmp_path / "masks" / mask / f"{mask}{seed}.png", grey(seed))
+    loaded = load(tmp_path, SIZE)
+    np.testing.assert_array_equal(loaded.faceset.face_masks, [grey(seed) for seed in range(10)])
+    assert "10 pictures have their face masks in the folder masks" in loaded.notes[0]
+
+
+def test_a_mask_of_just_the_same_name_goes_first():
+    paths = [PurePath(f"{name}.png") for name in (NFC, NFD)]
+    assert masks_of(paths, paths, Path("ada")) == paths
+    assert masks_of(paths[:1], paths, Path("ada")) == paths[:1]
+    # The mask of just the first one's name is not the second one's, too.
+    assert masks_of(paths, paths[:1], Path("ada")) == [paths[0], None]
+
+
+def test_names_that_look_the_same_are_refused_where_either_could_be_meant():
+    mixed = PurePath("\u00e9te\u0301.png")
+    paths = [PurePath(f"{name}.png") for name in (NFC, NFD)]
+    with pytest.raises(LossariumError) as caught:
+        masks_of(paths, [mixed], Path("ada"))
+    assert str(caught.value).startswith(
+        "'\\xe9t\\xe9.png' and 'e\\u0301te\\u0301.png' look the same and differ only in how"
+    )
+    with pytest.raises(LossariumError, match="several masks for one picture"):
+        masks_of([mixed], paths, Path("ada"))

@@ -33,17 +33,21 @@ MAX_PICTURES = 1_000_000
 _VERSION = 1
 
 
-def pak_listing(folder: Path) -> Listing:
+def pak_listing(folder: Path, *, follow_links: bool = False) -> Listing:
     """The pictures packed in a folder's faceset.pak, in natural order of their names.
 
     Loose pictures beside it are passed over, with a note. The names are labels: no file is ever opened by
     them.
 
+    Args:
+        folder: The folder.
+        follow_links: Whether the file may be a link that leads out of the folder.
+
     Raises:
         LossariumError: the file cannot be opened, is damaged, cut off or too large, or tries to run code.
     """
     path = folder / PAK_NAME
-    if (reason := why_outside(path, folder.resolve())) is not None:
+    if (reason := why_outside(path, None if follow_links else folder.resolve())) is not None:
         _refuse(path, reason)
     try:
         if not path.is_file():
@@ -65,6 +69,7 @@ def pak_listing(folder: Path) -> Listing:
         identity=printable_name(folder.resolve().name) or "pictures",
         frames=sorted(frames, key=lambda frame: natural_order(Path(frame.name))),
         notes=tuple(_notes(folder, names)),
+        follow_links=follow_links,
     )
 
 

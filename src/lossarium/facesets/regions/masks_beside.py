@@ -1,9 +1,10 @@
 """Masks given as files: grey pictures in a folder `masks` beside the pictures, white where the face is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 from lossarium.errors import LossariumError
+from lossarium.text.unicode_names import refuse_alike, same_form
 from lossarium.text.wording import listed, printable_name
 
 FRAMES, MASKS = "frames", "masks"
@@ -38,23 +39,44 @@ def masks_of(places: Sequence[PurePath], masks: Sequence[PurePath], folder: Path
     """For each picture its mask: of the same file name, else of the same but for the ending, else with an
     ending of its own: for 7.jpg these are 7.jpg, 7.png (or another ending) and 7.jpg.png.
 
+    Names that differ only in how their accents are stored belong together, too, where neither has a partner
+    of just its name.
+
     Args:
         places: Of `place_beside`.
         masks: Paths below `MASKS`.
         folder: Where both are, for messages.
 
     Raises:
-        LossariumError: there are several for a picture.
+        LossariumError: there are several for a picture, or several pictures for one through their accents.
     """
-    names = {*masks}
-    by_stem: dict[PurePath, list[PurePath]] = {}
+    exact = _finder(masks, str, folder)
+    found = [exact(place) for place in places]
+    claimed = {*found}
+    alike = _finder([mask for mask in masks if mask not in claimed], same_form, folder)
+    taken: dict[PurePath, PurePath] = {}
+    for index, place in enumerate(places):
+        if found[index] is None and (mask := alike(place)) is not None:
+            other = taken.setdefault(mask, place)
+            if other is not place:
+                refuse_alike(other.as_posix(), place.as_posix())
+            found[index] = mask
+    return found
+
+
+def _finder(
+    masks: Sequence[PurePath], form: Callable[[str], str], folder: Path
+) -> Callable[[PurePath], PurePath | None]:
+    """Finds the mask of a place, with names compared in some form."""
+    by_name: dict[str, list[PurePath]] = {}
+    by_stem: dict[str, list[PurePath]] = {}
     for mask in masks:
-        by_stem.setdefault(mask.with_suffix(""), []).append(mask)
+        by_name.setdefault(form(mask.as_posix()), []).append(mask)
+        by_stem.setdefault(form(mask.with_suffix("").as_posix()), []).append(mask)
 
     def mask_of(place: PurePath) -> PurePath | None:
-        if place in names:
-            return place
-        found = by_stem.get(place.with_suffix("")) or by_stem.get(place) or []
+        name, stem = form(place.as_posix()), form(place.with_suffix("").as_posix())
+        found = by_name.get(name) or by_stem.get(stem) or by_stem.get(name) or []
         if len(found) > 1:
             raise LossariumError(
                 f"{printable_name(folder)} holds several masks for one picture: "
@@ -62,4 +84,4 @@ def masks_of(places: Sequence[PurePath], masks: Sequence[PurePath], folder: Path
             )
         return found[0] if found else None
 
-    return [mask_of(place) for place in places]
+    return mask_of
