@@ -90,10 +90,14 @@ def test_the_same_command_again_keeps_what_is_finished(finished, capsys):
 @pytest.mark.parametrize(
     ("option", "value", "difference"),
     [
-        ("--steps", "7", "steps: 6 there, 7 now"),
-        ("--losses", "mse", "losses: mse, ssim + 0.5*mae, lpips there, mse now"),
+        ("--steps", "5", "has 6 steps, more than the 5 asked for"),
+        (
+            "--losses",
+            "mse",
+            "and --losses leaves out ssim + 0.5*mae, lpips",
+        ),
         ("--learning-rate", "0.01", "learning rate: 0.001 there, 0.01 now"),
-        ("--seeds", "3", "seeds: 2 there, 3 now"),
+        ("--seeds", "1", "has 2 seeds, more than the 1 asked for"),
     ],
 )
 def test_a_folder_of_other_settings_is_refused_with_the_difference(

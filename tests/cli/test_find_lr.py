@@ -111,6 +111,6 @@ def test_from_the_weights_of_a_trial(tmp_path, capsys):
     page = (tmp_path / "out" / "find-lr.html").read_text()
     assert "newest of" in page
     assert {path: path.read_bytes() for path in trial.rglob("*") if path.is_file()} == before
-    assert "give the --model" in refused(capsys, [*command, "--size", "48"])
+    assert "it was trained with: --model compact --size 32" in refused(capsys, [*command, "--size", "48"])
     swapped = [command[0], folders[1], folders[0], *command[3:]]
     assert "was trained on ada, ben, not on ben, ada" in refused(capsys, swapped)

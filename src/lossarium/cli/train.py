@@ -13,11 +13,18 @@ from lossarium.cli.rescue import add_rescue
 from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from lossarium.facesets.faceset import Faceset
     from lossarium.training.configuration import Trial
     from lossarium.training.processes import Processes
+    from lossarium.trial.beginning import Source
+
+_LOSS = "ssim + mae"
 
 _DESCRIPTION = """\
-Train one autoencoder on two folders of faces. Run the same command again to go on after an interruption.
+Train one autoencoder on two folders of faces. Run the same command again to go on after an interruption,
+and with more --steps to go on after its end.
 `lossarium set`, or editing control.toml in the trial's folder, changes learning rate and loss as it runs."""
 
 _EXAMPLES = """\
@@ -25,6 +32,8 @@ examples:
   lossarium train demo --steps 300
   lossarium train faces/ada faces/ben --loss 'ssim + mae' --steps 100000 --out ada-ben
   lossarium set ada-ben learning_rate=1e-5 loss='ssim + 0.1*lpips'
+  lossarium train faces/ada faces/ben --loss 'ssim + mae' --steps 200000 --out ada-ben
+  lossarium train faces/ada faces/ben --from lossarium-ada-ben --steps 100000 --out winner
 """
 
 
@@ -38,7 +47,17 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_pair(parser)
-    parser.add_argument("--loss", default="ssim + mae", help="the spec (default: %(default)s)")
+    parser.add_argument(
+        "--loss", help=f"the spec (default: {_LOSS}, or with --from a comparison the loss that won it)"
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FOLDER",
+        help="begin with the newest weights of this trial, or of the trial that won this comparison, not "
+        "with initial ones; its --model, --model-option and --size have to be given, too",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
     add_recipe(parser)
     add_devices(parser)
@@ -72,6 +91,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--tensorboard", action="store_true", help="write event files to the folder tensorboard of the trial"
     )
+    parser.add_argument(
+        "--any-environment",
+        action="store_true",
+        help="go on with other versions, instructions or numbers of threads than the trial was begun with, "
+        "though its numbers may differ in their last bits",
+    )
     parser.add_argument("--out", type=Path, help="the trial's folder (default: lossarium-train-A-B)")
     parser.set_defaults(run=run)
 
@@ -90,13 +115,27 @@ def run(arguments: argparse.Namespace) -> int:
         raise LossariumError(f"--preview-every must be 0 seconds or more, not {arguments.preview_every:g}")
     if arguments.tensorboard:
         require_tensorboard()
-    trial = Trial(str(parse(arguments.loss)), arguments.seed, recipe_of(arguments))
+    loss, source = _beginning(arguments)
+    trial = Trial(str(parse(loss)), arguments.seed, recipe_of(arguments))
     with computing(arguments) as processes:
-        _train(arguments, trial, processes)
+        _train(arguments, trial, source, processes)
     return 0
 
 
-def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes") -> None:
+def _beginning(arguments: argparse.Namespace) -> tuple[str, Path | None]:
+    """The loss, and the folder of the trial whose weights it begins with, if any."""
+    from lossarium.comparison.winner import is_comparison, winner_of
+
+    source: Path | None = arguments.source
+    if source is None or not is_comparison(source):
+        return arguments.loss or _LOSS, source
+    winner = winner_of(source)
+    return arguments.loss or winner.loss, winner.trial
+
+
+def _train(
+    arguments: argparse.Namespace, trial: "Trial", source: Path | None, processes: "Processes"
+) -> None:
     from lossarium.cli.progress import training_progress
     from lossarium.training.run_state import Keeping
     from lossarium.training.signals import Stopped
@@ -117,6 +156,8 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
                 until_converged=arguments.until == "converged",
                 processes=processes,
                 views=ViewOptions(arguments.preview_every, arguments.tensorboard),
+                source=None if source is None else _source(source, trial, facesets),
+                any_environment=arguments.any_environment,
             )
     except (KeyboardInterrupt, Stopped):
         print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)
@@ -125,3 +166,17 @@ def _train(arguments: argparse.Namespace, trial: "Trial", processes: "Processes"
     if (out / TIMELAPSE).exists():
         where += f", time-lapse in {out / TIMELAPSE}"
     print(f"Trained {trial.recipe.steps} steps: {where}")
+
+
+def _source(folder: Path, trial: "Trial", facesets: tuple["Faceset", "Faceset"]) -> "Source":
+    from lossarium.swapping.continuing import copy_trained_weights
+    from lossarium.trial.beginning import Source
+
+    def load(model: "nn.Module") -> None:
+        trained_on = copy_trained_weights(model, folder, own_model=trial.recipe.model)
+        now = tuple(faceset.identity for faceset in facesets)
+        if trained_on != now:
+            # Allowed: weights that know other faces are a better beginning than none.
+            print(f"note: {folder} was trained on {' and '.join(trained_on)}, not on {' and '.join(now)}.")
+
+    return Source(str(folder), load)

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,22 +19,29 @@ from lossarium.files import write_whole
 from lossarium.judging.held_out import directions
 from lossarium.judging.judges import JUDGES
 from lossarium.models.registry import parameter_count
-from lossarium.training import records
 from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.folder_lock import locked_trial
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
 from lossarium.training.run_state import Keeping
 from lossarium.training.step import rehearse
 from lossarium.training.trial_batches import batches_of
-from lossarium.trial.environment import environment
-from lossarium.trial.folder import SETTINGS, TRIAL, agree, locked_output, read_toml, trial_folder
-from lossarium.trial.run import data_table, evaluator_of, trial_table
+from lossarium.trial.beginning import begin, is_done, what_depends_on_length
+from lossarium.trial.environment import check_environment, environment
+from lossarium.trial.folder import (
+    SETTINGS,
+    Change,
+    agree,
+    locked_output,
+    read_toml,
+    trial_folder,
+    write_toml,
+)
+from lossarium.trial.run import data_table, evaluator_of
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
-# What must be alike for a trial to go on with the numbers that it would have had.
-_SAME_NUMBERS = ("torch", "instructions", "threads", "device")
 
 
 @dataclass(frozen=True)
@@ -82,21 +88,30 @@ def compare(
     trials = plan.trials()
     data = data_table(facesets)
     needed = _needed_bytes(plan.recipe, _remaining(out, trials))
+    here = environment(processes)
     with locked_output(out, needed) if processes.is_first else nullcontext():
         if processes.is_first:
-            agree(out / SETTINGS, _settings_table(plan, data, processes))
-            _check_environment(out, trials, processes)
+            _agree(out, plan, data, here)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
-            folder = trial_folder(out, trial)
+            folder, model = trial_folder(out, trial), None
             if processes.is_first:
-                folder.mkdir(parents=True, exist_ok=True)
-                agree(folder / TRIAL, trial_table(trial, data, processes))
-            if not processes.broadcast_from_first(partial(records.is_finished, folder)):
+                with locked_trial(folder):
+                    model = begin(folder, trial, data, here, tell=tell)
+            if not processes.broadcast_from_first(partial(is_done, folder, trial)):
                 evaluator = evaluator_of(trial, pair, folder)
                 callbacks = Callbacks(report, tell, evaluator.previews.write, evaluator.previews.write_to)
                 keeping = Keeping(rescue=rescue)
-                train(trial, facesets, folder, evaluator, callbacks, keeping=keeping, processes=processes)
+                train(
+                    trial,
+                    facesets,
+                    folder,
+                    evaluator,
+                    callbacks,
+                    keeping=keeping,
+                    processes=processes,
+                    model=model,
+                )
         result = processes.broadcast_from_first(partial(outcome, plan, facesets, pair, out, notes))
         for damage in result.notes[len(notes) :]:
             tell(damage)
@@ -119,37 +134,59 @@ def _report(
     watch(TrialProgress(trial, number, trials, progress))
 
 
-def _settings_table(plan: Plan, data: dict[str, str], processes: Processes) -> dict[str, Any]:
-    return {
+def _agree(out: Path, plan: Plan, data: dict[str, str], here: dict[str, str]) -> None:
+    """Write `comparison.toml`, or agree with the one that is there; losses, seeds and steps may be added.
+
+    Raises:
+        LossariumError: the folder was made with other settings or in another environment, something is to
+            be taken away, or the trials so far would not be comparable with those to come.
+    """
+    path = out / SETTINGS
+    table = {
         "format": _FORMAT,
         "losses": list(plan.losses),
         "seeds": plan.seeds,
         "recipe": asdict(plan.recipe),
         "data": data,
-        "environment": environment(processes),
     }
-
-
-def _check_environment(out: Path, trials: tuple[Trial, ...], processes: Processes) -> None:
-    """Refuse to go on where the remaining trials' numbers would not be comparable to the last bit."""
-    if not _remaining(out, trials):
+    if not path.exists():
+        write_toml(path, {**table, "environment": here})
         return
-    there = read_toml(out / SETTINGS).get("environment", {})
-    here = environment(processes)
-    differences = [
-        f"{key}: {there.get(key)} there, {here[key]} now"
-        for key in _SAME_NUMBERS
-        if there.get(key) != here[key]
-    ]
-    if differences:
+    there = read_toml(path)
+    changes = agree(path, table, may_change=("losses", "seeds", "recipe.steps"))
+    for change in changes.values():
+        _check_addition(out, plan, change)
+    if _remaining(out, plan.trials()):
+        remedy = "choose another folder with --out"
+        check_environment(out, there.get("environment", {}), here, remedy)
+    if changes:
+        write_toml(path, {**there, **table})
+
+
+def _check_addition(out: Path, plan: Plan, change: Change) -> None:
+    if change.key == "losses":
+        less = [loss for loss in change.old if loss not in plan.losses]
+        if less:
+            raise LossariumError(
+                f"{out} compares {', '.join(change.old)}, and --losses leaves out {', '.join(less)}; "
+                "name all of them and those to be added, or choose another folder with --out"
+            )
+    elif change.new < change.old:
+        name = change.key.rpartition(".")[2]
         raise LossariumError(
-            f"{out} was begun in another environment ({'; '.join(differences)}), where numbers may differ "
-            "in their last bits; finish it there, or choose another folder with --out"
+            f"{out} has {change.old:,} {name}, more than the {change.new:,} asked for; give --{name} "
+            f"{change.old} or more, or choose another folder with --out"
         )
+    elif change.key == "recipe.steps":
+        why = what_depends_on_length(plan.recipe, change.old, change.old)
+        if why:
+            raise LossariumError(
+                f"{out} cannot go on to {change.new:,} steps: {why[0]}; compare in another folder with --out"
+            )
 
 
 def _remaining(out: Path, trials: tuple[Trial, ...]) -> list[Trial]:
-    return [trial for trial in trials if not records.is_finished(trial_folder(out, trial))]
+    return [trial for trial in trials if not is_done(trial_folder(out, trial), trial)]
 
 
 def _needed_bytes(recipe: Recipe, trials: list[Trial]) -> int:

@@ -6,19 +6,20 @@ from pathlib import Path
 from torch import nn
 
 from lossarium.errors import LossariumError
-from lossarium.swapping.trained import load_trained
+from lossarium.models.registry import Option, all_options
+from lossarium.swapping.trained import Trained, load_trained
 from lossarium.text.wording import listed, printable_name
 
 
 def copy_trained_weights(
-    model: nn.Module, folder: Path, *, identities: Sequence[str], own_model: str | None = None
-) -> None:
-    """Copy the newest undamaged weights of a trial into a model.
+    model: nn.Module, folder: Path, *, identities: Sequence[str] | None = None, own_model: str | None = None
+) -> tuple[str, ...]:
+    """Give a model the newest undamaged weights of a trial; returns the identities that they know.
 
     Args:
         model: Of the trial's architecture and size.
         folder: The trial's.
-        identities: The identities of the model's decoders, in order.
+        identities: Whose decoders the model has, in their order; where None, any will do.
         own_model: As for `load_trained`.
 
     Raises:
@@ -26,7 +27,7 @@ def copy_trained_weights(
     """
     trained = load_trained(folder, own_model=own_model)
     shown = printable_name(folder)
-    if trained.identities != tuple(identities):
+    if identities is not None and trained.identities != tuple(identities):
         raise LossariumError(
             f"the trial {shown} was trained on {listed(trained.identities)}, not on {listed(identities)}; "
             "give its folders of faces, in their order"
@@ -35,7 +36,24 @@ def copy_trained_weights(
     shapes = {name: weight.shape for name, weight in weights.items()}
     if shapes != {name: weight.shape for name, weight in model.state_dict().items()}:
         raise LossariumError(
-            f"the trial {shown} has another model, for pictures of {trained.size} pixels; give the --model, "
-            "--model-option and --size that it was trained with"
+            f"the trial {shown} has another model; give the options that it was trained with: "
+            f"{_options(trained)}"
         )
     model.load_state_dict(weights)
+    return trained.identities
+
+
+def _options(trained: Trained) -> str:
+    """The options of the command line for a trial's model, without those that have their defaults."""
+    given = [f"--model {trained.model_name}", f"--size {trained.size}"]
+    defaults = all_options(trained.model_name, {})
+    given += [
+        f"--model-option {name}={_as_toml(value)}"
+        for name, value in trained.model_options.items()
+        if defaults.get(name) != value
+    ]
+    return printable_name(" ".join(given))
+
+
+def _as_toml(value: Option) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -39,6 +39,9 @@ class Trained:
     """Side of its pictures in pixels."""
     identities: tuple[str, ...]
     """Names, in the order of the decoders."""
+    model_name: str
+    """As --model has it."""
+    model_options: Mapping[str, Option]
     digest: str
     """SHA-256, in hex, over trial.toml, a zero byte and `weights_digest` in hex; this is in the last line
     of a finished trial's metrics.jsonl."""
@@ -91,7 +94,15 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
             continue
         digest = trial_digest(content, weights_digest(model))
         notes = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
-        return Trained(model, description.size, description.identities, digest, notes)
+        return Trained(
+            model,
+            description.size,
+            description.identities,
+            description.model,
+            description.options,
+            digest,
+            notes,
+        )
     where = printable_name(folder / _CHECKPOINTS)
     if passed_over:
         raise LossariumError(

@@ -115,6 +115,15 @@ def keep_the_last(folder: Path, last: int = 1) -> None:
         path.unlink(missing_ok=True)
 
 
+def keep_as_good(folder: Path, checkpoint: Path) -> None:
+    """Make a checkpoint of a finished trial the one to go back to, for the trial to go on from there.
+
+    Raises:
+        OSError: the disk is full or refuses.
+    """
+    _kept_as(checkpoint, folder / _FOLDER / _GOOD)
+
+
 def load_checkpoint(
     folder: Path,
     model: nn.Module,

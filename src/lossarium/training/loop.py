@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossarium import losses
 from lossarium.facesets.batches.batch import Batch
@@ -72,6 +72,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     until_converged: bool = False,
     by_hand: bool = False,
     processes: Processes | None = None,
+    model: nn.Module | None = None,
 ) -> None:
     """Run a trial to its end, from its last checkpoint if it has one.
 
@@ -90,6 +91,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         by_hand: Whether to read `control.toml` before every step.
         processes: The processes that train together, all of which call this; by default a single one, on the
             CPU.
+        model: The trial's, with its initial weights, if it was built before.
 
     Raises:
         LossariumError: the loss exploded after all rollbacks, the folder is in use, or its files are damaged.
@@ -98,7 +100,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     """
     recipe = trial.recipe
     processes = processes or single_process()
-    model = model_of(trial, len(facesets)).to(processes.device)
+    model = (model or model_of(trial, len(facesets))).to(processes.device)
     optimizer = optimizers.make(optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate)
     run = Run(
         trial=trial,

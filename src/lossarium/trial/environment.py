@@ -1,14 +1,26 @@
-"""The versions and hardware that produced a trial's numbers."""
+"""What numbers are made with: versions, sources, hardware; and whether a folder was begun with the same."""
 
+import hashlib
 import os
 import platform
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 import torch
 
 import lossarium
+from lossarium.errors import LossariumError
 from lossarium.training.processes import Processes
+
+SAME_NUMBERS = ("lossarium", "sources", "torch", "numpy", "numba", "instructions", "threads", "device")
+"""What must be equal for a trial to go on with the numbers that it would have had."""
+
+# The packages whose code computes a trial's numbers, from pictures to scores.
+_PACKAGES = ("compute", "facesets", "judging", "losses", "models", "training")
+_DIGITS = 16
 
 
 def environment(processes: Processes | None = None) -> dict[str, str]:
@@ -16,9 +28,11 @@ def environment(processes: Processes | None = None) -> dict[str, str]:
     device, count = (processes.device.type, processes.count) if processes else ("cpu", 1)
     return {
         "lossarium": lossarium.__version__,
+        "sources": sources_digest(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),
+        "numba": version("numba"),
         "pillow": version("pillow"),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -27,6 +41,56 @@ def environment(processes: Processes | None = None) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "device": device if count == 1 else f"{count} x {device}",
     }
+
+
+@cache
+def sources_digest() -> str:
+    """The beginning of a SHA-256, in hex, over Lossarium's own code that computes a trial's numbers."""
+    return _digest_of(Path(str(files("lossarium"))))
+
+
+def _digest_of(package: Path) -> str:
+    digest = hashlib.sha256()
+    for name in _PACKAGES:
+        for path in sorted((package / name).rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:_DIGITS]
+
+
+def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """What differs between two environments and may change a number in its last bits, a phrase each."""
+    different = [key for key in SAME_NUMBERS if there.get(key) != here.get(key)]
+    if "lossarium" in different and "sources" in different:
+        # Another version has other sources: naming it says more.
+        different.remove("sources")
+    return [
+        f"{_label(key)}: {there.get(key, 'not recorded')} there, {here.get(key)} now" for key in different
+    ]
+
+
+def check_environment(folder: Path, there: Mapping[str, str], here: Mapping[str, str], remedy: str) -> None:
+    """Refuse to go on where numbers would not be those that the folder's trials would have had.
+
+    Args:
+        folder: Where the trials lie.
+        there: The environment that they were begun in.
+        here: This one.
+        remedy: What the user can do beside going on in the old environment.
+
+    Raises:
+        LossariumError: something differs; it is named.
+    """
+    found = differences(there, here)
+    if found:
+        raise LossariumError(
+            f"{folder} was begun in another environment ({'; '.join(found)}), where numbers may differ in "
+            f"their last bits; go on with what it was begun with, or {remedy}"
+        )
+
+
+def _label(key: str) -> str:
+    return "sources of lossarium" if key == "sources" else key
 
 
 def _processor() -> str:

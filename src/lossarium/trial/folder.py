@@ -10,8 +10,9 @@ import hashlib
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,24 @@ from lossarium.training.folder_lock import locked
 
 SETTINGS = "comparison.toml"
 TRIAL = "trial.toml"
+RECORDED = ("environment", "continued")
+"""Tables of these files that record what happened, and pin nothing."""
 _LONGEST_NAME = 80
 _LARGEST_TOML = 1 << 20
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that differs from what a folder was made with."""
+
+    key: str
+    """With its tables, as "recipe.steps"."""
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        name = self.key.rpartition(".")[2].replace("_", " ")
+        return f"{name}: {_shown(self.old)} there, {_shown(self.new)} now"
 
 
 def trial_folder(out: Path, trial: Trial) -> Path:
@@ -69,25 +86,39 @@ def _check_room(out: Path, needed_bytes: int) -> None:
         )
 
 
-def agree(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a table to a TOML file; if the file exists, check that it agrees with the table.
+def agree(path: Path, table: Mapping[str, Any], *, may_change: Sequence[str] = ()) -> dict[str, Change]:
+    """Write a table to a TOML file, or hold it against the one that is there.
 
-    The table `environment` may differ.
+    What a trial's folder records beside its settings (`RECORDED`) may differ.
+
+    Args:
+        path: Of the file.
+        table: What it should say.
+        may_change: Keys that may differ, as "recipe.steps"; what to do then is for the caller to decide.
+
+    Returns:
+        Those that do differ, with what is there and what is wanted.
 
     Raises:
         LossariumError: the file is damaged or differs; every difference is named.
     """
     if not path.exists():
-        write_whole(path, tomli_w.dumps(dict(table)).encode())
-        return
-    there = _without_environment(read_toml(path))
-    here = _without_environment(tomllib.loads(tomli_w.dumps(dict(table))))
-    differences = list(_differences(there, here))
-    if differences:
+        write_toml(path, table)
+        return {}
+    there, here = _settings(read_toml(path)), _settings(tomllib.loads(tomli_w.dumps(dict(table))))
+    changes = {change.key: change for change in _changes(there, here)}
+    refused = [str(change) for key, change in changes.items() if key not in may_change]
+    if refused:
         raise LossariumError(
-            f"{path.parent} was made with other settings ({'; '.join(differences)}); "
+            f"{path.parent} was made with other settings ({'; '.join(refused)}); "
             "repeat those, or choose another folder with --out"
         )
+    return changes
+
+
+def write_toml(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a TOML file of ours, whole or not at all."""
+    write_whole(path, tomli_w.dumps(dict(table)).encode())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -104,17 +135,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise LossariumError(f"{path} is damaged: {error}; remove {path.parent} to begin anew") from None
 
 
-def _without_environment(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key != "environment"}
+def _settings(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in RECORDED}
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+def _changes(there: Mapping[str, Any], here: Mapping[str, Any], within: str = "") -> Iterator[Change]:
     for key in sorted({*there, *here}):
         old, new = there.get(key), here.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new)
+            yield from _changes(old, new, f"{within}{key}.")
         elif old != new:
-            yield f"{key.replace('_', ' ')}: {_shown(old)} there, {_shown(new)} now"
+            yield Change(f"{within}{key}", old, new)
 
 
 def _shown(value: object) -> str:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -13,18 +12,18 @@ from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, directions, score, score_key
 from lossarium.judging.judges import Judge, judge
 from lossarium.judging.tasks import RECONSTRUCTION
-from lossarium.models.registry import initial_model, weights_digest
-from lossarium.training import control, records
+from lossarium.training import control
 from lossarium.training.callbacks import Callbacks, HeldOutScores
 from lossarium.training.checkpoints import why_without_weights
 from lossarium.training.configuration import Trial
+from lossarium.training.folder_lock import locked_trial
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
 from lossarium.training.run_state import Keeping
 from lossarium.training.trial_batches import check_regions
+from lossarium.trial.beginning import Source, begin, is_done
 from lossarium.trial.callbacks import ViewOptions, showing
 from lossarium.trial.environment import environment
-from lossarium.trial.folder import TRIAL, agree
 from lossarium.trial.previews import Previews
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 from lossarium.trial.timelapse import sheet_count, write_timelapse
@@ -40,8 +39,12 @@ def run_trial(
     until_converged: bool = False,
     processes: Processes | None = None,
     views: ViewOptions | None = None,
+    source: Source | None = None,
+    any_environment: bool = False,
 ) -> None:
     """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
+
+    A trial that has fewer steps than are wanted now goes on from where it stands.
 
     Args:
         trial: What to train.
@@ -53,20 +56,31 @@ def run_trial(
         processes: The processes that train together, all of which call this; by default a single one, on the
             CPU.
         views: What to show meanwhile.
+        source: The source of the first weights; by default they are drawn from the seed.
+        any_environment: Whether to go on although numbers may differ in their last bits.
 
     Raises:
-        LossariumError: the folder belongs to another trial or is in use, or the loss exploded after all
-            rollbacks.
+        LossariumError: the folder belongs to another trial, is in use or was begun in another
+            environment; or the loss exploded after all rollbacks.
         Stopped: the process was asked to stop.
     """
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
     processes = processes or single_process()
+    model = None
     if processes.is_first:
-        folder.mkdir(parents=True, exist_ok=True)
-        agree(folder / TRIAL, trial_table(trial, data_table(facesets), processes))
-        if not (folder / control.NAME).exists():
-            write_whole(folder / control.NAME, control.TEMPLATE.encode())
-    if not processes.broadcast_from_first(partial(records.is_finished, folder)):
+        with locked_trial(folder):
+            model = begin(
+                folder,
+                trial,
+                data_table(facesets),
+                environment(processes),
+                tell=callbacks.tell,
+                source=source,
+                any_environment=any_environment,
+            )
+            if not (folder / control.NAME).exists():
+                write_whole(folder / control.NAME, control.TEMPLATE.encode())
+    if not processes.broadcast_from_first(partial(is_done, folder, trial)):
         evaluator = evaluator_of(trial, directions(*facesets), folder)
         shown = (views or ViewOptions()) if processes.is_first else ViewOptions(preview_every=0)
         identities = facesets[0].identity, facesets[1].identity
@@ -85,6 +99,7 @@ def run_trial(
                 until_converged=until_converged,
                 by_hand=True,
                 processes=processes,
+                model=model,
             )
     elif processes.is_first and (why := why_without_weights(folder)) is not None:
         raise LossariumError(
@@ -125,21 +140,6 @@ class HeldOutEvaluator:
 def evaluator_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutEvaluator:
     """The evaluator of a trial, with its previews in `folder`."""
     return HeldOutEvaluator(pair, Previews(pair, folder), judge(trial.recipe.judge))
-
-
-def trial_table(trial: Trial, data: dict[str, str], processes: Processes) -> dict[str, Any]:
-    """The content of `trial.toml`: the configuration, and hashes of the initial weights and the data."""
-    recipe = trial.recipe
-    model = initial_model(
-        recipe.model, size=recipe.size, identities=2, seed=trial.seed, options=recipe.model_options
-    )
-    return {
-        **trial.as_table(),
-        "initial_weights": weights_digest(model),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "data": data,
-        "environment": environment(processes),
-    }
 
 
 def data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:

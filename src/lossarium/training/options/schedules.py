@@ -18,6 +18,8 @@ class Schedule:
     """How the learning rate changes from step to step. `str()` writes it, `parse()` reads it."""
 
     kind: ClassVar[str]
+    depends_on_length: ClassVar[bool] = False
+    """Whether the rate of a step depends on how many steps the trial has."""
 
     warmup: int = 0
     """Steps of linear warm-up before the schedule begins: step s has s / (warmup + 1) of its first rate."""
@@ -124,6 +126,7 @@ class Cosine(Falling):
     """
 
     kind = "cosine"
+    depends_on_length = True
 
     restarts: int = 0
     growth: float = 1.0
@@ -155,6 +158,7 @@ class OneCycle(Schedule):
     """
 
     kind = "one_cycle"
+    depends_on_length = True
 
     rise: float = 0.3
     """Share of the steps that go up."""

@@ -1,0 +1,250 @@
+"""How a trial's folder begins and goes on: its `trial.toml` is written, agreed with, or given more steps.
+
+`trial.toml` says what the trial was begun with. What happened to it since is appended to `continued`, a table
+each: the steps done by then, the steps that it has from there on, and the environment that it goes on in.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import nn
+
+from lossarium.errors import LossariumError
+from lossarium.models.registry import weights_digest
+from lossarium.training import records
+from lossarium.training.checkpoints import (
+    Position,
+    keep_as_good,
+    newest_checkpoints,
+    position_of,
+    read_checkpoint,
+    save_checkpoint,
+)
+from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.options import optimizers, schedules
+from lossarium.training.options.schedules import Plateau
+from lossarium.training.run_state import model_of
+from lossarium.trial.environment import check_environment
+from lossarium.trial.folder import TRIAL, Change, agree, read_toml, write_toml
+from lossarium.trial.timelapse import NAME as TIMELAPSE
+
+_STEPS = "recipe.steps"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The trained weights that a trial begins with, instead of initial ones."""
+
+    name: str
+    """The folder that they are taken from, as the user gave it."""
+    load: Callable[[nn.Module], None]
+    """Gives them to a model of the trial's architecture and size."""
+
+
+def begin(
+    folder: Path,
+    trial: Trial,
+    data: Mapping[str, str],
+    environment: Mapping[str, str],
+    *,
+    tell: Callable[[str], None],
+    source: Source | None = None,
+    any_environment: bool = False,
+) -> nn.Module | None:
+    """Write `trial.toml`, or agree with the one that is there; more steps than there are let the trial go on.
+
+    Args:
+        folder: The trial's, which has to be there.
+        trial: What to train.
+        data: Names and hashes of the facesets.
+        environment: Of `environment.environment`.
+        tell: Called with a sentence where the trial goes on in a way that is out of the ordinary.
+        source: Where its first weights come from, if not from its seed.
+        any_environment: Whether it goes on where its numbers may differ in their last bits, too.
+
+    Returns:
+        The model with its initial weights, where it had to be built.
+
+    Raises:
+        LossariumError: the folder is of another trial, has done more steps than that, was begun in another
+            environment, or is damaged.
+    """
+    path = folder / TRIAL
+    if not path.exists():
+        return _begin_anew(folder, trial, data, environment, source)
+    there = read_toml(path)
+    _check_source(folder, there, source)
+    # What follows from the settings is not computed again: the guard of the environment covers it.
+    known: dict[str, Any] = {
+        key: there[key] for key in ("initial_weights", "parameters", "begun_from") if key in there
+    }
+    table = {**trial.as_table(), **known, "data": dict(data)}
+    change = agree(path, table, may_change=(_STEPS,)).get(_STEPS)
+    if change is None and records.is_finished(folder):
+        return None
+    if not newest_checkpoints(folder):
+        if records.is_finished(folder):
+            raise LossariumError(
+                f"{folder / 'checkpoints'} holds no weights to go on with; put them back, or choose another "
+                "folder with --out"
+            )
+        if "begun_from" in there and source is None:
+            raise LossariumError(f"{folder} has no weights yet; repeat --from {there['begun_from']}")
+        # Nothing was trained yet.
+        path.unlink()
+        return _begin_anew(folder, trial, data, environment, source)
+    past: list[dict[str, Any]] = there.get("continued", [])
+    last: dict[str, str] = (past[-1] if past else there).get("environment", {})
+    if not any_environment:
+        remedy = "add --any-environment to go on all the same, or choose another folder with --out"
+        check_environment(folder, last, environment, remedy)
+    if change is not None:
+        _go_on(folder, trial.recipe, change, there, environment, tell)
+    elif dict(environment) != last and any_environment:
+        _record(folder, there, trial.recipe.steps, _last_checkpoint(folder)[1].step, environment)
+    return None
+
+
+def is_done(folder: Path, trial: Trial) -> bool:
+    """Whether the trial in this folder came to the end that it is to have now."""
+    return (
+        records.is_finished(folder)
+        and (folder / TRIAL).exists()
+        and read_toml(folder / TRIAL).get("recipe", {}).get("steps") == trial.recipe.steps
+    )
+
+
+def what_depends_on_length(recipe: Recipe, done: int, old: int, schedule: str | None = None) -> list[str]:
+    """How a trial that is given more steps differs from one that had them from the beginning.
+
+    Args:
+        recipe: With the steps that it has now.
+        done: Steps done so far.
+        old: The steps that it had.
+        schedule: The one in force, where it was changed by hand.
+
+    Returns:
+        Sentences; none where all rows but evaluations, and the weights, are the same to the last bit.
+    """
+    chosen = schedules.parse(schedule or recipe.schedule)
+    if chosen.depends_on_length:
+        return [
+            f"the schedule {chosen} depends on the number of steps, and the first {done:,} had the rates of "
+            f"a trial of {old:,} steps: the numbers are not those of {recipe.steps:,} in one go"
+        ]
+    if isinstance(chosen, Plateau) and _evaluations_moved(recipe, done, old):
+        return [
+            f"the schedule {chosen} counts evaluations, and those of the first {done:,} steps came where a "
+            f"trial of {old:,} steps has them: the numbers are not those of {recipe.steps:,} in one go"
+        ]
+    return []
+
+
+def _evaluations_moved(recipe: Recipe, done: int, old: int) -> bool:
+    """Whether evaluations so far came after other steps than in a trial that has its steps in one go."""
+
+    def so_far(steps: int) -> list[int]:
+        return [step for step in replace(recipe, steps=steps).snapshot_steps() if step <= done]
+
+    return so_far(old) != so_far(recipe.steps)
+
+
+def _begin_anew(
+    folder: Path,
+    trial: Trial,
+    data: Mapping[str, str],
+    environment: Mapping[str, str],
+    source: Source | None,
+) -> nn.Module:
+    model = model_of(trial, identities=2)
+    begun_from: dict[str, str] = {}
+    if source is not None:
+        source.load(model)
+        begun_from = {"begun_from": source.name}
+    table = {
+        **trial.as_table(),
+        **begun_from,
+        "initial_weights": weights_digest(model),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "data": dict(data),
+        "environment": dict(environment),
+    }
+    write_toml(folder / TRIAL, table)
+    if source is not None:
+        # The trial needs its source no more: this is what it resumes from, and goes back to.
+        recipe = trial.recipe
+        optimizer = optimizers.make(
+            optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate
+        )
+        save_checkpoint(folder, Position(), model, optimizer, good=True)
+    return model
+
+
+def _check_source(folder: Path, there: Mapping[str, Any], source: Source | None) -> None:
+    """A trial that was begun from other weights is refused; without a source it goes on as it was begun."""
+    if source is None or there.get("begun_from") == source.name:
+        return
+    begun = f"the weights of {there['begun_from']}" if "begun_from" in there else "initial weights"
+    raise LossariumError(
+        f"{folder} was begun with {begun}, not with those of {source.name}; leave out --from to go on with "
+        "it, or choose another folder with --out"
+    )
+
+
+def _go_on(
+    folder: Path,
+    recipe: Recipe,
+    change: Change,
+    there: Mapping[str, Any],
+    environment: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> None:
+    """Let a trial have another number of steps."""
+    checkpoint, position, schedule = _last_checkpoint(folder)
+    done, old = position.step, int(change.old)
+    if recipe.steps < done:
+        raise LossariumError(
+            f"{folder} has done {done:,} steps, more than the {recipe.steps:,} asked for; give "
+            f"--steps {done} or more, or choose another folder with --out"
+        )
+    # First it is unfinished, then it has more steps: killed in between, it finishes as it was.
+    keep_as_good(folder, checkpoint)
+    if records.is_finished(folder):
+        # Damaged rows are named now: there is no going back to an earlier checkpoint from here.
+        for _ in records.read(folder):
+            pass
+        records.Records(folder, position.record_bytes).close()
+        (folder / TIMELAPSE).unlink(missing_ok=True)
+    _record(folder, there, recipe.steps, done, environment)
+    tell(f"going on from step {done:,}, to {recipe.steps:,} instead of {old:,} steps")
+    for sentence in what_depends_on_length(recipe, done, old, schedule):
+        tell(sentence)
+
+
+def _record(
+    folder: Path, there: Mapping[str, Any], steps: int, done: int, environment: Mapping[str, str]
+) -> None:
+    event = {"step": done, "steps": steps, "environment": dict(environment)}
+    recipe = {**there["recipe"], "steps": steps}
+    write_toml(folder / TRIAL, {**there, "recipe": recipe, "continued": [*there.get("continued", []), event]})
+
+
+def _last_checkpoint(folder: Path) -> tuple[Path, Position, str | None]:
+    """The newest one that is whole, where the trial stood, and the schedule that it had.
+
+    Raises:
+        LossariumError: there is none.
+    """
+    damaged = []
+    for path in newest_checkpoints(folder):
+        try:
+            table, _ = read_checkpoint(path)
+            return path, position_of(table), table["state"].get("settings", {}).get("schedule")
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            damaged.append(f"the checkpoint {path} is damaged ({error})")
+    raise LossariumError(
+        f"{damaged[0]}, and there is none before it; put back a copy of it, or choose another folder with --out"
+    )
