@@ -246,5 +246,6 @@ def _last_checkpoint(folder: Path) -> tuple[Path, Position, str | None]:
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             damaged.append(f"the checkpoint {path} is damaged ({error})")
     raise LossariumError(
-        f"{damaged[0]}, and there is none before it; put back a copy of it, or choose another folder with --out"
+        f"{damaged[0]}, and there is none before it; put back a copy of it, or choose another folder with "
+        "--out"
     )
