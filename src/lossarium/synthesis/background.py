@@ -10,7 +10,7 @@ Float32s = npt.NDArray[np.float32]
 Pair = tuple[float, float]
 
 _RUN = 512
-"""Numbers blurred at a time: few enough to stay in the nearest cache."""
+"""How many numbers are blurred at a time: few enough to stay in the L1 cache."""
 
 
 def _colour(rng: np.random.Generator) -> Floats:
@@ -18,22 +18,21 @@ def _colour(rng: np.random.Generator) -> Floats:
 
 
 def _bell(sigma: float) -> Floats:
-    """Weights (radius + 1,) of a blur from its middle outwards to three sigma; they sum to 1 over both
-    sides."""
+    """The weights (radius + 1,) of a Gaussian from its middle to three sigma; both sides sum to 1."""
     places = np.arange(int(3.0 * sigma + 0.5) + 1)
     weights = np.exp(-0.5 / (sigma * sigma) * places**2)
     return np.asarray(weights / np.concatenate([weights[:0:-1], weights]).sum())
 
 
 def _reflected(count: int, margin: int) -> npt.NDArray[np.int64]:
-    """Numbers of a row's places with a mirrored margin before and after: 1 0 | 0 1 2 ... 2 1 0 | 0 1."""
+    """Indices of a row with a mirrored margin on both sides, such as 1 0 | 0 1 2 3 | 3 2 for 4 and 2."""
     places = np.arange(-margin, count + margin) % (2 * count)
     return np.asarray(np.minimum(places, 2 * count - 1 - places))
 
 
 @compiled
 def _blur_rows(padded: Float32s, weights: Floats, stride: int) -> Float32s:
-    """Blur rows (R, N + 2 radius stride) of numbers whose neighbours lie `stride` apart, to (R, N)."""
+    """Blur rows (R, N + 2 * radius * stride), whose neighbouring pixels are `stride` apart, to (R, N)."""
     radius = len(weights) - 1
     rows, count = padded.shape[0], padded.shape[1] - 2 * radius * stride
     blurred = np.empty((rows, count), dtype=np.float32)
@@ -45,7 +44,7 @@ def _blur_rows(padded: Float32s, weights: Floats, stride: int) -> Float32s:
             here = padded[row, middle : middle + run]
             for n in range(run):
                 sums[n] = here[n] * weights[0]
-            # From the outermost weight inwards: small numbers first.
+            # From the outermost weight inwards, since adding small numbers first is more exact.
             for distance in range(radius, 0, -1):
                 step, weight = distance * stride, weights[distance]
                 before = padded[row, middle - step : middle - step + run]
@@ -73,7 +72,7 @@ def _blur(picture: Float32s, sigma: float) -> Float32s:
 def _lay_shape(
     picture: Floats, box: bool, centre: Pair, extent: Pair, colour: Floats, opacity: float
 ) -> None:
-    """Lay a box or an ellipse over a picture (size, size, 3); places are shares of its side."""
+    """Draw a box or an ellipse over a picture (size, size, 3); coordinates are shares of its side."""
     size = picture.shape[0]
     for row in range(size):
         down = row / size - centre[1]

@@ -1,5 +1,4 @@
-"""Baking: everything about an identity that frames share, computed once: texture, hair volume, ambient
-occlusion."""
+"""Baking: compute once what all frames of an identity share: texture, hair volume, ambient occlusion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ TEXTURE_EXTENT = (0.365, 0.70)
 """The head's island in MakeHuman's texture layout: u, v of its lower left corner, and its width and
 height."""
 TEXELS_PER_UNIT = 2048
-"""Texels a unit of u or v; enough for frames up to 256 px, where a pixel is as large as a texel."""
+"""Texels per unit of u or v; enough for frames up to 256 px, where a pixel is as large as a texel."""
 
 JAW_OPEN = 0.7
 """Weight of `jawOpen` in the second of the two baked occlusions."""
@@ -54,21 +53,21 @@ class BakedIdentity:
     lips."""
     texels_per_unit: int
     still: npt.NDArray[np.float32]
-    """(V, 8) place on the template, hair thickness in metres, linear RGB for what the texture does not cover,
-    depth in the lashes (0 root, 1 tip)."""
+    """(V, 8) what poses do not change: position on the template, hair thickness in metres, linear RGB for
+    regions without texture, position along the lashes (0 root, 1 tip)."""
     hair_offsets: Floats
-    """(V, 3) metres, rest pose: how hair stands off the scalp."""
+    """(V, 3) metres, rest pose: from the scalp to the surface of the hair."""
     hair_triangles: npt.NDArray[np.int32]
-    """Numbers of the opaque triangles that bear hair."""
+    """Indices of the opaque triangles with hair."""
     strands: Floats
-    """(V, 2) places across and along the strands of hair, metres."""
+    """(V, 2) coordinates across and along the strands of hair, metres."""
     occlusion: npt.NDArray[np.float32]
-    """(2, V) share of the sky each vertex sees, with the jaw closed and open."""
+    """(2, V) the share of the sky that is visible from each vertex, with the jaw closed and open."""
 
 
 @dataclass(frozen=True)
 class _Atlas:
-    """Template places of the texture's texels."""
+    """The positions of the texture's texels on the template."""
 
     covered: Booleans
     """(rows, columns)."""
@@ -115,7 +114,7 @@ def _neighbour_difference(values: npt.NDArray[np.float64], axis: int) -> Floats:
 
 
 def _texel_sizes(atlas: _Atlas) -> Floats:
-    """(covered,) metres between neighbouring texels."""
+    """Metres between neighbouring texels, (covered texels,)."""
     step_across = np.sqrt((_neighbour_difference(atlas.positions, 1) ** 2).sum(-1))
     step_down = np.sqrt((_neighbour_difference(atlas.positions, 0) ** 2).sum(-1))
     sizes = np.sqrt(np.maximum(step_across * step_down, 1e-12)) / 2
@@ -187,9 +186,9 @@ def _add_visible_sky(
 
 
 def bake_occlusion(head: HeadModel, coarse_vertices: Floats) -> npt.NDArray[np.float32]:
-    """Share of the sky (V,) that each fine vertex sees, light from steeply below left out.
+    """The share of the sky (V,) that is visible from each fine vertex, without directions steeply below.
 
-    Directions lie on a Fibonacci sphere; each is tested with a depth map seen from it.
+    The directions form a Fibonacci sphere; a depth map tests the visibility of each.
     """
     vertices = np.asarray(head.subdivision @ coarse_vertices)
     normals = vertex_normals(vertices, head.opaque.vertices)

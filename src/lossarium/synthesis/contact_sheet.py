@@ -1,6 +1,6 @@
-"""Looking at identities side by side: a column a state, a row an identity.
+"""Render identities side by side: one row per identity, one column per state.
 
-The picture in the documentation was made by
+This made the picture in the documentation:
 
     from lossarium.synthesis.contact_sheet import contact_sheet
     from lossarium.synthesis.identities import resolve_identities

@@ -1,4 +1,4 @@
-"""Scalp hair: where it begins, how it lies, and the volume it adds to the head."""
+"""Scalp hair: the hairline, the direction of the strands, and the volume that hair adds to the head."""
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -8,15 +8,16 @@ from lossarium.synthesis.identities import Hair
 from lossarium.synthesis.mesh import Booleans, Floats
 from lossarium.synthesis.noise import fractal_noise, smoothstep
 
-# The hairline seen from the side: height z over depth y, from before the forehead to behind the head; metres.
+# The hairline seen from the side, in metres: height z over depth y, from in front of the forehead to behind
+# the head.
 _HAIRLINE_DEPTHS = (-0.175, -0.15, -0.12, -0.085, -0.062, -0.055, -0.045, -0.02, 0.0, 0.03, 0.06)
 _HAIRLINE_HEIGHTS = (0.812, 0.803, 0.790, 0.765, 0.735, 0.700, 0.700, 0.722, 0.700, 0.660, 0.650)
 _HAIRLINE_RAISED = (1.0, 1.0, 1.0, 1.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-"""How far the identity's raised hairline counts at each depth: at the forehead, not at the ears."""
+"""Factor on the identity's `hairline_raised` at each depth: 1 at the forehead, 0 at the ears."""
 
 
 def hairline_distance(points: Floats, hair: Hair) -> Floats:
-    """About how far inside the hair each point of the template (N, 3) lies: metres, negative on bare skin."""
+    """Approximate distance of template points (N, 3) from the hairline: metres, negative on bare skin."""
     x, y, z = points.T
     heights = np.asarray(_HAIRLINE_HEIGHTS) + np.asarray(_HAIRLINE_RAISED) * hair.hairline_raised
     line = np.interp(y, _HAIRLINE_DEPTHS, heights)
@@ -27,8 +28,10 @@ def hairline_distance(points: Floats, hair: Hair) -> Floats:
 
 
 def strand_coordinates(points: Floats, hair: Hair, seed: int) -> Floats:
-    """(N, 3) places across and along the strands, metres; the third is zero. Noise stretched along is
-    hair."""
+    """Coordinates (N, 3) across and along the strands, metres; the third is zero.
+
+    Noise that is stretched along the strands looks like hair.
+    """
     x, y, z = points.T
     around = np.arctan2(x - hair.parting * smoothstep(0.80, 0.84, z), z - 0.72) * 0.095
     wave = fractal_noise(points, 20, 1, seed + 8) * 0.003

@@ -1,7 +1,7 @@
 """The head that every identity shares: MakeHuman's base mesh above the shoulders, its face units and its
 landmarks.
 
-Regions are told apart by the islands of MakeHuman's texture layout, so that no label picture is needed.
+The islands of MakeHuman's texture layout tell the regions apart, so that no label picture is needed.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ TEETH_LOWERED = 0.0035
 
 
 class Region(IntEnum):
-    """What a triangle belongs to; decides how it is shaded and which mask it fills."""
+    """The part of the head that a triangle belongs to; decides its material and its masks."""
 
     BODY = 0
     HEAD = 1
@@ -68,7 +68,7 @@ _HELPERS = {
 
 @dataclass(frozen=True)
 class Triangles:
-    """Some of the fine mesh's triangles, with what shading needs of each."""
+    """Some of the fine mesh's triangles, with their texture coordinates and regions."""
 
     vertices: npt.NDArray[np.int32]
     """(F, 3) fine vertices."""
@@ -88,15 +88,15 @@ class HeadModel:
     template: Floats
     """(C, 3) the coarse template, metres."""
     subdivision: SparseMatrix
-    """(V, C) fine vertices of coarse ones."""
+    """(V, C): subdivision @ coarse vertices gives the fine vertices."""
     fine_template: Floats
     """(V, 3)."""
     opaque: Triangles
     """Everything but the lashes."""
     lashes: Triangles
     face_units: Floats
-    """(U, C, 3) offsets of the face units in metres; those of the gaze do not move the eyeballs, see
-    shading."""
+    """(U, C, 3) offsets of the face units in metres. Those of the gaze do not move the eyeballs, whose
+    material rotates instead (`materials.eye_material`)."""
     face_unit_names: tuple[str, ...]
     landmarks: Indices
     """(68,) coarse vertices, iBUG order."""

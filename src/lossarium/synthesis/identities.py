@@ -1,4 +1,4 @@
-"""Who is rendered: the named identities, and sampled adults. All are made up; none is anybody's likeness."""
+"""The identities: four named ones, and sampled adults. All are made up; none is a real person's likeness."""
 
 import difflib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from lossarium.errors import LossariumError
 from lossarium.synthesis.phenotype import Phenotype
 
 Colour = tuple[float, float, float]
-"""Red, green, blue as people write them: sRGB in [0, 255]."""
+"""Red, green, blue: sRGB in [0, 255]."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Mole:
 
 @dataclass(frozen=True)
 class Skin:
-    """Skin colour and what is on it; amounts are 0 for none and about 1 for much."""
+    """The colour of skin, and its details as amounts: 0 for none, about 1 for much."""
 
     colour: Colour
     flush: Colour = (1.03, 0.80, 0.78)
-    """Factors on linear red, green, blue where blood shows: cheeks, nose, ears."""
+    """Factors on linear red, green, blue where the skin is flushed: cheeks, nose, ears."""
     blotches: Colour = (0.05, 0.09, 0.09)
     """Relative unevenness of red, green, blue."""
     freckles: float = 0.0
@@ -90,7 +90,7 @@ class Hair:
     ramp: float = 0.03
     """Metres over which the volume rises from the hairline."""
     loose: float = 0.5
-    """How far loose strands stand out, 0 for none."""
+    """How far loose strands stand out from the volume; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ class Eyes:
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that tells one synthetic person from another."""
+    """Everything that determines a synthetic person."""
 
     name: str
     seed: int
-    """Of the identity's procedural detail: pores, freckles, hair."""
+    """The seed of the identity's procedural detail: pores, freckles, hair."""
     phenotype: Phenotype
     skin: Skin
     lips: Lips
@@ -122,7 +122,7 @@ class Identity:
     eyes: Eyes
     clothes: Colour
     shape: Mapping[str, float] = field(default_factory=dict)
-    """MakeHuman's local targets by their positive name, without `l-` and `r-`, with a value in [-1, 1]."""
+    """MakeHuman's local targets, by the name of the positive one without `l-` or `r-` -> value in [-1, 1]."""
 
 
 def _ada() -> Identity:
@@ -346,7 +346,7 @@ def named_identities() -> dict[str, Identity]:
     return {identity.name: identity for identity in (_ada(), _ben(), _chi(), _dev())}
 
 
-# Sampled skins run along this line from the lightest to the darkest, so that none is greyish: sRGB.
+# Sampled skin colours lie on this line from the lightest to the darkest, so that none is greyish; sRGB.
 _SKIN_LINE = ((236, 194, 170), (222, 174, 144), (200, 146, 112), (168, 114, 82), (132, 84, 58), (98, 60, 42))
 _HAIR_LINE = ((24, 19, 17), (44, 31, 25), (82, 54, 36), (124, 76, 42), (176, 130, 78))
 _IRIS_LINE = ((58, 36, 22), (92, 58, 28), (112, 98, 52), (96, 128, 120), (88, 136, 176))
@@ -374,7 +374,7 @@ _SAMPLED_SHAPE = {
     "ear-wing-incr": (-0.2, 0.4),
     "ear-scale-incr": (-0.2, 0.2),
 }
-"""Local targets of a sampled identity, with the range each is drawn from."""
+"""The local targets of a sampled identity, and the range from which each is drawn."""
 
 
 def _along(line: tuple[Colour, ...], share: float) -> Colour:
@@ -392,8 +392,8 @@ def sample_identity(seed: int, number: int) -> Identity:
     """Make up an adult.
 
     Args:
-        seed: of the synthesis.
-        number: 1 for the first, 2 for the second...; the pair of both decides everything.
+        seed: the seed of the synthesis.
+        number: 1 for the first, 2 for the second, ...; the identity is a function of seed and number.
     """
     rng = np.random.default_rng([seed, number, 0x1DE47])
 
@@ -404,7 +404,7 @@ def sample_identity(seed: int, number: int) -> Identity:
     woman = bool(rng.uniform() < 0.5)
     age = draw(0.64, 0.92)
     years_shown = (age - 0.64) / 0.28
-    # Darker skin goes with the ancestries of MakeHuman's targets only loosely, as in life.
+    # Skin colour correlates only loosely with the ancestries of MakeHuman's targets, as in life.
     darkness = float(np.clip(ancestry @ np.array([0.75, 0.30, 0.15]) + rng.normal(0, 0.10), 0, 1))
     skin_colour = _along(_SKIN_LINE, darkness)
     hair_share = float(np.clip(rng.uniform(0, 1.1) * (1 - 1.3 * darkness), 0, 1))
@@ -413,7 +413,7 @@ def sample_identity(seed: int, number: int) -> Identity:
     hair_colour = _along((hair_colour, (150, 145, 140)), grey)
     brow_colour = _scaled(hair_colour, (0.80, 0.78, 0.75))
     iris = _along(_IRIS_LINE, float(np.clip(rng.uniform(0, 1.3) * (1 - 1.6 * darkness), 0, 1)))
-    # The inner end lies below the arch, but never so low that the face looks angry.
+    # The inner end is below the arch, but not so low that the face looks angry.
     inner, arch, outer = draw(0.7496, 0.7516), draw(0.7530, 0.7552), draw(0.7450, 0.7480)
     stubble = 0.0 if woman else round(max(0.0, draw(-0.3, 1.0)), 4)
     return Identity(
@@ -489,11 +489,11 @@ def sample_identity(seed: int, number: int) -> Identity:
 
 
 def resolve_identities(wanted: str, seed: int) -> tuple[Identity, ...]:
-    """The identities a person asked for.
+    """The identities of a list of names.
 
     Args:
-        wanted: names with commas between them; `random:N` stands for N sampled adults.
-        seed: of the sampling.
+        wanted: names separated by commas; `random:N` stands for N sampled adults.
+        seed: the seed of the sampling.
 
     Raises:
         LossariumError: a name is unknown or given twice, or N is not a positive number.
@@ -507,7 +507,7 @@ def resolve_identities(wanted: str, seed: int) -> tuple[Identity, ...]:
             count = word.removeprefix("random:")
             if not count.isdecimal() or not 1 <= int(count) <= 1000:
                 raise LossariumError(
-                    f"{word!r} does not say how many identities to sample: write random:3, say."
+                    f"{word!r} does not say how many identities to sample: write for example random:3."
                 )
             first = 1 + sum(identity.name.startswith("random-") for identity in identities)
             identities += [sample_identity(seed, first + number) for number in range(int(count))]
@@ -519,5 +519,5 @@ def resolve_identities(wanted: str, seed: int) -> tuple[Identity, ...]:
             )
     names = [identity.name for identity in identities]
     if len(set(names)) < len(names):
-        raise LossariumError(f"An identity is asked for twice in {wanted!r}: name each once.")
+        raise LossariumError(f"An identity is given twice in {wanted!r}: name each once.")
     return tuple(identities)

@@ -17,7 +17,7 @@ LEFT_EYE = slice(42, 48)
 RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 48, 54
 UPPER_LIDS = {"eyeBlinkRight": (37, 38), "eyeBlinkLeft": (43, 44)}
 LOWER_LIDS = {"eyeBlinkRight": (41, 40), "eyeBlinkLeft": (47, 46)}
-"""By the face unit that closes them: landmarks above each other on the lids."""
+"""Face unit that closes an eye -> landmarks on its lids, in the same order on both lids."""
 
 # Left half of the jaw on the template, (x, y, z) in metres from the chin to the front of the ear.
 _JAW = (
@@ -31,7 +31,7 @@ _JAW = (
     (0.0655, -0.068, 0.7050),
     (0.0670, -0.067, 0.7230),
 )
-# Brows, nose and outer lips on the template, (x, z) in metres; the frontmost skin there is meant.
+# Brows, nose and outer lips on the template, (x, z) in metres, projected onto the front of the face.
 _LEFT_BROW = ((0.014, 0.746), (0.024, 0.752), (0.036, 0.7555), (0.047, 0.754), (0.057, 0.747))
 _NOSE = (
     *((0.0, 0.732), (0.0, 0.718), (0.0, 0.704), (0.0, 0.690)),

@@ -1,5 +1,4 @@
-"""What surfaces are made of, one compiled function a material: skin from the texture, eyes, teeth, mouth,
-clothes."""
+"""The materials of surfaces, one compiled function each: skin (textured), eyes, teeth, mouth, clothes."""
 
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from lossarium.synthesis.noise import hash_lattice, line_noise
 
 
 class Material(NamedTuple):
-    """How a place reflects light."""
+    """How a point of a surface reflects light."""
 
     red: float
     green: float
@@ -25,9 +24,9 @@ class Material(NamedTuple):
     wrap_red: float
     wrap_green: float
     wrap_blue: float
-    """How far light reaches round the terminator, as in skin; 0 is a plain Lambert surface."""
+    """How far light wraps round the terminator, as subsurface scattering in skin does; 0 is Lambertian."""
     occlusion: float
-    """Share of the sky that reaches the place."""
+    """The share of the sky that is visible from the point."""
 
 
 class EyeLook(NamedTuple):
@@ -36,7 +35,7 @@ class EyeLook(NamedTuple):
     centres: tuple[Vector, Vector]
     """Left, right; world metres, head posed."""
     rotation: Matrix
-    """From the eye's axes to the world's."""
+    """From the eye's axes to world axes."""
     radius: float
     """Metres."""
     inner_iris: Vector
@@ -44,7 +43,7 @@ class EyeLook(NamedTuple):
     sclera: Vector
     """Linear RGB."""
     pupil: float
-    """Radius as a share of the iris'."""
+    """The pupil's radius as a share of the iris's radius."""
     seed: int
 
 
@@ -76,7 +75,7 @@ def sample_texture(texture: npt.NDArray[np.float32], x: float, y: float, texel: 
     x -= column
     y -= row
     w00, w01, w10, w11 = (1.0 - x) * (1.0 - y), x * (1.0 - y), (1.0 - x) * y, x * y
-    for channel in range(TEXTURE_CHANNELS):  # a constant, so that it becomes a few wide instructions
+    for channel in range(TEXTURE_CHANNELS):  # a constant, so that the compiler unrolls and vectorises it
         texel[channel] = (
             w00 * texture[row, column, channel]
             + w01 * texture[row, column + 1, channel]
@@ -112,13 +111,13 @@ def body_material(
 
 @compiled
 def lid_material(red: float, green: float, blue: float, occlusion: float) -> Material:
-    """The inner side of the lids: reddish and wet."""
+    """The inner side of the eyelids: reddish and wet."""
     return Material(red * 0.75 + 0.05, green * 0.62, blue * 0.62, 0.8, 6, 0.30, 0.12, 0.08, occlusion)
 
 
 @compiled
 def mouth_material(y: float, occlusion: float) -> Material:
-    """The cavity of the mouth, darker with depth; `y` on the template."""
+    """The cavity of the mouth, which darkens with depth; `y` is measured on the template."""
     depth = (0.35 + 0.65 * occlusion) * step(-0.07, -0.14, y)
     return Material(0.26, 0.05, 0.045, 0.6, 5, 0.30, 0.12, 0.08, depth)
 
@@ -132,8 +131,10 @@ def tongue_material(y: float, occlusion: float) -> Material:
 
 @compiled
 def teeth_material(x: float, y: float, z: float, upper: bool, occlusion: float) -> Material:
-    """A row of single teeth under a scalloped gum, painted on MakeHuman's plain band; places on the
-    template."""
+    """Separate teeth under a scalloped gum, painted on the plain band that MakeHuman has for teeth.
+
+    x, y, z are coordinates on the template.
+    """
     edges = _UPPER_TEETH_EDGES if upper else _LOWER_TEETH_EDGES
     across = abs(x) * 1000.0
     tooth = 0
@@ -149,7 +150,7 @@ def teeth_material(x: float, y: float, z: float, upper: bool, occlusion: float) 
         green, blue = green * 0.97, blue * 0.92
     gum = step(0.0006, -0.0004, from_gum)
     red, green, blue = red + (0.42 - red) * gum, green + (0.13 - green) * gum, blue + (0.12 - blue) * gum
-    # The biting edge is cut round between the teeth; there the dark of the mouth shows.
+    # The cutting edge is rounded between the teeth, where the dark of the mouth shows.
     length = (0.0128 if tooth != 1 else 0.0120) if upper else 0.0125
     cut = step(length - 0.0016 * side * side, length + 0.0005 - 0.0016 * side * side, from_gum)
     red, green, blue = red * (1.0 - 0.8 * cut), green * (1.0 - 0.85 * cut), blue * (1.0 - 0.85 * cut)
@@ -161,7 +162,7 @@ def teeth_material(x: float, y: float, z: float, upper: bool, occlusion: float) 
 
 @compiled
 def eye_material(dx: float, dy: float, dz: float, look: EyeLook, occlusion: float) -> Material:
-    """White, iris and pupil at the direction (dx, dy, dz) from the eyeball's centre; the gaze turns them."""
+    """Sclera, iris and pupil, rotated by the gaze, in direction (dx, dy, dz) from the eyeball's centre."""
     rotation = look.rotation
     x = rotation[0][0] * dx + rotation[1][0] * dy + rotation[2][0] * dz
     y = rotation[0][1] * dx + rotation[1][1] * dy + rotation[2][1] * dz

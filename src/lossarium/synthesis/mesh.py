@@ -21,7 +21,7 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 SparseMatrix: TypeAlias = Any  # scipy.sparse.csr_matrix; scipy ships no types
 
-# For kernels: unlike small arrays, tuples live in registers and need no counting of references.
+# For kernels: unlike small arrays, tuples stay in registers and are not reference-counted.
 Vector: TypeAlias = tuple[float, float, float]
 Matrix: TypeAlias = tuple[Vector, Vector, Vector]
 """Three rows."""
@@ -52,7 +52,7 @@ class ObjMesh:
 
 @dataclass(frozen=True)
 class SubdividedMesh:
-    """One Catmull-Clark level: the fine vertices are `matrix @ coarse_vertices`."""
+    """One level of Catmull-Clark subdivision: the fine vertices are `matrix @ coarse_vertices`."""
 
     matrix: SparseMatrix
     """(V', V); every row sums to 1."""
@@ -61,7 +61,7 @@ class SubdividedMesh:
     texture_coordinates: Floats
     """(4 F, 4, 2) texture coordinates of each quad's corners."""
     parent_faces: Indices
-    """(4 F,) the coarse face of each quad."""
+    """(4 F,) index of the coarse face of each quad."""
 
 
 def as_vector(values: Floats) -> Vector:
@@ -77,7 +77,7 @@ def as_matrix(values: Floats) -> Matrix:
 
 
 def to_world(makehuman: Floats) -> Floats:
-    """World coordinates in metres, of MakeHuman's coordinates or offsets (N, 3) in decimetres."""
+    """Convert MakeHuman's coordinates or offsets (N, 3) in decimetres to world axes in metres."""
     return np.stack([makehuman[:, 0], -makehuman[:, 2], makehuman[:, 1]], axis=1) * METRES_PER_UNIT
 
 
@@ -141,14 +141,14 @@ def read_target(path: Path, vertex_count: int) -> Floats:
 
 
 def connected_islands(faces: Indices, count: int) -> Indices:
-    """Number the connected parts of a mesh.
+    """Number the connected components of a mesh.
 
     Args:
-        faces: (F, 4) indices below `count`, of vertices or of texture coordinates.
-        count: how many there are.
+        faces: (F, 4) indices of vertices or of texture coordinates.
+        count: the number of these vertices or texture coordinates.
 
     Returns:
-        (F,) the part of each face.
+        (F,) the component of each face.
     """
     edges = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1).reshape(-1, 2)
     graph = sparse.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
@@ -157,8 +157,10 @@ def connected_islands(faces: Indices, count: int) -> Indices:
 
 
 def split_quads(quads: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Triangles (2 F, 3, ...) of quads or of their corners' values (F, 4, ...): all first halves, then all
-    second."""
+    """Split quads, or values at their corners, (F, 4, ...), into triangles (2 F, 3, ...).
+
+    All first halves come before all second halves.
+    """
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
@@ -171,14 +173,14 @@ def _row_sums(matrix: SparseMatrix) -> Floats:
 
 
 def catmull_clark(faces: Indices, vertex_count: int, corner_texture_coordinates: Floats) -> SubdividedMesh:
-    """One level of Catmull-Clark subdivision of a quad mesh, as a matrix, so that posing costs one product.
+    """One level of Catmull-Clark subdivision of a quad mesh, as a matrix: posing costs one product.
 
     Borders follow the cubic B-spline rule (1/8, 3/4, 1/8). Texture coordinates are subdivided linearly, which
-    keeps the seams of the texture where they are.
+    leaves the texture's seams unchanged.
 
     Args:
         faces: (F, 4) vertex indices.
-        vertex_count: V; vertices that no face uses stay where they are.
+        vertex_count: V; vertices that no face uses are not moved.
         corner_texture_coordinates: (F, 4, 2).
 
     Source: Catmull and Clark, "Recursively generated B-spline surfaces on arbitrary topological meshes",

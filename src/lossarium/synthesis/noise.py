@@ -1,7 +1,7 @@
 """Procedural noise: smooth value noise, its octaves, and random spots, all counter-based and so reproducible.
 
-Values depend on the lattice point and the seed alone, by an integer hash, hence not on the order or the
-number of points asked for.
+A value is an integer hash of the lattice point and the seed. It does not depend on which other points are
+computed, or in which order.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from lossarium.synthesis.mesh import Floats
 _LATTICE_OFFSET = 1000.0
 """Keeps lattice coordinates positive, so that truncation is floor."""
 
-# A fixed rotation (QR of a normal 3 x 3 matrix) that takes the noise's lattice off the axes of the face's
-# symmetry.
+# A fixed random rotation (QR of a normal 3 x 3 matrix), so that the noise's lattice is not aligned with the
+# face's plane of symmetry.
 LATTICE_ROTATION: Floats = np.array(
     [
         [-0.75597169, -0.18344040, -0.62837603],
@@ -34,7 +34,7 @@ def smoothstep(low: float, high: float, value: Any) -> Any:
 
 @compiled
 def hash_lattice(i: int, j: int, k: int, seed: int) -> float:
-    """A value in [0, 1] that only looks random, of a lattice point and a seed."""
+    """A pseudorandom value in [0, 1], a hash of a lattice point and a seed."""
     mask = np.uint64(0xFFFFFFFF)
     # Each factor is below 2**32, so no product passes 2**64.
     value = (
@@ -51,7 +51,7 @@ def hash_lattice(i: int, j: int, k: int, seed: int) -> float:
 
 @compiled
 def noise_at(x: float, y: float, z: float, seed: int) -> float:
-    """Value noise with quintic fade, in [-1, 1], one lattice cell a unit."""
+    """Value noise with quintic fade, in [-1, 1], one lattice cell per unit."""
     x += _LATTICE_OFFSET
     y += _LATTICE_OFFSET
     z += _LATTICE_OFFSET
@@ -73,7 +73,7 @@ def noise_at(x: float, y: float, z: float, seed: int) -> float:
 
 @compiled
 def line_noise(x: float, seed: int) -> float:
-    """Value noise along a line, in [0, 1], one lattice cell a unit."""
+    """Value noise along a line, in [0, 1], one lattice cell per unit."""
     x += _LATTICE_OFFSET
     i = int(np.floor(x))
     share = x - i
@@ -83,7 +83,7 @@ def line_noise(x: float, seed: int) -> float:
 
 @compiled
 def value_noise(points: Floats, frequencies: Floats, seed: int) -> Floats:
-    """Value noise in [-1, 1] at points (N, 3), with a frequency (cells a metre) for each axis (3,)."""
+    """Value noise in [-1, 1] at points (N, 3), with a frequency (cells per metre) for each axis (3,)."""
     values = np.empty(points.shape[0])
     for n in range(points.shape[0]):
         values[n] = noise_at(
@@ -111,7 +111,7 @@ def _octaves(points: Floats, rotation: Floats, frequency: float, count: int, see
 
 
 def fractal_noise(points: Floats, frequency: float, octaves: int, seed: int) -> Floats:
-    """Octaves of value noise at points (N, 3), about [-1, 1]; `frequency` of the first in cells a metre."""
+    """Octaves of value noise at points (N, 3), about [-1, 1]; the first has `frequency` cells per metre."""
     return _octaves(points, LATTICE_ROTATION, float(frequency), octaves, seed)
 
 
@@ -156,14 +156,14 @@ def _spots(
 def spots(
     points: Floats, frequency: float, seed: int, radii: tuple[float, float], squash: float = 1.0
 ) -> npt.NDArray[np.float64]:
-    """Soft spots (freckles, pores, stubble): one at a random place of each lattice cell.
+    """Soft spots (freckles, pores, stubble), one at a random position in each lattice cell.
 
     Args:
         points: (N, 3) metres.
-        frequency: cells a metre.
-        seed: of places, sizes and strengths.
+        frequency: cells per metre.
+        seed: of positions, sizes and strengths.
         radii: smallest and largest radius, in cells.
-        squash: divides the spots' length along the lattice's third axis.
+        squash: factor on the frequency along the lattice's third axis: 0.5 makes spots twice as long.
 
     Returns:
         (N,) coverage in [0, 1].

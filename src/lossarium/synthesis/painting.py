@@ -1,7 +1,7 @@
-"""Painting skin: every colour is computed from a place on the template face; no photograph, no scan.
+"""Paint skin: every colour is computed from a position on the template face, without photographs or scans.
 
 Layers are plain functions that change a `Paint` in place, from the skin's base colour outwards to the hair.
-Places are in metres on the template, so one set of rules fits every identity.
+Positions are in metres on the template, so that the same rules fit every identity.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from lossarium.synthesis.noise import fractal_noise, smoothstep, spots, value_no
 RowFactors: TypeAlias = tuple[float, float, float]
 
 LID_DISTANCE_LIMIT = 0.006
-"""Metres from the lid margin beyond which nothing depends on it."""
+"""Metres; distances from the lid margin are clamped to this, since no layer needs larger ones."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """N places to paint."""
+    """N points on the skin to paint."""
 
     points: Floats
     """(N, 3) on the template, metres."""
@@ -32,7 +32,7 @@ class Places:
     lid_distance: Floats
     """(N,) metres to the nearest lid margin, at most `LID_DISTANCE_LIMIT`."""
     texel: Floats
-    """(N,) size of a texel, metres: detail finer than this fades out instead of becoming noise."""
+    """(N,) size of a texel, metres: finer detail fades out, so that it does not alias."""
 
     @property
     def across(self) -> Floats:
@@ -45,13 +45,13 @@ class Places:
         return np.asarray(smoothstep(-0.05, -0.09, self.points[:, 1]))
 
     def resolved(self, frequency: float) -> Floats:
-        """(N,) how well texels show detail of so many cells a metre, in [0, 1]."""
+        """(N,) how well texels resolve detail with this many cells per metre, in [0, 1]."""
         return np.asarray(1 - smoothstep(0.28, 0.55, self.texel * frequency))
 
 
 @dataclass
 class Paint:
-    """What painting makes of N places."""
+    """The painted properties of N points."""
 
     colour: Floats
     """(N, 3) linear albedo."""
@@ -62,7 +62,7 @@ class Paint:
 
 
 def linear(colour: Colour) -> Floats:
-    """Linear RGB (3,) in [0, 1] of an sRGB colour in [0, 255]."""
+    """Convert an sRGB colour in [0, 255] to linear RGB (3,) in [0, 1]."""
     return np.asarray((np.asarray(colour, dtype=np.float64) / 255) ** 2.2)
 
 
@@ -75,7 +75,7 @@ def _blend(colour: Floats, over: Floats, opacity: Floats) -> Floats:
 
 
 def _tint(colour: Floats, factors: RowFactors, amount: Floats) -> Floats:
-    """Multiply colours by factors, as far as `amount` (N,) says."""
+    """Multiply colours by factors, to the degree of `amount` (N,): 0 not at all, 1 fully."""
     return np.asarray(colour * (1 + amount[:, None] * (np.asarray(factors) - 1)))
 
 
@@ -87,7 +87,7 @@ def _around(places: Places, across: float, y: float, z: float, radius: float) ->
 
 
 def _paint_base(paint: Paint, places: Places, skin: Skin, seed: int) -> None:
-    """Uneven skin, flushed cheeks and nose, shadows under the eyes, eye shadow."""
+    """Paint uneven skin, flushed cheeks and nose, shadows under the eyes, eye shadow."""
     across, z = places.across, places.points[:, 2]
     coarse = fractal_noise(places.points, 60, 3, seed)
     medium = fractal_noise(places.points, 260, 3, seed + 10)
@@ -193,7 +193,7 @@ def _paint_wrinkles(paint: Paint, places: Places, skin: Skin, seed: int) -> None
 
 
 def _beard_area(places: Places) -> Floats:
-    """(N,) where a beard grows, in [0, 1]."""
+    """(N,) the density of a beard, in [0, 1]."""
     across, (_, y, z) = places.across, places.points.T
     lip = _bell(z - 0.6735, 0.0042, 4) * _bell(across, 0.026, 4) * (1 - 0.5 * _bell(across, 0.003))
     jaw = smoothstep(0.668, 0.655, z + 0.12 * across - 0.7 * np.clip(across - 0.045, 0, 1))
@@ -229,7 +229,7 @@ def _paint_lips(paint: Paint, places: Places, lips: Lips, seed: int) -> None:
 
 
 def _paint_lids(paint: Paint, places: Places, eyes: Eyes) -> None:
-    """The wet, reddish margin of the lids, and the dark line of the lashes' roots."""
+    """Paint the wet, reddish margin of the lids, and the dark line of the lashes' roots."""
     paint.colour = _blend(paint.colour, linear((120, 70, 65)), _bell(places.lid_distance, 0.0011) * 0.55)
     upper = places.points[:, 2] > 0.7275
     width = np.where(upper, eyes.liner_width, 0.0009)
@@ -238,7 +238,7 @@ def _paint_lids(paint: Paint, places: Places, eyes: Eyes) -> None:
 
 
 def _brow_coordinates(places: Places, brows: Brows) -> tuple[Floats, Floats, float]:
-    """Place along the brow's curve (0 inner end, 1 outer end), metres above it, and the curve's length."""
+    """Position along the brow's curve (0 inner end, 1 outer end), metres above it, and the curve's length."""
     knots = np.asarray(brows.curve)
     curve = CubicSpline(np.arange(len(knots)), knots)(np.linspace(0, len(knots) - 1, 17))
     lengths = np.hypot(*np.diff(curve, axis=0).T)
@@ -326,9 +326,9 @@ def paint_skin(identity: Identity, places: Places, *, detailed: bool = True) -> 
     """Colour, shine and relief of an identity's skin and hair.
 
     Args:
-        identity: who.
-        places: where.
-        detailed: False leaves out what needs texels: pores, marks, brows and hair.
+        identity: whose skin to paint.
+        places: the points to paint.
+        detailed: False leaves out what only texels resolve: pores, marks, brows and hair.
 
     Returns:
         Linear albedo in [0.001, 1], shine in [0, 2], height in millimetres.

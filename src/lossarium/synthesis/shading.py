@@ -1,7 +1,8 @@
-"""Shading: from what each sample shows to the colour and the masks of each pixel, in one compiled pass.
+"""Shade all samples to the colour and the masks of each pixel, in one compiled pass.
 
-A key light with shadows, a fill light without, light from the sky and from the ground dimmed by occlusion.
-Skin wraps light round the terminator, red furthest, which stands for scattering below its surface.
+There is a key light with shadows, a fill light without shadows, and light from sky and ground, dimmed by
+ambient occlusion. On skin, light wraps round the terminator, red the furthest, to imitate subsurface
+scattering.
 """
 
 from typing import NamedTuple
@@ -39,12 +40,12 @@ _UPPER_LASHES = int(Region.UPPER_LASHES)
 
 SHADOW_MAP_SIZE = 320
 SHADOW_MAP_WIDTH = 0.46
-"""Metres a side of the shadow map."""
+"""Metres along each side of the shadow map."""
 
 
 class Samples(NamedTuple):
-    """What each sample shows, (rows, columns) and (rows, columns, 2): the surface, and lashes in front of
-    it."""
+    """The visible triangle (rows, columns) and weights (rows, columns, 2) of each sample: of the surface, and
+    of lashes in front of it."""
 
     triangle: Int32s
     weights: Float32s
@@ -58,7 +59,7 @@ class Surface(NamedTuple):
     moving: Float32s
     """(V, 7) position, normal, occlusion."""
     still: Float32s
-    """(V, 8) place on the template, hair thickness in metres, linear RGB, depth in the lashes."""
+    """(V, 8) position on the template, hair thickness in metres, linear RGB, position along the lashes."""
     triangles: Int32s
     texture_coordinates: Float32s
     regions: Int32s
@@ -69,7 +70,7 @@ class Surface(NamedTuple):
     texture_left: float
     texture_top: float
     head_rotation: Matrix
-    """Turns the texture's bump vectors from the rest pose."""
+    """Rotates the texture's bump vectors from the rest pose to the head's pose."""
     clothes: Vector
     """Linear RGB."""
     lash_opacity: float
@@ -86,12 +87,12 @@ class Lighting(NamedTuple):
     sky_colour: Vector
     ground_colour: Vector
     shadow_axes: Matrix
-    """With the offset as in `rasterising.LightView`, to texels of the shadow map."""
+    """`shadow_axes @ point + shadow_offset` is in texels of the shadow map, see `rasterising.LightView`."""
     shadow_offset: Vector
 
 
 class Radiance(NamedTuple):
-    """Linear light that leaves a place towards the camera."""
+    """Linear light that leaves a point towards the camera."""
 
     red: float
     green: float
@@ -102,7 +103,7 @@ class Radiance(NamedTuple):
 def _unshadowed(
     lighting: Lighting, shadow_map: Float32s, x: float, y: float, z: float, slope: float
 ) -> float:
-    """Share of the key light, [0, 1], that reaches a place: nine taps of the shadow map."""
+    """The share of the key light, in [0, 1], that reaches a point: nine taps of the shadow map."""
     if slope <= -0.6:
         return 0.0
     axes, offset = lighting.shadow_axes, lighting.shadow_offset
@@ -148,8 +149,8 @@ def _radiance(
     lit: float,
     wet: bool,
 ) -> Radiance:
-    """Light from a place with normal n towards v (unit vectors); `lit` is the share of key light that
-    arrives."""
+    """Light from a point with normal n towards v (unit vectors); `lit` is the share of the key light that
+    reaches it."""
     key, fill = lighting.key_direction, lighting.fill_direction
     occlusion = material.occlusion
     slope = nx * key[0] + ny * key[1] + nz * key[2]
@@ -206,7 +207,7 @@ def _radiance(
 def _lash_cover(
     still: Float32s, triangle: Int32s, upper: bool, w0: float, w1: float, opacity: float
 ) -> float:
-    """Opacity of the lashes at a place of their triangle, given the opacity of the upper ones."""
+    """The opacity of the lashes at a point of their triangle, given the opacity of the upper lashes."""
     w2 = 1.0 - w0 - w1
     a, b, c = triangle[0], triangle[1], triangle[2]
     depth = w0 * still[a, 7] + w1 * still[b, 7] + w2 * still[c, 7]
@@ -228,7 +229,7 @@ def _untextured_material(
     clothes: Vector,
     occlusion: float,
 ) -> Material:
-    """The material of regions without a texture, from a vertex colour and a place on the template."""
+    """The material of regions without a texture, from a vertex colour and a position on the template."""
     if region == _BODY:
         return body_material(red, green, blue, x, y, z, clothes, occlusion)
     if region in (_UPPER_TEETH, _LOWER_TEETH):
@@ -242,7 +243,7 @@ def _untextured_material(
 
 @compiled
 def _is_face(x: float, y: float, z: float, hair: float) -> bool:
-    """Whether a place of the template counts as face: hairline to chin, ear to ear."""
+    """Whether a position on the template counts as face: hairline to chin, ear to ear."""
     return bool(y < -0.06 and hair < 0.05 and z > 0.612 and abs(x) < 0.0695)
 
 
@@ -261,17 +262,17 @@ def shade(
     """Shade every sample and average it into its pixel.
 
     Args:
-        samples: what is seen.
+        samples: what each sample shows.
         surface: the head.
         shadow_map: (SHADOW_MAP_SIZE, SHADOW_MAP_SIZE) as `rasterising.depth_map` gives it.
         lighting: the light.
         look: the eyes.
-        samples_a_side: a pixel has this many samples in a row.
+        samples_a_side: samples along each side of a pixel.
         lash_colour: linear RGB.
         colour: (size, size, 3) linear RGB times cover; filled here.
         masks: (size, size, 4) shares of face, eyes, mouth, foreground; filled here.
     """
-    # Arrays are taken out of their tuples here, once: inside the loop that counts references.
+    # Arrays are taken out of their tuples here, once: inside the loop each access would count references.
     shown, weights, lash_shown, lash_weights = samples
     moving, still, triangles, regions = surface.moving, surface.still, surface.triangles, surface.regions
     corners, texture = surface.texture_coordinates, surface.texture
@@ -345,7 +346,7 @@ def shade(
                 material = _untextured_material(region, red, green, blue, tx, ty, tz, clothes, occlusion)
 
             slope = smooth_x * key[0] + smooth_y * key[1] + smooth_z * key[2]
-            # Looking up the shadow a little above the surface keeps it from shadowing itself.
+            # The shadow is looked up a little above the surface, so that the surface does not shadow itself.
             lit = _unshadowed(
                 lighting,
                 shadow_map,
@@ -379,7 +380,7 @@ def shade(
 
 @compiled
 def develop(colour: Float32s, masks: Float32s, background: Float32s, picture: npt.NDArray[np.uint8]) -> None:
-    """Lay linear light over the background and turn it into 8-bit sRGB with a soft shoulder; fills
+    """Blend linear light over the background and convert it to 8-bit sRGB with soft highlights, in
     `picture`."""
     rows, columns, _ = colour.shape
     for row in range(rows):

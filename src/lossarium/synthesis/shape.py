@@ -15,7 +15,7 @@ from lossarium.synthesis.phenotype import phenotype_offsets
 
 _OPPOSITES = {"incr": "decr", "up": "down", "forward": "backward", "out": "in", "convex": "concave"}
 _TARGET_FOLDERS = {"eyebrows": "eyebrows", "eye": "eyes", "ear": "ears"}
-"""Where a target's name does not begin with the name of its folder."""
+"""Name of a part -> name of its folder, where they differ."""
 
 LARGEST_BLINK = 1.6
 """Face unit weight beyond which lids would pass through each other."""
@@ -26,7 +26,7 @@ class HeadShape:
     """An identity's head at rest."""
 
     vertices: Floats
-    """(C, 3) coarse vertices; eye centres lie where the template's do."""
+    """(C, 3) coarse vertices, scaled and moved so that the eye centres lie where the template's do."""
     eye_centres: Floats
     """(2, 3) left, right."""
     eye_radius: float
@@ -34,7 +34,7 @@ class HeadShape:
 
 
 def _local_target_paths(targets: Path, name: str, value: float) -> list[Path]:
-    """The files of a local target, one or one a side; a negative value means the opposite target."""
+    """The files of a local target: one, or one per side. A negative value means the opposite target."""
     if value < 0:
         stem, _, direction = name.rpartition("-")
         if direction not in _OPPOSITES:
@@ -84,12 +84,12 @@ def _lid_gap(heights: Floats, head: HeadModel, unit: str) -> float:
 
 
 def expression_vertices(head: HeadModel, shape: HeadShape, expression: Mapping[str, float]) -> Floats:
-    """The coarse vertices (C, 3) of a head under an expression.
+    """The coarse vertices (C, 3) of a head with an expression.
 
-    Every value is the weight of a face unit, but for `eyeBlinkLeft` and `eyeBlinkRight`: they are the share
-    of the eye's opening that is closed. The raw unit closes a narrow eye further than a wide one, so that one
-    state would give two identities different eyes; the weight that closes the wanted share is solved for each
-    identity instead.
+    Every value is the weight of a face unit, except for `eyeBlinkLeft` and `eyeBlinkRight`: these are the
+    share of the eye's opening that is closed. A given weight of the face unit closes a narrow eye further
+    than a wide one, so that the same state would look different on two identities. Therefore each identity's
+    weight is solved from the share.
     """
     vertices = shape.vertices.copy()
     index = {name: number for number, name in enumerate(head.face_unit_names)}

@@ -1,8 +1,8 @@
-"""The state of a frame: everything about a picture but who is in it.
+"""The state of a frame: everything that determines a picture except the identity.
 
 Two identities rendered in the same state are an exact swap pair. A state is a function of (seed, frame
-number) alone, its numbers are rounded to six decimals, and it survives JSON unchanged, so that equal states
-have equal digests on every machine.
+number) alone. Its numbers are rounded to six decimals and survive JSON unchanged, so that equal states have
+equal digests on every machine.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Crop:
-    """How the aligned frame is cut: alignment in face-swap facesets is never perfect."""
+    """How a frame is cropped, with random errors, since alignment in real facesets is never perfect."""
 
     zoom: float
     shift_right: float
@@ -48,7 +48,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class FrameState:
-    """Everything that decides a frame but the identity and the size in pixels."""
+    """Everything that determines a frame, except the identity and the size in pixels."""
 
     seed: int
     frame: int
@@ -61,7 +61,7 @@ class FrameState:
     gaze_pitch: float
     """Degrees, positive up."""
     pupil: float
-    """Radius as a share of the iris'."""
+    """The pupil's radius as a share of the iris's radius."""
     yaw: float
     """Degrees of the head about its vertical axis, positive to the right of the picture."""
     pitch: float
@@ -81,7 +81,7 @@ def state_to_json(state: FrameState) -> dict[str, Any]:
 
 
 def state_from_json(values: Mapping[str, Any]) -> FrameState:
-    """The state that `state_to_json` wrote."""
+    """The state of the JSON values that `state_to_json` returned."""
     light = Light(**{name: tuple(value) for name, value in values["light"].items()})
     return FrameState(**{**values, "light": light, "crop": Crop(**values["crop"])})
 
@@ -106,11 +106,11 @@ _MOODS = {
     "squint": 0.06,
     "mix": 0.08,
 }
-"""Kinds of expressions and how often each comes."""
+"""Kinds of expressions and their probabilities."""
 
 
 class _Expression:
-    """Collects face units; both sides of a face move nearly alike."""
+    """Collects the weights of face units; both sides of a face get nearly the same weights."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -203,7 +203,7 @@ def _sample_mood(face: _Expression, mood: str) -> None:
 
 
 def _lids_follow(face: _Expression, right: float, up: float) -> None:
-    """Lids and the skin around the eyes follow the gaze; arguments in [-1, 1]."""
+    """Move the lids and the skin around the eyes with the gaze; arguments in [-1, 1]."""
     for unit, amount in (
         ("eyeLookOutLeft", right),
         ("eyeLookInRight", right),
@@ -219,7 +219,7 @@ def _lids_follow(face: _Expression, right: float, up: float) -> None:
 
 
 def _sample_light(rng: np.random.Generator) -> Light:
-    """A light that leaves no face very dark: the key is never behind nor steeply above."""
+    """Sample a light under which no face is very dark: the key light is never behind or steeply above."""
     azimuth = np.radians(np.clip(rng.normal(0, 38), -75, 75))
     elevation = np.radians(rng.uniform(-5, 36))
     key = np.array(

@@ -1,7 +1,7 @@
-"""Facesets on disk: bake identities, render their frames on all cores, write and publish whole folders.
+"""Write facesets: bake identities, render their frames on all cores, and write whole folders.
 
-A faceset is rendered into a hidden folder beside its place and renamed when it is complete, so that an
-interruption leaves nothing half-written.
+A faceset is rendered into a hidden folder beside its destination, which is renamed when it is complete, so
+that an interruption leaves nothing half-written.
 """
 
 import json
@@ -33,9 +33,9 @@ from lossarium.synthesis.identities import Identity
 from lossarium.synthesis.rendering import RenderedFrame, render_frame
 from lossarium.synthesis.states import sample_state, state_to_json
 
-# A name in files that are about: it stays though the code has moved.
+# Users' files already have this name, so it stays although the code has moved.
 RENDERER = "lossarium.facesets.synthetic 1"
-"""Counts up whenever the same state may give other pictures."""
+"""The number is raised whenever the same state may render to different pictures."""
 LICENCE = (
     "CC0-1.0: pictures, masks, landmarks and states are dedicated to the public domain, "
     "https://creativecommons.org/publicdomain/zero/1.0/"
@@ -48,23 +48,23 @@ PROVENANCE = (
 
 SMALLEST_SIZE, LARGEST_SIZE = 32, 1024
 _FINE_TEXTURE_FROM = 257
-"""Frames of so many pixels get a texture of twice the resolution."""
+"""From this size in pixels on, frames get a texture of twice the resolution."""
 _WORKER_ENVIRONMENT = {
-    # There is a process a core already.
+    # One thread, since there is already one process per core.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # The C library would hand the buffers of every frame back to the system, only to fault them in again for
-    # the next: 4 ms a frame.
+    # By default the C library returns the buffers of every frame to the system, and the next frame takes page
+    # faults to get them back: 4 ms per frame.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 26),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 29),
 }
 _FRAMES_A_TASK = 8
 _BAKED_IN_MEMORY = 2
-"""Identities a worker keeps; each takes about 40 MB, and tasks come identity by identity."""
+"""How many baked identities a worker caches; each takes about 40 MB, and tasks come identity by identity."""
 
 ProgressReport = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the name of the current stage, how much of it is done, and how much there is to do."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -80,11 +80,11 @@ class Synthesis:
     """Side of the frames in pixels."""
     seed: int
     held_out: int
-    """How many of the last frames are kept from training."""
+    """How many of the last frames are held out from training."""
 
     def __post_init__(self) -> None:
         if not self.identities:
-            raise LossariumError("No identity is asked for: name at least one.")
+            raise LossariumError("No identity is given: name at least one.")
         if self.frames < 1:
             raise LossariumError(f"A faceset of {self.frames} frames cannot be rendered: ask for 1 or more.")
         if not SMALLEST_SIZE <= self.size <= LARGEST_SIZE:
@@ -108,7 +108,7 @@ class Synthesis:
 
 
 def default_held_out(frames: int) -> int:
-    """The last fifth of the frames, at least one where there are two."""
+    """A fifth of the frames, but at least one if there are two or more."""
     return max(frames // 5, 1 if frames > 1 else 0)
 
 
@@ -141,7 +141,7 @@ class _RenderTask:
 
 @dataclass(frozen=True)
 class _FrameRecord:
-    """What is known about a rendered frame besides its pictures, as JSON values."""
+    """The metadata of a rendered frame, as JSON values."""
 
     folder: Path
     name: str
@@ -168,8 +168,8 @@ def _bake(task: _BakeTask) -> None:
 
 def _save_pictures(frame: RenderedFrame, folder: Path, name: str) -> None:
     picture = Image.fromarray(frame.picture)
-    # Lossless whatever `quality` is, which means effort here. Per frame of 128 px: 3 ms and 18 KB with
-    # method 2, 5 ms and 17.3 KB with 3, 10 ms and 16.5 KB with 4; a second with method 6 at 100.
+    # With `lossless`, `quality` means effort. Per frame of 128 px: 3 ms and 18 KB with method 2, 5 ms and
+    # 17.3 KB with 3, 10 ms and 16.5 KB with 4; a second with method 6 and quality 100.
     picture.save(folder / "frames" / f"{name}.webp", lossless=True, quality=0, method=2)
     Image.fromarray(frame.masks).save(folder / "masks" / f"{name}.png")
 
@@ -193,9 +193,9 @@ def _render(task: _RenderTask) -> list[_FrameRecord]:
 
 @contextmanager
 def _interrupts_left_to_parent() -> Iterator[None]:
-    """Processes started inside ignore Ctrl-C; it reaches the whole group, and the parent ends the work."""
+    """Make processes that are started inside ignore Ctrl-C, which reaches all: the parent handles it."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python lets the main thread alone change how signals are handled.
+        yield  # Python allows only the main thread to change signal handlers.
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -205,13 +205,12 @@ def _interrupts_left_to_parent() -> Iterator[None]:
 
 
 def _wake() -> None:
-    """A first task for each worker: a pool starts a process when it gets a task that no process waits for."""
+    """A first task for each worker: a pool starts a process only for a task that no idle one can take."""
 
 
 @contextmanager
 def _settings_of_workers() -> Iterator[None]:
-    """Processes started inside use one thread each for numeric libraries, and keep the memory of a frame for
-    the next."""
+    """Set the environment of processes that are started inside: one thread each, and malloc keeps memory."""
     before = {name: os.environ.get(name) for name in _WORKER_ENVIRONMENT}
     os.environ.update(_WORKER_ENVIRONMENT)
     try:
@@ -226,7 +225,7 @@ def _settings_of_workers() -> Iterator[None]:
 
 @contextmanager
 def _worker_pool(workers: int) -> Iterator[Executor | None]:
-    """A pool of fresh processes, or None where one process is enough. On an error what waits is dropped."""
+    """A pool of fresh processes, or None for one worker. On an error, waiting tasks are cancelled."""
     if workers == 1:
         yield None
         return
@@ -244,7 +243,7 @@ def _worker_pool(workers: int) -> Iterator[Executor | None]:
 def _each(
     pool: Executor | None, function: Callable[[Task], Result], tasks: Iterable[Task]
 ) -> Iterator[Result]:
-    """Results of the function on every task, in any order."""
+    """Yield the function's result for every task, in any order."""
     if pool is None:
         yield from map(function, tasks)
     else:
@@ -253,8 +252,7 @@ def _each(
                 yield future.result()
         except BrokenProcessPool as error:
             raise LossariumError(
-                "A rendering process was ended from outside, most likely for want of memory: "
-                "use fewer --workers."
+                "A rendering process was killed, most likely because memory ran out: use fewer --workers."
             ) from error
 
 
@@ -281,7 +279,7 @@ def _manifest(synthesis: Synthesis, identity: Identity) -> dict[str, Any]:
 
 
 def _json_table(rows: Mapping[str, Any]) -> str:
-    """A JSON object with one line a key, in the order of the keys."""
+    """A JSON object with one line per key, sorted by key."""
     lines = (f"{json.dumps(name)}: {json.dumps(rows[name], separators=(',', ':'))}" for name in sorted(rows))
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -303,7 +301,7 @@ def _refuse_existing(out: Path, synthesis: Synthesis) -> None:
 
 @contextmanager
 def _unfinished_folders(out: Path, synthesis: Synthesis) -> Iterator[dict[str, Path]]:
-    """A hidden folder for each identity, beside its place; whatever is left of them in the end is removed."""
+    """A hidden folder for each identity, beside its destination; removed in the end unless published."""
     new_parents = [folder for folder in (out, *out.parents) if not folder.exists()]
     unfinished = {identity.name: out / f".{identity.name}.{os.getpid()}" for identity in synthesis.identities}
     try:
@@ -333,12 +331,12 @@ def synthesize(
 ) -> tuple[Path, ...]:
     """Render facesets into `out/<identity>`.
 
-    The pictures are the same bits for any number of workers.
+    The pictures are bit-identical for any number of workers.
 
     Args:
         synthesis: what to render.
-        out: the folder of the facesets; made where it is missing.
-        workers: processes; all cores where None.
+        out: the folder of the facesets; made if it is missing.
+        workers: number of processes; None for one per core.
         report: see `ProgressReport`.
 
     Returns:
