@@ -40,7 +40,7 @@ def main() -> None:
                 "version": version("lpips"),
                 "torch": torch.__version__,
                 "call": "LPIPS(net, pretrained=False, pnet_rand=True, spatial)(input, target, "
-                "normalize=True), mean over each picture, with test_perceptual.random_weights",
+                "normalize=True), mean over each picture, with test_lpips.random_weights",
                 "values": values,
             },
             indent=1,

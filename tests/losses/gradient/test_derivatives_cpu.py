@@ -7,7 +7,7 @@ import torch
 
 from lossarium.losses.gradient import derivatives as losses
 from lossarium.losses.gradient import derivatives_cpu as kernels
-from tests.losses.kernel_cases import threads
+from tests.losses.kernel_cases import check_float32, threads
 from tests.losses.pictures import extremes, random_pair
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 2), (3, 8), (13, 12), (24, 20), (17, 33), (5, 1030), (300, 40)]
@@ -35,11 +35,21 @@ def weights(kind: str, height: int, width: int):
     return weight
 
 
-def plain_in_double(plain, input, target, weight):
-    input = input.double().requires_grad_()
-    values = plain(input, target.double(), None if weight is None else weight.double())
-    (gradient,) = torch.autograd.grad(SCALE * values.sum(), input)
-    return values.detach(), gradient
+def check(plain, kernel, input, target, weight):
+    """The kernel's values and gradient against the plain way in float64, and its values alone."""
+
+    def exact(input, target, weight):
+        input = input.clone().requires_grad_()
+        values = plain(input, target, weight)
+        (gradient,) = torch.autograd.grad(SCALE * values.sum(), input)
+        return values.detach(), gradient
+
+    values, gradient = kernel(input, target, weight, SCALE)
+    assert values.dtype == gradient.dtype == torch.float32
+    check_float32((values, gradient), exact, input, target, weight, of_difference=True)
+    alone, none = kernel(input, target, weight, None)
+    assert none is None
+    assert torch.equal(alone, values)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -49,24 +59,12 @@ def test_value_and_gradient_equal_the_plain_way(height, width, channels, kind):
     input, target = random_pair(height=height, width=width, channels=channels)
     weight = weights(kind, height, width)
     for plain, kernel in ways(height, width):
-        expected, expected_gradient = plain_in_double(plain, input, target, weight)
-        values, gradient = kernel(input, target, weight, SCALE)
-        assert values.dtype == gradient.dtype == torch.float32
-        assert torch.allclose(values.double(), expected, rtol=1e-6, atol=0)
-        tolerance = 2e-6 * expected_gradient.abs().max()
-        assert (gradient - expected_gradient).abs().max() <= tolerance
-        alone, none = kernel(input, target, weight, None)
-        assert none is None
-        assert torch.equal(alone, values)
+        check(plain, kernel, input, target, weight)
 
 
 def test_many_channels_are_cut_into_bands():
     input, target = random_pair(height=3, width=600, channels=300)
-    plain, kernel = next(ways(3, 600))
-    expected, expected_gradient = plain_in_double(plain, input, target, None)
-    values, gradient = kernel(input, target, None, SCALE)
-    assert torch.allclose(values.double(), expected, rtol=1e-6)
-    assert (gradient - expected_gradient).abs().max() <= 2e-6 * expected_gradient.abs().max()
+    check(*next(ways(3, 600)), input, target, None)
 
 
 @pytest.mark.parametrize("case", extremes())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lossarium import losses
-from tests.losses.kernel_cases import check_against_plain, pairs, value_and_gradient
+from tests.losses.kernel_cases import check_against_plain, pairs
 from tests.losses.pictures import random_pair
 
 CASES = pairs()
@@ -37,13 +37,8 @@ def test_flat_and_bright_pictures_keep_their_digits(name, level):
     texture = 1e-3 * torch.randn(1, 1, 40, 44, generator=torch.Generator().manual_seed(0))
     target = level + texture
     input = target + 1e-3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))
-    values, gradient = value_and_gradient(name, input, target, None)
-    with losses.without_kernels():
-        exact, slopes = value_and_gradient(name, input.double(), target.double(), None)
-    assert torch.allclose(values.double(), exact, atol=1e-5)
-    # Pictures that are halved at a level of 30 are rounded to 2e-6, which is 2e-3 of their texture.
-    share = 5e-3 if (name, level) == ("ms_ssim", 30.0) else 1e-3
-    assert (gradient - slopes).abs().max() < share * slopes.abs().max()
+    # Windows take off what they have in common first; halving rounds pictures as bright as they are.
+    check_against_plain(name, input, target, None, level=0.0 if name == "ms_ssim" else level)
 
 
 def test_flat_offsets_are_exact():

@@ -1,0 +1,72 @@
+"""How far apart two computations of the same thing may be: bounds with their reasons.
+
+No bound here was read off one machine. Processors differ in the instructions that they have (fused
+multiply-add, the width of vectors) and libraries in the order in which they sum; both change the last bits.
+An error analysis holds for all of them:
+
+- A float's relative rounding error is at most u, half its epsilon.
+- A chain of k roundings loses at most k u / (1 - k u) of its result (Higham, Accuracy and Stability of
+  Numerical Algorithms, 2nd edition, lemma 3.1).
+- The error of a sum of n numbers grows as the root of n: it exceeds 6 sqrt(n) u of the sum of magnitudes
+  once in 10^7 sums, whatever the order of summation (Higham and Mary, A new approach to probabilistic
+  rounding error analysis, 2019).
+- A stable algorithm gives the exact result of slightly different input. How much that changes the result is
+  measured where it is needed: in float64, with input that differs by u (`sensitivity`).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+_DEVIATIONS = 6.0
+"""So many standard deviations does no error of a sum reach."""
+
+
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """The largest relative error of one rounding, u."""
+    return torch.finfo(dtype).eps / 2
+
+
+def rounding_error(roundings: int, dtype: torch.dtype) -> float:
+    """What a chain of so many roundings loses at most, relative to its result."""
+    lost = roundings * unit_roundoff(dtype)
+    return lost / (1 - lost)
+
+
+def summation_error(count: int, dtype: torch.dtype) -> float:
+    """What a sum of so many numbers loses in any order, relative to the sum of their magnitudes."""
+    return _DEVIATIONS * math.sqrt(count) * unit_roundoff(dtype)
+
+
+def sensitivity(
+    function: Callable[..., Sequence[Tensor]],
+    *arguments: Tensor | None,
+    draws: int = 2,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Sequence[Tensor], list[Tensor]]:
+    """How much an exact function's results change where its arguments change by a unit roundoff.
+
+    Args:
+        function: Takes and gives float64 tensors.
+        arguments: Where it is asked; None is passed on as it is.
+        draws: How many random changes to try, of all arguments at once.
+        dtype: Whose unit roundoff.
+
+    Returns:
+        The results, and the largest change of each of them that was found, entry by entry.
+    """
+    exact = function(*arguments)
+    largest = [torch.zeros_like(result) for result in exact]
+    for seed in range(draws):
+        source = torch.Generator().manual_seed(seed)
+        changed = [None if argument is None else _changed(argument, dtype, source) for argument in arguments]
+        for change, result, before in zip(largest, function(*changed), exact, strict=True):
+            torch.maximum(change, (result - before).abs(), out=change)
+    return exact, largest
+
+
+def _changed(argument: Tensor, dtype: torch.dtype, source: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, argument.shape, generator=source) * 2 - 1
+    return argument * (1 + unit_roundoff(dtype) * signs)
