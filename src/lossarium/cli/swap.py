@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from lossarium.cli.counting import counting
@@ -14,6 +15,8 @@ _DESCRIPTION = """\
 Swap the faces of aligned frames of one identity to another, with the newest checkpoint of a trial. IN is a
 picture or a folder (JPEG, PNG, WebP), cropped as the trial's training pictures were; OUT is a folder, or a
 file for one picture.
+
+Run the same command again to go on after an interruption.
 
 Every picture that is written is marked as made by a trained model: an XMP packet holds IPTC's
 DigitalSourceType trainedAlgorithmicMedia and the SHA-256 of the trial."""
@@ -94,12 +97,22 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.swapping.apply import Finish, swap_pictures
     from lossarium.swapping.jobs import find_jobs
     from lossarium.swapping.trained import identity_index, load_trained
+    from lossarium.swapping.unfinished import Ledger, swap_digest
     from lossarium.text.wording import counted, printable_name
 
     trained = load_trained(arguments.trial, own_model=arguments.own_model)
     identity_index(trained, arguments.source)
     target = identity_index(trained, arguments.target)
     notes: list[str] = []
+    finish = Finish(
+        blend=arguments.mask == "blend",
+        feather=arguments.feather,
+        colour_transfer=arguments.colour_transfer,
+        full_size=arguments.full_size,
+    )
+    ledger = None
+    if arguments.input.is_dir():
+        ledger = Ledger(arguments.output, swap_digest(trained.digest, target, asdict(finish)))
     jobs = find_jobs(
         arguments.input,
         arguments.output,
@@ -107,19 +120,20 @@ def run(arguments: argparse.Namespace) -> int:
         force=arguments.force,
         follow_links=arguments.follow_links,
         tell=notes.append,
-    )
-    finish = Finish(
-        blend=arguments.mask == "blend",
-        feather=arguments.feather,
-        colour_transfer=arguments.colour_transfer,
-        full_size=arguments.full_size,
+        is_finished=lambda job: ledger is not None and ledger.remarks_of(job) is not None,
     )
     try:
         with counting("swapping") as watch:
-            swapped = swap_pictures(trained, target, jobs, finish, skip_bad=arguments.skip_bad, watch=watch)
+            swapped = swap_pictures(
+                trained, target, jobs, finish, skip_bad=arguments.skip_bad, watch=watch, ledger=ledger
+            )
     except KeyboardInterrupt:
-        print("\nThe pictures written so far are whole; --force writes all of them anew.", file=sys.stderr)
+        print(
+            "\nThe pictures written so far are whole; the same command goes on from there.", file=sys.stderr
+        )
         raise
+    if swapped.finished_before:
+        print(f"note: {counted(swapped.finished_before, 'picture')} had been written before.")
     for note in (*trained.notes, *notes, *swapped.notes):
         print(f"note: {note}")
     where = printable_name(jobs[0].output if len(jobs) == 1 else arguments.output)

@@ -22,6 +22,7 @@ from lossarium.swapping.colour_transfer import transfer_colour
 from lossarium.swapping.jobs import Job
 from lossarium.swapping.masks import face_mask_of
 from lossarium.swapping.trained import Trained
+from lossarium.swapping.unfinished import Ledger
 from lossarium.text.wording import counted, listed, printable_name
 
 # Pictures per forward pass; limits the memory, and the work that is lost on Ctrl-C.
@@ -53,6 +54,8 @@ class Swapped:
     written: int
     notes: tuple[str, ...]
     """Sentences for the user."""
+    finished_before: int = 0
+    """How many of them an interrupted swap had written."""
 
 
 Watch = Callable[[int, int], None]
@@ -67,10 +70,11 @@ def swap_pictures(
     *,
     skip_bad: bool = False,
     watch: Watch | None = None,
+    ledger: Ledger | None = None,
 ) -> Swapped:
     """Swap every picture to an identity and write it, marked as a trained model's work.
 
-    A file is whole or not there, whenever this is interrupted.
+    A file is whole or not there, whenever this is interrupted. With a ledger, what is finished is kept.
 
     Args:
         trained: The model.
@@ -79,18 +83,21 @@ def swap_pictures(
         finish: What is done to the faces.
         skip_bad: Whether to skip pictures and masks that cannot be read, with a note.
         watch: Called after each picture.
+        ledger: That of the output folder; keeps what is finished until everything is.
 
     Raises:
         LossariumError: a picture cannot be read or has no mask to blend by, and `skip_bad` is not given or
             there is no other picture.
     """
     packet = xmp_packet(trained.digest)
+    finished = 0
     failures: list[UnreadablePicture] = []
     remarks = dict.fromkeys(Remark, 0)
     done = 0
     for start in range(0, len(jobs), _CHUNK):
         chunk = jobs[start : start + _CHUNK]
-        for outcome in _chunk_swapped(trained, identity, chunk, finish, packet):
+        finished += sum(_finished_remarks(ledger, job) is not None for job in chunk)
+        for outcome in _chunk_swapped(trained, identity, chunk, finish, packet, ledger):
             if isinstance(outcome, UnreadablePicture):
                 if not skip_bad:
                     raise LossariumError(
@@ -105,28 +112,54 @@ def swap_pictures(
                 watch(done, len(jobs))
     if len(failures) == len(jobs):
         raise LossariumError(f"no picture can be swapped: {_named(failures)}")
-    return Swapped(done - len(failures), tuple(_notes(remarks, failures, trained.size)))
+    if ledger is not None:
+        ledger.finish()
+    return Swapped(done - len(failures), tuple(_notes(remarks, failures, trained.size)), finished)
 
 
 def _chunk_swapped(
-    trained: Trained, identity: int, jobs: Sequence[Job], finish: Finish, packet: str
+    trained: Trained,
+    identity: int,
+    jobs: Sequence[Job],
+    finish: Finish,
+    packet: str,
+    ledger: Ledger | None,
 ) -> Iterator[frozenset[Remark] | UnreadablePicture]:
-    """The remarks on each picture, or the error for which it was not swapped."""
+    """The remarks on each picture, or why it is not swapped.
+
+    A picture's last bits depend on those that pass through the model with it: a chunk that is partly
+    finished is computed as a whole again.
+    """
+    before = [_finished_remarks(ledger, job) for job in jobs]
+    if None not in before:
+        yield from (remarks for remarks in before if remarks is not None)
+        return
     readings = [_read(job, trained.size) for job in jobs]
     frames = [reading.pixels for reading in readings if isinstance(reading, Picture)]
-    faces = iter(_swap(trained, identity, np.stack(frames)) if frames else ())
-    for job, reading in zip(jobs, readings, strict=True):
+    faces: Iterator[Pixels] = iter(_swap(trained, identity, np.stack(frames)) if frames else ())
+    for job, reading, known in zip(jobs, readings, before, strict=True):
         if not isinstance(reading, Picture):
             yield reading
             continue
+        face = next(faces)
+        if known is not None:
+            yield known
+            continue
         try:
-            pixels = _finished(job, reading, next(faces), finish)
+            pixels = _finished(job, reading, face, finish)
         except UnreadablePicture as failure:
             yield _without_traceback(failure)
             continue
         job.output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(job.output, encoded(pixels, job.output.suffix, packet))
+        content = encoded(pixels, job.output.suffix, packet)
+        if ledger is not None:
+            ledger.will_write(job, content, reading.remarks)
+        write_whole(job.output, content)
         yield reading.remarks
+
+
+def _finished_remarks(ledger: Ledger | None, job: Job) -> frozenset[Remark] | None:
+    return None if ledger is None else ledger.remarks_of(job)
 
 
 def _read(job: Job, size: int) -> Picture | UnreadablePicture:

@@ -46,6 +46,7 @@ def find_jobs(
     force: bool = False,
     follow_links: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    is_finished: Callable[[Job], bool] = lambda _: False,
 ) -> Sequence[Job]:
     """Plan the swap of a picture or of a folder of pictures.
 
@@ -60,6 +61,7 @@ def find_jobs(
         force: Whether to replace files that exist.
         follow_links: As for `lossarium.facesets.folder.load`.
         tell: Called with each sentence on how a folder was read.
+        is_finished: Whether a file that exists is this very swap's, which was interrupted.
 
     Raises:
         LossariumError: `source` is missing or cannot be listed, two pictures would be written to the same
@@ -72,7 +74,7 @@ def find_jobs(
     else:
         jobs = [_of_picture(source, out, ending)]
     _refuse_clashes(jobs)
-    _refuse_existing(jobs, force=force)
+    _refuse_existing(jobs, is_finished, force=force)
     return jobs
 
 
@@ -194,13 +196,13 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
             )
 
 
-def _refuse_existing(jobs: Sequence[Job], *, force: bool) -> None:
+def _refuse_existing(jobs: Sequence[Job], is_finished: Callable[[Job], bool], *, force: bool) -> None:
     folders = [job.output.as_posix() for job in jobs if job.output.is_dir()]
     if folders:
         raise LossariumError(f"{listed(folders)} would be written, but is a folder; choose another output")
     if force:
         return
-    existing = [job.output.as_posix() for job in jobs if job.output.exists()]
+    existing = [job.output.as_posix() for job in jobs if job.output.exists() and not is_finished(job)]
     if existing:
         raise LossariumError(
             f"{counted(len(existing), 'file')} would be replaced: {listed(existing)}; "

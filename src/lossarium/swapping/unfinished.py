@@ -1,0 +1,135 @@
+"""A swap that was interrupted: which of its pictures are written, so that the same command goes on.
+
+OUT/.lossarium-swap.jsonl    while a folder is swapped; removed at the end
+
+The first line says what the swap is: the trial with its weights, the identity, what is done to the faces.
+Then comes a line for each picture, before the picture itself is written, with the SHA-256 of its file and the
+sizes and times of what it was made from. A picture counts as finished if its file has that SHA-256 and what
+it was made from is unchanged.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lossarium.facesets.remarks import Remark
+from lossarium.files import remove_leftovers
+from lossarium.swapping.jobs import Job
+
+NAME = ".lossarium-swap.jsonl"
+_LARGEST = 1 << 28
+
+
+def swap_digest(trial: str, identity: int, finish: Mapping[str, object]) -> str:
+    """SHA-256, in hex, of all that decides on the pictures beside the input.
+
+    Args:
+        trial: `Trained.digest`.
+        identity: The decoder.
+        finish: What is done to the faces, as a table.
+    """
+    return hashlib.sha256(json.dumps([trial, identity, dict(finish)]).encode()).hexdigest()
+
+
+class Ledger:
+    """What a swap to a folder has written so far."""
+
+    def __init__(self, out: Path, digest: str) -> None:
+        """Read what an interrupted swap left, if it was the same one.
+
+        Args:
+            out: The folder that is written to.
+            digest: Of `swap_digest`.
+        """
+        self._out, self._digest = out, digest
+        self._path = out / NAME
+        self._length, self._rows = _read(self._path, digest)
+        self._begun = False
+        self._ready: set[Path] = set()
+        self._checked: dict[Path, frozenset[Remark] | None] = {}
+
+    def remarks_of(self, job: Job) -> frozenset[Remark] | None:
+        """What was remarked of a picture that is finished; None if it is not."""
+        if job.output not in self._checked:
+            self._checked[job.output] = self._check(job)
+        return self._checked[job.output]
+
+    def _check(self, job: Job) -> frozenset[Remark] | None:
+        row = self._rows.get(self._name(job))
+        if row is None or row.get("made_from") != _made_from(job) or not job.output.is_file():
+            return None
+        if row.get("sha256") != hashlib.sha256(job.output.read_bytes()).hexdigest():
+            return None
+        known = {remark.name: remark for remark in Remark}
+        return frozenset(known[name] for name in row.get("remarks", ()) if name in known)
+
+    def will_write(self, job: Job, content: bytes, remarks: frozenset[Remark]) -> None:
+        """Note a picture that is about to be written.
+
+        Raises:
+            OSError: the disk is full or refuses.
+        """
+        self._begin(job.output.parent)
+        self._append(
+            {
+                "output": self._name(job),
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "made_from": _made_from(job),
+                "remarks": sorted(remark.name for remark in remarks),
+            }
+        )
+
+    def _begin(self, folder: Path) -> None:
+        """Get ready to write to a folder; removes what a process that was killed left half-written there."""
+        if folder not in self._ready:
+            remove_leftovers([folder])
+            self._ready.add(folder)
+        if self._begun:
+            return
+        self._begun = True
+        if self._length:
+            # A last line that is half there would spoil the next.
+            os.truncate(self._path, self._length)
+        else:
+            self._out.mkdir(parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)
+            self._append({"swap": self._digest})
+
+    def finish(self) -> None:
+        """Everything is written: nothing is left to go on with."""
+        self._path.unlink(missing_ok=True)
+
+    def _append(self, row: dict[str, Any]) -> None:
+        with self._path.open("ab") as file:
+            file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _name(self, job: Job) -> str:
+        return job.output.relative_to(self._out).as_posix()
+
+
+def _read(path: Path, digest: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The length of the whole lines and the rows by their output; nothing where it is of another swap."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return 0, {}
+        lines = path.read_bytes().split(b"\n")[:-1]
+        first, *rows = (json.loads(line) for line in lines)
+        if first != {"swap": digest}:
+            return 0, {}
+        by_output = {str(row["output"]): dict(row) for row in rows}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return 0, {}
+    return sum(len(line) + 1 for line in lines), by_output
+
+
+def _made_from(job: Job) -> list[list[int]]:
+    """Size and time of change of the files that a picture is made from."""
+    files = [job.path if job.packed is None else job.packed.archive]
+    if job.mask is not None:
+        files.append(job.mask.path)
+    return [[status.st_size, status.st_mtime_ns] for status in (file.stat() for file in files)]
