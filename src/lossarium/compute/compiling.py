@@ -1,24 +1,24 @@
-"""Compile kernels with Numba, once for each processor, and cache them on disk."""
+"""Compile kernels with Numba, once for each processor; `kernel_cache` keeps them on disk."""
 
 import contextlib
 import ctypes
-import hashlib
 import os
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import event, types
-from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, register_jitable
 from numpy.typing import NDArray
+
+from lossarium.compute.interrupts import deferred
+from lossarium.compute.kernel_cache import KERNELS, KernelCache, Sources
 
 Function = TypeVar("Function", bound=Callable[..., object])
 # Numbers and arrays inside kernels. The compiler infers their types: most kernels are compiled for float32,
@@ -35,10 +35,31 @@ _PATIENCE = 1.0
 def compiled(function: Function) -> Function:
     """Compile a kernel: serial, without the interpreter's lock (GIL), with vector instructions allowed."""
     kernel = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING)(function)
-    # Without a folder to write to, neither the package's nor the user's, every process compiles anew.
-    with contextlib.suppress(RuntimeError):
-        kernel._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
-    return cast("Function", kernel)
+    return kept(cast("Function", kernel), KERNELS)
+
+
+def kept(kernel: Function, sources: Sources) -> Function:
+    """Keep what Numba compiles of a function on disk, and no signal that comes meanwhile is lost.
+
+    Args:
+        kernel: What `numba.njit` gives for the function.
+        sources: The files that it and all functions which it calls stand in.
+    """
+    dispatcher: Any = kernel
+    dispatcher._cache = KernelCache(dispatcher.py_func, sources)
+    # Numba asks for these by name: for a call with new types, and for a call from another kernel.
+    for name in ("_compile_for_args", "compile"):
+        setattr(dispatcher, name, _uninterrupted(getattr(dispatcher, name)))
+    return kernel
+
+
+def _uninterrupted(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        with deferred():
+            return function(*arguments, **options)
+
+    return call
 
 
 def inlined(function: Function) -> Function:
@@ -56,25 +77,32 @@ NativeKernel = Callable[[], Callable[[int], None]]
 """What `native` returns: calling it compiles the kernel if need be, and returns it as a `NATIVE`."""
 
 
-def native(function: Callable[[Any], None]) -> Callable[[], Callable[[int], None]]:
+def native(function: Callable[[Any], None]) -> NativeKernel:
     """Compile a function of a pointer to int64 arguments for threads to run without the interpreter.
 
     Returns a function without arguments that compiles at its first call and returns a `NATIVE`.
     """
     options = {"error_model": "numpy", "fastmath": _REORDERING}
     signature = ((types.CPointer(types.int64),), types.void)  # type: ignore[no-untyped-call]
-    callback = CFunc(function, signature, {}, options)
-    with contextlib.suppress(RuntimeError):
-        callback._cache = _Cache(function)  # type: ignore[attr-defined, no-untyped-call]
+    callback = _NativeFunction(function, signature, {}, options)
+    callback._cache = KernelCache(function, KERNELS)  # type: ignore[attr-defined]
 
     @cache
     def compiled_once() -> Callable[[int], None]:
-        about = {"dispatcher": SimpleNamespace(py_func=function)}
-        with event.trigger_event("numba:compile", data=about):
+        with deferred():
             callback.compile()
         return NATIVE(cast("int", callback.address))
 
     return compiled_once
+
+
+class _NativeFunction(CFunc):
+    """Numba's C callback, which tells those who listen when it compiles, as other functions do."""
+
+    def _compile_uncached(self) -> Any:
+        about = {"dispatcher": SimpleNamespace(py_func=self.__wrapped__)}
+        with event.trigger_event("numba:compile", data=about):
+            return super()._compile_uncached()  # type: ignore[misc]
 
 
 def _pointer_to(numbers: types.Type) -> Callable[[int], Any]:
@@ -105,25 +133,6 @@ next_of = cast("Callable[[Any, int], int]", intrinsic(_counted))
 No two threads get the same count. The memory order is sequentially consistent."""
 
 
-class _Cache(FunctionCache):
-    """Numba's cache on disk, invalidated when the source of any kernel changes.
-
-    Numba itself checks only the file that defines a kernel, not the files of the functions that it calls.
-    """
-
-    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(signature, codegen), _sources_digest())  # type: ignore[no-untyped-call]
-
-
-@cache
-def _sources_digest() -> str:
-    digest = hashlib.sha256()
-    compute = Path(__file__).parent
-    for file in sorted((*compute.glob("*.py"), *compute.parent.rglob("*_cpu.py"))):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 class _Announcement(event.Listener):
     """Tells the user that kernels are being compiled, once that takes longer than a second."""
 
@@ -150,9 +159,11 @@ class _Announcement(event.Listener):
 
     def announce(self) -> None:
         self.silent = True
-        print(
-            "lossarium: compiling its kernels for this processor, once; this takes seconds", file=sys.stderr
-        )
+        with contextlib.suppress(OSError, ValueError):
+            print(
+                "lossarium: compiling kernels for this processor, the first time only; this takes seconds",
+                file=sys.stderr,
+            )
 
 
 def _is_ours(event: Any) -> bool:

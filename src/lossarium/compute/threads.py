@@ -16,6 +16,7 @@ from functools import cache
 import torch
 
 from lossarium.compute.compiling import NATIVE
+from lossarium.compute.interrupts import deferred
 
 Work = Callable[[int], None]
 """Processes one tile, given its number."""
@@ -118,7 +119,8 @@ def _on_torch_threads(threads: int, task: Task) -> None:
 
     openmp = _openmp()
     assert openmp is not None
-    openmp.GOMP_parallel(NATIVE(guarded), None, threads, 0)
+    with deferred():
+        openmp.GOMP_parallel(NATIVE(guarded), None, threads, 0)
     if errors:
         raise errors[0]
 

@@ -1,0 +1,42 @@
+"""Ctrl-C and the system's request to end, held back where an exception would get lost.
+
+Python runs a signal's handler between two of its instructions, wherever the main thread is. In a callback
+from C code (LLVM's, OpenMP's) the KeyboardInterrupt that it raises cannot pass through the C code: it is
+printed, and the program goes on as if nothing had happened.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_DEFERRED = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Deliver signals that come inside this context at its end, on the main thread; others get none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    handlers = {}
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    try:
+        for number in _DEFERRED:
+            handler = signal.getsignal(number)
+            # What the system does by itself, which is to end the process, cannot get lost.
+            if callable(handler):
+                handlers[number] = handler
+                signal.signal(number, remember)
+        yield
+    finally:
+        # SIGINT last, whose handler may raise at once.
+        for number, handler in reversed(handlers.items()):
+            signal.signal(number, handler)
+        for missed in dict.fromkeys(received):
+            signal.raise_signal(missed)
