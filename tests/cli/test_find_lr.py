@@ -94,7 +94,7 @@ def test_mistakes_are_refused_and_nothing_is_written(tmp_path, capsys, options, 
 
 def test_a_file_in_the_way(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
-    assert "is no folder" in refused(capsys, find_lr(tmp_path))
+    assert "is not a folder" in refused(capsys, find_lr(tmp_path))
     assert (tmp_path / "out").read_text() == "mine"
 
 

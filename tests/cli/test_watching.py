@@ -161,7 +161,7 @@ def test_lines_name_loss_terms_learning_rate_and_pace(capsys):
     )
     assert told == "note: something happened"
     assert last == (
-        "step 6/6  loss 0.2000  learning rate 3e-05  1 not finite, passed over  12.3 steps/s  0:00 left"
+        "step 6/6  loss 0.2000  learning rate 3e-05  1 not finite, skipped  12.3 steps/s  0:00 left"
     )
 
 

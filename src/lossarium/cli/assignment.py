@@ -7,11 +7,11 @@ from lossarium.errors import LossariumError
 
 
 def assigned(text: str, what: str) -> tuple[str, Any]:
-    """A name and its value, as TOML has it where it does: 1e-5 and true; else a word, which needs no quotes.
+    """Split NAME=VALUE. The value is read as TOML (1e-5, true), or else taken as text without quotes.
 
     Args:
-        text: As it was given.
-        what: Who is given it, for the error: "settings are".
+        text: As the user typed it.
+        what: The subject of the error message, such as "settings are".
 
     Raises:
         LossariumError: there is no name or no "=".

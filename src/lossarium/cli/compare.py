@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lossarium.training.processes import Processes
 
 _DESCRIPTION = """\
-Train the same autoencoder under every loss from the same initial weights on the same batches, judge the
-results on held-out frames, and write a verdict and a report. Run the same command again to go on after an
-interruption."""
+Train the same autoencoder with every loss on an even keel - from the same initial weights, on the same
+batches, for the same number of steps - judge the results on held-out frames, and write a verdict and a
+report. Run the same command again to continue after an interruption."""
 
 _EXAMPLES = """\
 examples:
@@ -38,7 +38,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     add_pair(parser)
     add_losses(parser)
-    parser.add_argument("--seeds", type=int, default=1, help="trials a loss (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="trials per loss, each with its own seed (default: %(default)s)"
+    )
     add_recipe(parser)
     add_devices(parser)
     add_rescue(parser)
@@ -77,7 +79,7 @@ def _compare(arguments: argparse.Namespace, plan: "Plan", processes: "Processes"
                 rescue=arguments.rescue,
             )
     except (KeyboardInterrupt, Stopped):
-        print(f"\nThe trials so far are in {out}; the same command goes on from there.", file=sys.stderr)
+        print(f"\nThe trials so far are in {out}; the same command continues from there.", file=sys.stderr)
         raise
     if not processes.is_first:
         return

@@ -1,4 +1,4 @@
-"""How many of many are done: a bar on a terminal, nothing elsewhere."""
+"""A progress bar that counts items, on a terminal only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def counting(what: str, *, time_left: bool = True) -> Iterator[Callable[[int, int], None] | None]:
-    """Show progress under a word for what is done; gives (done, total) -> None, or None off a terminal."""
+    """Show a bar labelled `what`; yields (done, total) -> None, which updates it, or None off a terminal."""
     # Late: --help needs none of it.
     from rich.progress import (
         BarColumn,

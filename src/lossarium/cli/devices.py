@@ -1,4 +1,4 @@
-"""The options that say where a command computes, and its processes."""
+"""The options for where a command computes, and its processes."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
         "--devices",
         type=int,
         default=1,
-        help="how many share every batch: GPUs, or processes on the CPU (default: %(default)s)",
+        help="number of GPUs, or of processes on the CPU, that share every batch (default: %(default)s)",
     )
 
 
@@ -30,16 +30,16 @@ def add_accelerator(parser: argparse.ArgumentParser) -> None:
         "--accelerator",
         choices=("auto", "cpu", "cuda", "mps"),
         default="auto",
-        help="where to compute (default: a CUDA GPU where there is one, else the CPU)",
+        help="where to compute (default: a CUDA GPU if there is one, else the CPU)",
     )
 
 
 @contextmanager
 def computing(arguments: argparse.Namespace) -> Iterator["Processes"]:
-    """Have the command run in as many processes as are asked for; all but the first are silent.
+    """Run the command in as many processes as `--devices` says; all but the first are silent.
 
     Raises:
-        LossariumError: this machine does not have what is asked for.
+        LossariumError: this machine does not have these devices.
     """
     from lossarium.training.processes import launched
 

@@ -1,4 +1,4 @@
-"""`lossarium explain LOSS`: all about one loss."""
+"""`lossarium explain LOSS`: describe a loss."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -26,17 +26,17 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Register the command."""
     parser = commands.add_parser(
         "explain",
-        help="tell all about a loss",
-        description="Tell what a loss computes, how it behaves, when to use it and how to write it.",
+        help="describe a loss",
+        description="Describe what a loss computes, how it behaves, when to use it and how to write it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("loss", metavar="LOSS", help="a name, or a spec, of which each term is explained")
+    parser.add_argument("loss", metavar="LOSS", help="a name, or a spec, each term of which is explained")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a card a term."""
+    """Print a card per term."""
 
     from lossarium.cli.console import PlainConsole
 
@@ -56,7 +56,7 @@ def _read(text: str) -> "Spec":
 
     name = text.strip()
     if name.isidentifier():
-        # Of a name alone there is no place to point at.
+        # For a bare name, the error need not point to a position in the text.
         info(name)
     return parse(name, measures=True)
 

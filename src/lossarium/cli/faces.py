@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _DESCRIPTION = """Render facesets of synthetic identities. Frame NNNN of every identity is in the same state
-(expression, gaze, pose, light, background), so that each pair of frames is the exact answer to a face swap.
-Nobody's likeness; pictures are CC0."""
+(expression, gaze, pose, light, background), so that a frame of one is the exact face swap of the same frame
+of another. No face is a real person's likeness; the pictures are CC0."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,38 +16,42 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     subcommands = faces.add_subparsers(metavar="COMMAND", required=True)
     synthesize = subcommands.add_parser(
         "synthesize",
-        help="render synthetic identities with the exact answer to a swap",
+        help="render synthetic identities, whose exact swaps are known",
         description=_DESCRIPTION,
     )
     synthesize.add_argument(
-        "out", type=Path, metavar="OUT", help="folder to write to: OUT/<identity>/ for each"
+        "out", type=Path, metavar="OUT", help="folder to write to: OUT/<identity>/ for each identity"
     )
     synthesize.add_argument(
         "--identities",
         default="ada,ben",
         metavar="NAMES",
-        help="names with commas between: ada, ben, chi, dev; random:N samples adults (default: %(default)s)",
+        help="names separated by commas: ada, ben, chi, dev; random:N samples N adults (default: ada,ben)",
     )
     synthesize.add_argument(
-        "--frames", type=int, default=300, metavar="N", help="of each identity (default: 300)"
+        "--frames", type=int, default=300, metavar="N", help="frames per identity (default: 300)"
     )
     synthesize.add_argument(
-        "--size", type=int, default=128, metavar="PX", help="side of the frames (default: 128)"
+        "--size", type=int, default=128, metavar="PX", help="side of the frames in pixels (default: 128)"
     )
-    synthesize.add_argument("--seed", type=int, default=7, metavar="S", help="of the states (default: 7)")
+    synthesize.add_argument(
+        "--seed", type=int, default=7, metavar="S", help="seed of the frames' states (default: 7)"
+    )
     synthesize.add_argument(
         "--held-out",
         type=int,
         metavar="N",
-        help="last frames to keep from training (default: a fifth of them)",
+        help="how many of the last frames to hold out from training (default: a fifth)",
     )
-    synthesize.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    synthesize.add_argument(
+        "--workers", type=int, metavar="N", help="number of processes (default: one per core)"
+    )
     synthesize.set_defaults(run=run_synthesize)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar in a terminal, a plain line every tenth elsewhere."""
+    """Show progress: a bar on a terminal, a plain line at every tenth elsewhere."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from lossarium.cli.console import PlainConsole
@@ -77,7 +81,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def run_synthesize(arguments: argparse.Namespace) -> int:
-    """Render the facesets that the arguments ask for."""
+    """Render the facesets and say where they are."""
     from lossarium.errors import LossariumError
     from lossarium.facesets.output_folder import refuse_output_in_faceset
     from lossarium.synthesis.anny_data import require_synthetic_extra

@@ -1,4 +1,4 @@
-"""`lossarium find-lr A B`: which learning rate each loss wants, and one that suits all."""
+"""`lossarium find-lr A B`: find a learning rate for each loss, and one for all of them."""
 
 import argparse
 import math
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _PAGE = "find-lr.html"
 
 _DESCRIPTION = """\
-Train every loss for some steps at a learning rate that rises from tiny to huge, and see where it is
-lowest: the range test. Nothing is kept but a page with the curves. Options are those of `lossarium
-compare`; a test has no use for --steps, --learning-rate, --schedule, --judge and --judge-every."""
+Learning-rate range test: train every loss for some steps at a learning rate that rises from tiny to huge, and
+see at which rate it is lowest. Only a page with the curves is kept. Options are those of `lossarium compare`;
+--steps, --learning-rate, --schedule, --judge and --judge-every have no effect."""
 
 _EXAMPLES = """\
 examples:
@@ -60,16 +60,22 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="the last rate tried (default: %(default)s)",
     )
     parser.add_argument(
-        "--test-steps", type=int, default=100, metavar="STEPS", help="from one to the other (default: 100)"
+        "--test-steps",
+        type=int,
+        default=100,
+        metavar="STEPS",
+        help="steps from the lowest rate to the highest (default: 100)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the weights and batches (default: %(default)s)"
+    )
     parser.add_argument(
         "--from",
         dest="trial",
         type=Path,
         metavar="TRIAL",
-        help="begin with the newest weights of this trial of `lossarium train`, not with initial ones; its "
-        "--model and --size have to be given, too",
+        help="start from the newest weights of this trial instead of new ones; give its --model and --size, "
+        "too",
     )
     add_recipe(parser)
     add_accelerator(parser)
@@ -78,12 +84,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Test, print the suggestions, write the page."""
+    """Run the tests, print the suggestions, write the page."""
     check_range(arguments, "seed", 2**31, least=0)
     span = _span(arguments)
     out: Path | None = arguments.out
     if out is not None and out.exists() and not out.is_dir():
-        raise LossariumError(f"--out {out} is no folder; name one to write {_PAGE} to")
+        raise LossariumError(f"--out {out} is not a folder; give one to write {_PAGE} to")
 
     # Late: torch takes a second to import, and --help should not wait for it.
     from lossarium.cli.rate_table import print_rates
@@ -129,7 +135,7 @@ def _span(arguments: argparse.Namespace) -> "Span":
 def _model(
     arguments: argparse.Namespace, recipe: "Recipe", facesets: tuple["Faceset", "Faceset"]
 ) -> "nn.Module":
-    """With initial weights, or those of `--from`."""
+    """The model with initial weights, or those of `--from`."""
     from lossarium.models.registry import initial_model
     from lossarium.training.processes import single_process
 

@@ -1,4 +1,4 @@
-"""The losses that a command works on, as one option."""
+"""The option `--losses`."""
 
 import argparse
 
@@ -9,11 +9,13 @@ _LOSSES = "mse,mae,smooth_l1,ssim,ssim + mae"
 
 def add_losses(parser: argparse.ArgumentParser) -> None:
     """Register `--losses`."""
-    parser.add_argument("--losses", default=_LOSSES, help="specs, separated by commas (default: %(default)s)")
+    parser.add_argument(
+        "--losses", default=_LOSSES, help="the losses, separated by commas (default: %(default)s)"
+    )
 
 
 def losses_of(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Canonical specs, each once.
+    """The canonical specs of `--losses`.
 
     Raises:
         LossariumError: a spec cannot be read, or is given twice.

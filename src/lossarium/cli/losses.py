@@ -1,4 +1,4 @@
-"""`lossarium losses`: what there is to choose from, and what it costs here."""
+"""`lossarium losses`: list the losses and what each costs on this machine."""
 
 import argparse
 import csv
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from lossarium.losses.declaration import LossInfo
 
 _DESCRIPTION = """\
-List the losses, and the measures that can only judge: what each is good and bad at, and what a forward and
-backward pass costs on this machine. `lossarium explain NAME` says more of one."""
+List the losses, and the measures that can judge but not be minimised: what each is good and bad at, and how
+long a forward and backward pass takes on this machine. `lossarium explain NAME` says more about one."""
 
-# Waiting longer than this without a word is too long.
+# The user is told what takes so long after this time.
 _PATIENCE_SECONDS = 1.0
 
 
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _timing_progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar in a terminal, one line elsewhere; neither if it is over soon."""
+    """Show progress: a bar on a terminal, one line elsewhere, and nothing if it ends soon."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from lossarium.cli.console import PlainConsole
@@ -139,7 +139,7 @@ def _table(declared: "list[LossInfo]", timed: "Mapping[str, Cost] | None") -> "T
 
 
 def _groups(declared: "list[LossInfo]") -> "dict[str, list[LossInfo]]":
-    """Family by family, then what can only judge."""
+    """The losses by family, then the measures that can only judge."""
     groups: dict[str, list[LossInfo]] = {}
     for loss in sorted(declared, key=lambda loss: not loss.objective):
         groups.setdefault(loss.family if loss.objective else f"{loss.family}, only to judge", []).append(loss)
@@ -160,11 +160,11 @@ def _about_costs(timed: "Mapping[str, Cost]") -> str:
     unit = next(cost.seconds / cost.times_mse for cost in timed.values() if cost.seconds and cost.times_mse)
     threads = torch.get_num_threads()
     text = (
-        f"cost: time of forward and backward in units of mse's, here {1000 * unit:.2f} ms for "
+        f"cost: time of forward and backward, relative to mse, which takes {1000 * unit:.2f} ms here for "
         f"{'x'.join(map(str, SHAPE))} floats on {threads} thread{'' if threads == 1 else 's'}"
     )
     if any(not cost.with_backward for cost in timed.values()):
-        text += "; of what can only judge, forward alone"
+        text += "; forward alone for measures that can only judge"
     if any(cost.times_mse is None for cost in timed.values()):
         text += "; -: its weights are missing"
     return text

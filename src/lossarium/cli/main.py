@@ -12,15 +12,15 @@ from lossarium.cli.output import reason_dropped, tolerant_output
 from lossarium.errors import LossariumError
 from lossarium.training.signals import Stopped
 
-# What they print may be read by another program, and losing it is their failure.
+# Their output may be read by another program, so that losing it is an error.
 _COMMANDS_THAT_PRINT_RESULTS = ("losses", "models", "judges", "explain", "measure")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status.
+    """Run a command and return the exit status.
 
-    0, 2 for a mistake that the user can mend, 130 for Ctrl-C, 129 or 143 when a closed terminal or the system
-    ends it. Output that cannot be written changes the status of commands alone that do nothing else.
+    It is 0, 2 for a mistake that the user can mend, 130 for Ctrl-C, 129 or 143 when a closed terminal or the
+    system ends it. Output that cannot be written is an error only in commands that do nothing but print.
     """
     with tolerant_output() as output:
         chosen = _parser().parse_args(arguments)
@@ -48,11 +48,11 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _system_error(error: OSError) -> str:
-    """Words for what only the system can know: a disk that filled up, a folder that went away."""
+    """The message for an error of the system, such as a full disk or a folder that was removed."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}; free some room and run the same command again"
-    return f"the system refuses a file: {error.strerror or error}{where}"
+    return f"a file cannot be read or written: {error.strerror or error}{where}"
 
 
 def _refuse(sentence: str) -> int:

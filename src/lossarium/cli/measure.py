@@ -1,4 +1,4 @@
-"""`lossarium measure REF TEST`: pictures against pictures, by any loss."""
+"""`lossarium measure REF TEST`: measure pictures against references, with any loss."""
 
 import argparse
 import csv
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 _FORMATS = ("table", "csv", "json")
 
 _DESCRIPTION = """\
-Measure a picture against its reference, or a folder of pictures against a folder of references, in which
-those are a pair whose names are equal but for the ending. JPEG, PNG and WebP are read, in full size, as RGB
-in [0, 1]; both pictures of a pair have the same size."""
+Measure a picture against its reference, or a folder of pictures against a folder of references; pictures
+whose names are equal up to the ending form a pair. JPEG, PNG and WebP are read at full size, as RGB in
+[0, 1]; both pictures of a pair must have the same size."""
 
 _EXAMPLES = """\
 examples:
@@ -42,22 +42,24 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("reference", metavar="REF", type=Path, help="the truth: a picture or a folder")
-    parser.add_argument("test", metavar="TEST", type=Path, help="what is measured: a picture or a folder")
+    parser.add_argument("reference", metavar="REF", type=Path, help="the reference: a picture or a folder")
+    parser.add_argument("test", metavar="TEST", type=Path, help="what to measure: a picture or a folder")
     parser.add_argument(
         "--losses",
         metavar="LIST",
-        help='specs of losses and measures, separated by commas, or "all" (default: the usual ones)',
+        help='losses and measures, separated by commas, or "all" (default: the usual ones)',
     )
     parser.add_argument(
         "--mask",
         type=Path,
         metavar="MASK",
-        help="grey picture, white where pixels count, or a folder of them with the pairs' names, or a "
-        "faceset of Lossarium's, of which the faces count",
+        help="a grey picture, white where pixels count; or a folder of such pictures, named like the pairs; "
+        "or a faceset made by Lossarium, of which the faces count",
     )
     parser.add_argument(
-        "--format", choices=_FORMATS, help="of the output (default: by the ending of --output, else table)"
+        "--format",
+        choices=_FORMATS,
+        help="format of the output (default: by the ending of --output, else table)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of the terminal")
     parser.add_argument(
@@ -126,14 +128,14 @@ def _table_text(measured: "Measured", of_folders: bool, notes: Sequence[str]) ->
 
 
 def _number(value: float | None) -> float | None:
-    """The shortest number that is the same in float32, in which pictures are measured."""
+    """The shortest decimal that is the same number in float32, in which pictures are measured."""
     import numpy as np
 
     return None if value is None or not math.isfinite(value) else float(str(np.float32(value)))
 
 
 def _csv(measured: "Measured", of_folders: bool, _notes: Sequence[str]) -> str:
-    """A line a pair and, of folders, their mean; where a loss has no value, nothing."""
+    """A line per pair and, for folders, their mean; a cell is empty where a loss has no value."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("pair", *measured.columns))

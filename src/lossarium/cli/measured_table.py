@@ -1,4 +1,4 @@
-"""What `lossarium measure` found, as a table for people."""
+"""The results of `lossarium measure` as a table."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ _ARROWS_EXPLAINED = {
 }
 _NOTHING = "-"
 _DIGITS = 4
-# What the table puts between two columns, and at its edges together.
+# Characters that the table puts between two columns, and at both edges together.
 _GAP, _EDGES = 3, 2
-# Names of pictures get no more of the line than this; a longer one keeps its end, which tells it from others.
+# The width for names of pictures. A longer name keeps its end, where names differ.
 _LONGEST_NAME = 32
 
 
@@ -44,9 +44,9 @@ class _Printed:
 
 
 def print_measured(measured: Measured, of_folders: bool, notes: Sequence[str], console: Console) -> None:
-    """Print a row a pair and, of folders, their mean, as many columns side by side as the width allows.
+    """Print a row per pair and, for folders, their mean, with as many columns side by side as fit the width.
 
-    One pair whose columns do not fit is printed as a list.
+    A single pair whose columns do not fit is printed as a list.
     """
     # Before the widths are measured: a substitute may be longer than what it stands for.
     rows = [plain(row.pair.name, console.encoding) for row in measured.rows]
@@ -76,7 +76,7 @@ def _printed(measured: Measured, place: int, with_mean: bool, encoding: str) -> 
 
 
 def _texts(values: Sequence[float | None]) -> list[str]:
-    """Values of one column, with so many decimals that the largest has four digits."""
+    """The values of one column as text, with as many decimals as give the largest four digits."""
     known = [abs(value) for value in values if value is not None and math.isfinite(value)]
     largest = max(known, default=0.0)
     decimals = _DIGITS - 1 if largest == 0 else max(0, _DIGITS - 1 - math.floor(math.log10(largest)))

@@ -1,7 +1,7 @@
-"""Output that never ends work: what a stream cannot encode is replaced, what it cannot take is dropped.
+"""Output that cannot be encoded or written never ends a command: characters are replaced, or text is dropped.
 
-A reader that goes away (`| head -1`), a log on a full disk and a terminal that was closed make every write
-fail. Training goes on without being watched; whoever can still be told is told once.
+A reader that exits (`| head -1`), a log on a full disk and a closed terminal make every write fail. The work
+goes on; the other stream says so once, if it can still be written.
 """
 
 import errno
@@ -20,8 +20,8 @@ class TolerantStream(io.TextIOBase):
     """A text stream around another one, whose writes do not fail.
 
     Attributes:
-        error: Why text was dropped the first time; None as long as all was written.
-        on_first_failure: Called with it, once.
+        error: The error for which text was dropped the first time; None as long as all was written.
+        on_first_failure: Called with this error, once.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -31,7 +31,7 @@ class TolerantStream(io.TextIOBase):
         self.on_first_failure: Callable[[OSError | ValueError], None] = lambda _: None
 
     def write(self, text: str, /) -> int:
-        """Write what can be written; gives the length of the text."""
+        """Write what can be written; return the length of the whole text."""
         try:
             self._stream.write(plain(text, self.encoding))
         except (OSError, ValueError) as error:
@@ -39,17 +39,17 @@ class TolerantStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what is buffered, where that is possible."""
+        """Flush the stream, if it can be written."""
         try:
             self._stream.flush()
         except (OSError, ValueError) as error:
             self._drop(error)
 
     def settle(self) -> None:
-        """Flush for the last time, and throw away what cannot be written.
+        """Flush for the last time, and discard what cannot be written.
 
-        What stayed in the wrapped stream's buffer would be tried again as the interpreter ends, which would
-        print "Exception ignored" and turn the exit status into 120.
+        Otherwise the interpreter would try to flush the wrapped stream's buffer again at exit, print
+        "Exception ignored" and change the exit status to 120.
         """
         try:
             self._stream.flush()
@@ -59,14 +59,14 @@ class TolerantStream(io.TextIOBase):
 
     def _drop(self, error: OSError | ValueError) -> None:
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EIO):
-            # It will not come back, as a full disk may.
+            # A closed pipe or terminal stays closed, while a full disk may recover.
             self._throw_away()
         if self.error is None:
             self.error = error
             self.on_first_failure(error)
 
     def _throw_away(self) -> None:
-        """Let the buffer and all that follows go to the null device."""
+        """Redirect the buffer and all later output to the null device."""
         with suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
@@ -99,32 +99,32 @@ class TolerantStream(io.TextIOBase):
 
 
 def reason_dropped(error: OSError | ValueError) -> str:
-    """Why text could not be written, for the middle of a sentence."""
+    """The reason for which text could not be written, to be part of a sentence."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 @dataclass
 class Output:
-    """Both streams of a command that runs."""
+    """The two output streams of a command."""
 
     stdout: TolerantStream
     stderr: TolerantStream
     results: bool = False
-    """Whether stdout holds results, for another program perhaps, and nothing else may be said there."""
+    """Whether stdout carries results, perhaps for another program, so that no notes may be written there."""
 
     @property
     def lost_results(self) -> OSError | ValueError | None:
-        """Why results are lost; None where they are not, or where the reader had enough, as `head` does."""
+        """The error by which results were lost; None if not lost, or if the reader closed the pipe."""
         error = self.stdout.error
         return error if self.results and not isinstance(error, BrokenPipeError) else None
 
     def stdout_failed(self, error: OSError | ValueError) -> None:
-        """Say so on stderr, unless the reader had enough or it is said at the end."""
+        """Tell on stderr, unless the reader closed the pipe or the command tells at its end."""
         if not self.results and not isinstance(error, BrokenPipeError):
             _tell(self.stderr, "results", error)
 
     def stderr_failed(self, error: OSError | ValueError) -> None:
-        """Say so on stdout."""
+        """Tell on stdout, unless it carries results."""
         if not self.results:
             _tell(self.stdout, "progress", error)
 

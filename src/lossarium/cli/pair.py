@@ -1,4 +1,4 @@
-"""The two folders of faces that a command works on."""
+"""The two folders of faces that a command reads."""
 
 import argparse
 import re
@@ -18,12 +18,12 @@ _DEMO = "demo"
 
 
 def add_pair(parser: argparse.ArgumentParser) -> None:
-    """Register A, B and what is said about reading them."""
+    """Register A, B and the options for reading them."""
     parser.add_argument(
         "a", metavar="A", help='folder of one identity\'s frames (JPEG, PNG, WebP), or "demo"'
     )
     parser.add_argument("b", metavar="B", nargs="?", help="folder of the other identity's frames")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+    parser.add_argument("--skip-bad", action="store_true", help="skip pictures that cannot be read")
     parser.add_argument(
         "--follow-links",
         action="store_true",
@@ -33,23 +33,23 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
         "--cache",
         choices=("auto", "always", "never"),
         default="auto",
-        help="keep decoded pictures in files instead of in memory, and take them from there the next time; "
-        "auto: if they would take more than half of the available memory, or lie there already "
+        help="keep decoded pictures in cache files instead of in memory, and read them from there next time; "
+        "auto: if they would take more than half of the available memory, or are cached already "
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--cache-folder", type=Path, metavar="FOLDER", help="where these files lie (default: OUT/cache)"
+        "--cache-folder", type=Path, metavar="FOLDER", help="folder of the cache files (default: OUT/cache)"
     )
 
 
 def load_pair(
     arguments: argparse.Namespace, prefix: str | None = None
 ) -> tuple[tuple["Faceset", "Faceset"], tuple[str, ...]]:
-    """Read both facesets at `--size`; prints what their user ought to know, and gives that, too.
+    """Read both facesets at `--size`, and print notes for the user; returns the facesets and the notes.
 
     Args:
         arguments: Those of `add_pair`, and `size`.
-        prefix: Of the command's `default_out`, where `--out` is its folder: a cache lies in there.
+        prefix: The command's prefix for `default_out`, if it writes to `--out`: the cache lies in there.
     """
     from lossarium.cli.counting import counting
     from lossarium.facesets.folder import list_folder, load_listing
@@ -74,7 +74,7 @@ def load_pair(
 
 
 def default_out(prefix: str, arguments: argparse.Namespace, facesets: Sequence["Faceset | Listing"]) -> Path:
-    """The folder that a command writes to where none is given."""
+    """The folder that a command writes to if `--out` is not given."""
     if arguments.a == _DEMO:
         return Path(f"{prefix}-{_DEMO}")
     names = "-".join(re.sub(r"[^\w.-]+", "_", faceset.identity) for faceset in facesets)
@@ -84,7 +84,7 @@ def default_out(prefix: str, arguments: argparse.Namespace, facesets: Sequence["
 def _cache_folder(
     arguments: argparse.Namespace, prefix: str | None, listings: Sequence["Listing"]
 ) -> Path | None:
-    """Where decoded pictures are to lie, or None where memory is the place for them; says so."""
+    """The folder for the cache of decoded pictures, or None to keep them in memory; tells the user."""
     from lossarium.facesets.cache import decoded_bytes, is_cached
     from lossarium.facesets.memory import available_memory
 
@@ -117,7 +117,10 @@ def _shown(count: int) -> str:
 
 
 def _refuse_output_in_pictures(arguments: argparse.Namespace, *folders: Path) -> None:
-    """Refuse to write where the next trial would read; the default folders lie in the current one."""
+    """Refuse to write into a folder of pictures, where the next trial would read the output as input.
+
+    The default folders lie in the current folder.
+    """
     from lossarium.facesets.output_folder import refuse_output_in_pictures
 
     for folder in folders:
@@ -139,7 +142,7 @@ def _folders(arguments: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _told_apart(first: "Listing", second: "Listing") -> tuple["Listing", "Listing"]:
-    """Folders may share a name (ada/aligned and ben/aligned); a report has to tell them apart."""
+    """Give identities whose folders share a name (ada/aligned and ben/aligned) different names."""
     if first.identity != second.identity:
         return first, second
     return replace(first, identity=f"{first.identity} A"), replace(second, identity=f"{second.identity} B")

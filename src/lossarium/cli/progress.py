@@ -1,4 +1,4 @@
-"""Progress for people: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Show progress: a live bar on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ from lossarium.training.records import Row
 
 _SECONDS_BETWEEN_LINES = 5.0
 
-# Columns for all but the spec: trial and seed, a short bar, step, loss, speed, time left.
+# The width of everything but the loss's spec: trial and seed, a short bar, step, loss, speed, time left.
 _WIDTH_OF_THE_REST = 80
 
 
@@ -29,7 +29,10 @@ _WIDTH_OF_THE_REST = 80
 def comparison_progress(
     plan: Plan, *, shown: bool = True
 ) -> Iterator[tuple[Callable[[TrialProgress], None], Callable[[str], None]]]:
-    """Show trial, step, loss, steps/s and the time left for the whole comparison; and what is told."""
+    """Show trial, step, loss, steps/s and the time left for the whole comparison, and messages.
+
+    Yields the functions to call with the progress and with messages.
+    """
     if not shown:
         yield lambda _: None, lambda _: None
         return
@@ -65,7 +68,7 @@ def comparison_progress(
 
 @contextmanager
 def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks]:
-    """Show step, loss and its terms, learning rate, steps/s, the time left, and what is told."""
+    """Show step, loss and its terms, learning rate, steps/s, the time left, and messages."""
     if not shown:
         yield Callbacks()
         return
@@ -82,7 +85,7 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
         expand=True,
     )
     task = bar.add_task("", total=trial.recipe.steps, pace="")
-    # A line of its own for what is always there: nothing jumps when a long loss is broken into two.
+    # The learning rate is on its own line, so that it does not jump when a long loss takes two lines.
     losses, others = Text("starting"), Text()
     with Live(Group(bar, losses, others), console=console) as live:
 
@@ -102,7 +105,7 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
 
 
 def writing_report() -> AbstractContextManager[object]:
-    """Say that the last seconds go into the report; on a terminal until they have passed."""
+    """Say that the report is being written; on a terminal, until it is."""
     return PlainConsole(stderr=True).status("writing the report")
 
 
@@ -135,7 +138,7 @@ def _learning_rate(now: TrainingProgress) -> str:
 
 
 class _PassedOver:
-    """How many steps of this run did not reach the weights."""
+    """Counts the steps of this run that were skipped, as their loss or gradient was not finite."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -144,12 +147,12 @@ class _PassedOver:
         self._count += "passed_over" in row
 
     def said(self) -> tuple[str, ...]:
-        """Nothing, where there were none."""
-        return (f"{self._count} not finite, passed over",) if self._count else ()
+        """The count as text, if it is not 0."""
+        return (f"{self._count} not finite, skipped",) if self._count else ()
 
 
 class _TimeLeft:
-    """Time left for all steps, from the pace of this run, its judging included."""
+    """Estimates the time left for all steps from the pace of this run, evaluations included."""
 
     def __init__(self, total_steps: int) -> None:
         self._total = total_steps
@@ -166,7 +169,7 @@ class _TimeLeft:
 
 
 class _Lines:
-    """A line when a trial begins and ends, and every few seconds between."""
+    """Prints a line when a trial begins and ends, and every few seconds between."""
 
     def __init__(self, left: _TimeLeft) -> None:
         self._left = left
@@ -188,7 +191,7 @@ class _Lines:
 
 
 class _TrainingLines:
-    """A line after the first and the last step, and every few seconds between."""
+    """Prints a line after the first and the last step, and every few seconds between."""
 
     def __init__(self, left: _TimeLeft, passed_over: _PassedOver) -> None:
         self._left, self._passed_over = left, passed_over

@@ -9,7 +9,7 @@ from lossarium.report.find_lr import RateSearch, advice, rate_text
 
 
 def print_rates(search: RateSearch) -> None:
-    """Print what suits each loss, what suits all, and what to do with it."""
+    """Print the suggestion for each loss, the rate for all losses, and advice."""
     console = PlainConsole(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("loss")

@@ -1,4 +1,4 @@
-"""The options that say how a trial is trained, whatever its loss."""
+"""The options for how a trial is trained, except for its loss."""
 
 import argparse
 import math
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Register the options."""
-    parser.add_argument("--steps", type=int, default=1000, help="steps a trial (default: %(default)s)")
     parser.add_argument(
-        "--size", type=int, default=64, help="pictures' side in pixels (default: %(default)s)"
+        "--steps", type=int, default=1000, help="training steps per trial (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=64, help="side of the pictures in pixels (default: %(default)s)"
     )
     parser.add_argument("--model", default="compact", help="the autoencoder (default: %(default)s)")
     parser.add_argument(
@@ -23,29 +25,44 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of the autoencoder, as architecture=liae; may be repeated",
+        help="an option of the autoencoder, such as architecture=liae; may be repeated",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=8, help="frames of each identity a step (default: 8)"
+        "--batch-size", type=int, default=8, help="frames of each identity in a batch (default: 8)"
     )
     parser.add_argument(
-        "--learning-rate", type=float, default=1e-3, help="where the schedule starts (default: %(default)s)"
+        "--learning-rate",
+        type=float,
+        default=1e-3,
+        help="the rate that the schedule starts from (default: %(default)s)",
     )
-    parser.add_argument("--optimizer", default="adam", help='as "adamw(weight_decay=0.01)" (default: adam)')
-    parser.add_argument("--schedule", default="constant", help='as "cosine(warmup=500)" (default: constant)')
-    parser.add_argument("--clipping", default="none", help='as "norm(1)" or "autoclip" (default: none)')
-    parser.add_argument("--accumulation", type=int, default=1, help="batches a step (default: 1)")
     parser.add_argument(
-        "--augmentation", default="default", help='as "faceswap", "default(warp=0.03, flip=0)" or "none"'
+        "--optimizer", default="adam", help='such as "adamw(weight_decay=0.01)" (default: adam)'
+    )
+    parser.add_argument(
+        "--schedule",
+        default="constant",
+        help='of the learning rate, such as "cosine(warmup=500)" (default: constant)',
+    )
+    parser.add_argument(
+        "--clipping", default="none", help='of gradients, such as "norm(1)" or "autoclip" (default: none)'
+    )
+    parser.add_argument(
+        "--accumulation", type=int, default=1, help="batches whose gradients a step adds up (default: 1)"
+    )
+    parser.add_argument(
+        "--augmentation",
+        default="default",
+        help='such as "faceswap", "default(warp=0.03, flip=0)" or "none" (default: default)',
     )
     parser.add_argument(
         "--mask",
         default="none",
-        help='where the face is: "stored" with the pictures, or from landmarks as "components" or '
-        '"extended(dilation=2, blur=1)", in pixels; for --mask-loss and models that learn masks',
+        help='the face mask for --mask-loss and for models that learn masks: "stored" with the pictures, or '
+        'made from landmarks, as "components" or "extended(dilation=2, blur=1)", in pixels (default: none)',
     )
     parser.add_argument(
-        "--mask-loss", action="store_true", help="pixels outside the mask count nothing in the loss"
+        "--mask-loss", action="store_true", help="leave pixels outside the mask out of the loss"
     )
     for region in ("eye", "mouth"):
         parser.add_argument(
@@ -53,27 +70,32 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
             type=float,
             default=1.0,
             metavar="TIMES",
-            help=f"what the {region} counts in the loss, of what the rest does (default: 1)",
+            help=f"weight of the {region} in the loss, as a multiple of the other pixels' (default: 1)",
         )
     parser.add_argument(
         "--precision",
         choices=("float32", "bf16"),
         default="float32",
-        help="of the model (default: %(default)s)",
+        help="precision of the model; losses are always computed in float32 (default: %(default)s)",
     )
     parser.add_argument(
         "--judge",
         choices=("psnr", "mae", "ssim", "lpips"),
         default="ssim",
-        help="whose scores steer plateau schedules, best checkpoint and end (default: %(default)s)",
+        help="the measure on held-out frames that steers plateau schedules, --keep-best and "
+        "--until converged (default: %(default)s)",
     )
     parser.add_argument(
-        "--judge-every", type=int, default=0, metavar="STEPS", help="judge so often (default: 8 times in all)"
+        "--judge-every",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="steps between two evaluations on held-out frames (default: 8 evaluations in all)",
     )
 
 
 def recipe_of(arguments: argparse.Namespace) -> "Recipe":
-    """The recipe that the options ask for.
+    """The recipe of the options.
 
     Raises:
         LossariumError: a number is out of its range.

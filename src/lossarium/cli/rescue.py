@@ -1,4 +1,4 @@
-"""The option that says where a trial goes whose folder cannot be written at its end."""
+"""The option `--rescue`: another folder for the last checkpoint, if the trial's folder cannot be written."""
 
 import argparse
 from pathlib import Path
@@ -10,6 +10,6 @@ def add_rescue(parser: argparse.ArgumentParser) -> None:
         "--rescue",
         type=Path,
         metavar="FOLDER",
-        help="on another disk: where the last checkpoint goes if the disk of --out is full when a trial ends "
-        "or is stopped; the same command takes it back from there",
+        help="folder on another disk for the last checkpoint, if the disk of --out is full when a trial ends "
+        "or is stopped; the same command reads it from there again",
     )

@@ -1,4 +1,4 @@
-"""`lossarium set TRIAL learning_rate=1e-5`: steer a trial that runs."""
+"""`lossarium set TRIAL learning_rate=1e-5`: change the settings of a running trial."""
 
 import argparse
 from pathlib import Path
@@ -18,7 +18,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser(
         "set",
         help="change learning rate or loss of a trial while it runs",
-        description="Write to control.toml in a trial's folder; the trial takes it up at its next step.",
+        description="Write to control.toml in a trial's folder; the trial reads it before its next step.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.training.control import NAME, write_control
 
     if not (arguments.trial / "trial.toml").is_file():
-        raise LossariumError(f"{arguments.trial} is no trial's folder, which `lossarium train` makes")
+        raise LossariumError(f"{arguments.trial} is not a trial's folder; give one of `lossarium train`")
     changes = dict(assigned(text, "settings are") for text in arguments.settings)
     write_control(arguments.trial, changes)
     said = ", ".join(f"{name} = {value}" for name, value in changes.items())

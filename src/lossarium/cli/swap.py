@@ -1,4 +1,4 @@
-"""`lossarium swap TRIAL IN OUT --from A --to B`: a trained model applied to aligned frames."""
+"""`lossarium swap TRIAL IN OUT --from A --to B`: apply a trained model to aligned frames."""
 
 import argparse
 import math
@@ -12,11 +12,11 @@ from lossarium.errors import LossariumError
 _ENDINGS = {"png": ".png", "jpeg": ".jpg"}
 
 _DESCRIPTION = """\
-Swap the faces of aligned frames of one identity to another, with the newest checkpoint of a trial. IN is a
-picture or a folder (JPEG, PNG, WebP), cropped as the trial's training pictures were; OUT is a folder, or a
-file for one picture.
+Swap the faces in aligned frames of one identity for another's, with the newest checkpoint of a trial. IN is a
+picture or a folder (JPEG, PNG, WebP), cropped like the trial's training pictures; OUT is a folder, or a file
+for one picture.
 
-Run the same command again to go on after an interruption.
+Run the same command again to continue after an interruption.
 
 Every picture that is written is marked as made by a trained model: an XMP packet holds IPTC's
 DigitalSourceType trainedAlgorithmicMedia and the SHA-256 of the trial."""
@@ -41,40 +41,42 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("trial", metavar="TRIAL", type=Path, help="a trial's folder, OUT/trials/NAME")
     parser.add_argument("input", metavar="IN", type=Path, help="a picture or a folder of them")
     parser.add_argument("output", metavar="OUT", type=Path, help="a folder, or a file for one picture")
-    parser.add_argument("--from", dest="source", metavar="A", required=True, help="whose frames IN holds")
-    parser.add_argument("--to", dest="target", metavar="B", required=True, help="whose face they get")
+    parser.add_argument("--from", dest="source", metavar="A", required=True, help="the identity in IN")
+    parser.add_argument("--to", dest="target", metavar="B", required=True, help="the identity to swap to")
     parser.add_argument(
         "--full-size",
         action="store_true",
-        help="paste the face back into the input's own size (default: write at the model's size)",
+        help="paste the face back into the full-size input (default: write the face at the model's size)",
     )
     parser.add_argument(
         "--mask",
         choices=("none", "blend"),
         default="none",
-        help="blend: show the input outside the face, by the faceset's masks, by grey pictures of the same "
-        "names in a folder masks beside or in theirs, or by what faceswap or DeepFaceLab stored in the "
-        "pictures: masks or landmarks (default: %(default)s)",
+        help="blend: keep the input outside the face. The face is marked by the faceset's masks, by grey "
+        "pictures of the same names in a folder masks inside or beside the pictures' folder, or by masks or "
+        "landmarks that faceswap or DeepFaceLab stored in the pictures (default: %(default)s)",
     )
     parser.add_argument(
         "--feather",
         type=float,
         default=5.0,
         metavar="PERCENT",
-        help="of the side over which a blended face fades in (default: %(default)s)",
+        help="width over which a blended face fades in, in percent of the side (default: %(default)s)",
     )
     parser.add_argument(
         "--colour-transfer",
         choices=("none", "lab"),
         default="none",
-        help="lab: give the face the input's mean and spread of colours in CIE L*a*b*, inside the mask where "
-        "there is one (default: %(default)s)",
+        help="lab: give the face the mean and deviation of the input's colours in CIE L*a*b*, inside the "
+        "mask if there is one (default: %(default)s)",
     )
     parser.add_argument(
-        "--format", choices=tuple(_ENDINGS), help="of the pictures (default: by the ending of OUT, else png)"
+        "--format",
+        choices=tuple(_ENDINGS),
+        help="format of the pictures (default: by the ending of OUT, else png)",
     )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+    parser.add_argument("--skip-bad", action="store_true", help="skip pictures that cannot be read")
     parser.add_argument(
         "--follow-links",
         action="store_true",
@@ -83,7 +85,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--own-model",
         metavar="MODULE:FACTORY",
-        help="allow a trial to run this code of yours, which its model was made with",
+        help="trust and run this code, if it is the model that the trial was trained with",
     )
     parser.set_defaults(run=run)
 
@@ -129,7 +131,8 @@ def run(arguments: argparse.Namespace) -> int:
             )
     except KeyboardInterrupt:
         print(
-            "\nThe pictures written so far are whole; the same command goes on from there.", file=sys.stderr
+            "\nThe pictures written so far are complete; the same command continues from there.",
+            file=sys.stderr,
         )
         raise
     if swapped.finished_before:

@@ -1,4 +1,4 @@
-"""`lossarium timelapse TRIAL`: the pictures of all snapshots as an animation."""
+"""`lossarium timelapse TRIAL`: the previews of all snapshots as an animation."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,8 @@ from lossarium.errors import LossariumError
 _ENDING = ".webp"
 
 _DESCRIPTION = """\
-Make an animated WebP of a trial's held-out frames at all its snapshots, the step written on each. `lossarium
-train` does so at its end; this does it at any time, and for the trials of a comparison.
+Make an animated WebP of a trial's previews: a few held-out frames at every snapshot, with the step on each.
+`lossarium train` does this at its end; this command does it at any time, also for trials of a comparison.
 
 The file is marked as made by a trained model: an XMP packet holds IPTC's DigitalSourceType
 trainedAlgorithmicMedia and a SHA-256 of the trial."""
@@ -32,21 +32,21 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     parser.add_argument("trial", metavar="TRIAL", type=Path, help="a trial's folder")
     parser.add_argument(
-        "out", metavar="OUT", type=Path, nargs="?", help="a file name.webp (default: TRIAL/timelapse.webp)"
+        "out", metavar="OUT", type=Path, nargs="?", help="a file NAME.webp (default: TRIAL/timelapse.webp)"
     )
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make it and say where it is."""
+    """Make the animation and say where it is."""
     # Late: torch takes a second to import, and --help should not wait for it.
     from lossarium.text.wording import counted, printable_name
     from lossarium.trial.timelapse import NAME, write_timelapse
 
     out = arguments.out or arguments.trial / NAME
     if out.suffix.lower() != _ENDING:
-        raise LossariumError(f"{printable_name(out)} does not end in {_ENDING}; give OUT such a name")
+        raise LossariumError(f"{printable_name(out)} does not end in {_ENDING}; give OUT a name that does")
     if arguments.out is not None and out.exists() and not arguments.force:
         raise LossariumError(f"{printable_name(out)} exists; choose another name, or replace it with --force")
     frames = write_timelapse(arguments.trial, out)

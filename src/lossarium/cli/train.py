@@ -1,4 +1,4 @@
-"""`lossarium train A B`: one trial for its own sake."""
+"""`lossarium train A B`: train a single trial."""
 
 import argparse
 import math
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _LOSS = "ssim + mae"
 
 _DESCRIPTION = """\
-Train one autoencoder on two folders of faces. Run the same command again to go on after an interruption,
-and with more --steps to go on after its end.
-`lossarium set`, or editing control.toml in the trial's folder, changes learning rate and loss as it runs."""
+Train one autoencoder on two folders of faces. Run the same command again to continue after an interruption,
+or with more --steps to continue a finished trial. While it runs, `lossarium set`, or editing control.toml in
+the trial's folder, changes learning rate and loss."""
 
 _EXAMPLES = """\
 examples:
@@ -55,15 +55,17 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         dest="source",
         type=Path,
         metavar="FOLDER",
-        help="begin with the newest weights of this trial, or of the trial that won this comparison, not "
-        "with initial ones; its --model, --model-option and --size have to be given, too",
+        help="start from the newest weights of this trial, or of the trial that won this comparison, instead "
+        "of new ones; give its --model, --model-option and --size, too",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the weights and batches (default: %(default)s)"
+    )
     add_recipe(parser)
     add_devices(parser)
     add_rescue(parser)
     parser.add_argument(
-        "--keep-best", action="store_true", help="keep the checkpoint that --judge likes best"
+        "--keep-best", action="store_true", help="keep the checkpoint with the best --judge score"
     )
     parser.add_argument(
         "--keep-every", type=int, default=0, metavar="STEPS", help="keep a checkpoint every so many steps"
@@ -73,29 +75,30 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         type=int,
         default=1,
         metavar="K",
-        help="how many of the last checkpoints stay; while it trains, two at least (default: %(default)s)",
+        help="how many of the last checkpoints to keep; at least two during training (default: %(default)s)",
     )
     parser.add_argument(
         "--until",
         choices=("steps", "converged"),
         default="steps",
-        help="converged: stop before the last step when --judge sees no more gain (default: %(default)s)",
+        help="converged: stop before the last step once the --judge score has stopped improving "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--preview-every",
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="draw preview.png so often, 0 for never (default: 60)",
+        help="seconds between two updates of preview.png, 0 for no preview (default: 60)",
     )
     parser.add_argument(
-        "--tensorboard", action="store_true", help="write event files to the folder tensorboard of the trial"
+        "--tensorboard", action="store_true", help="write event files to the trial's folder tensorboard"
     )
     parser.add_argument(
         "--any-environment",
         action="store_true",
-        help="go on with other versions, instructions or numbers of threads than the trial was begun with, "
-        "though its numbers may differ in their last bits",
+        help="continue a trial even if versions, CPU instructions or the number of threads have changed "
+        "since it began; its numbers may then differ in their last bits",
     )
     parser.add_argument("--out", type=Path, help="the trial's folder (default: lossarium-train-A-B)")
     parser.set_defaults(run=run)
@@ -123,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _beginning(arguments: argparse.Namespace) -> tuple[str, Path | None]:
-    """The loss, and the folder of the trial whose weights it begins with, if any."""
+    """The loss, and the folder of the trial whose weights training starts from, if any."""
     from lossarium.comparison.winner import is_comparison, winner_of
 
     source: Path | None = arguments.source
@@ -160,7 +163,7 @@ def _train(
                 any_environment=arguments.any_environment,
             )
     except (KeyboardInterrupt, Stopped):
-        print(f"\nThe trial so far is in {out}; the same command goes on from there.", file=sys.stderr)
+        print(f"\nThe trial so far is in {out}; the same command continues from there.", file=sys.stderr)
         raise
     where = f"weights in {out / 'checkpoints'}, pictures in {out / 'previews'}"
     if (out / TIMELAPSE).exists():
@@ -176,7 +179,7 @@ def _source(folder: Path, trial: "Trial", facesets: tuple["Faceset", "Faceset"])
         trained_on = copy_trained_weights(model, folder, own_model=trial.recipe.model)
         now = tuple(faceset.identity for faceset in facesets)
         if trained_on != now:
-            # Allowed: weights that know other faces are a better beginning than none.
+            # Allowed: weights trained on other faces are a better start than random ones.
             print(f"note: {folder} was trained on {' and '.join(trained_on)}, not on {' and '.join(now)}.")
 
     return Source(str(folder), load)

@@ -12,13 +12,13 @@ _HOME = "⌂"
 
 
 def print_verdict(result: ComparisonResult) -> None:
-    """Print every score with its interval, then the verdict, what went wrong and what it does not say."""
+    """Print every score with its interval, the verdict, what went wrong, and what it does not say."""
     console = PlainConsole(highlight=False)
     for task in dict.fromkeys(score.task for score in result.scores):
         console.print(_table(result, task))
     console.print(
-        f"[dim]± half the 95% interval; {_HOME} home judge: the loss trained on this measure or its like, "
-        "so it has no vote on that loss[/]"
+        f"[dim]± half the 95% interval; {_HOME} home judge: the loss was trained on this measure or a close "
+        "relative, so the measure has no vote on that loss[/]"
     )
     for loss in sorted(result.losses, key=lambda loss: -len(result.verdict.wins[loss])):
         beaten = result.verdict.wins[loss]
