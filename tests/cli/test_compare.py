@@ -51,6 +51,7 @@ def test_leaves_a_report_a_verdict_and_a_folder_a_trial(finished):
     for folder, _ in trials(out).values():
         assert sorted(path.name for path in folder.iterdir()) == [
             ".lock",
+            ".trial.toml.copy",
             "checkpoints",
             "metrics.jsonl",
             "previews",

@@ -128,3 +128,17 @@ def test_a_changed_digit_is_named_and_only_that_trial_is_trained_anew(finished, 
     trial.rename(out.parent / "elsewhere")
     said(capsys, command, 0)
     assert (out / "trials" / "mae-seed0" / records.NAME).read_bytes() == other
+
+
+@pytest.mark.parametrize("name", ["comparison.toml", "trials/mse-seed0/trial.toml"])
+def test_settings_that_were_cut_off_are_put_back_and_nothing_is_trained_anew(finished, capsys, name):
+    out, command, folders = finished
+    path = out / name
+    whole, rows = path.read_bytes(), (out / "trials" / "mse-seed0" / records.NAME).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    if "trials" in name:
+        swap = ["swap", path.parent, folders[0], out / "swapped", "--from", "ada", "--to", "ben"]
+        assert "15 pictures marked" in said(capsys, swap, 0)
+    assert f"{path} was damaged; it was put back from its copy" in said(capsys, command, 0)
+    assert path.read_bytes() == whole
+    assert (out / "trials" / "mse-seed0" / records.NAME).read_bytes() == rows

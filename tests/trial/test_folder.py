@@ -6,7 +6,15 @@ from contextlib import contextmanager
 import pytest
 
 from lossarium.errors import LossariumError
-from lossarium.trial.folder import agree, locked_output, read_toml, trial_name
+from lossarium.trial.folder import (
+    agree,
+    locked_output,
+    read_toml,
+    restore_toml,
+    toml_bytes,
+    trial_name,
+    write_toml,
+)
 
 
 @contextmanager
@@ -74,6 +82,63 @@ def test_damaged_settings_are_named(tmp_path):
     path.write_text("losses = [")
     with pytest.raises(LossariumError, match=r"comparison\.toml is damaged"):
         agree(path, {"losses": []})
+
+
+TABLE = {"losses": ["mse", "mae"], "recipe": {"steps": 5}, "environment": {"torch": "1"}}
+
+
+@pytest.mark.parametrize("length", [0, 1, 20, 40, -25, -1])
+def test_settings_that_were_cut_off_are_put_back_from_their_copy(tmp_path, length):
+    path, told = tmp_path / "comparison.toml", []
+    write_toml(path, TABLE)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:length])
+    assert read_toml(path) == TABLE
+    restore_toml(path, told.append)
+    assert path.read_bytes() == whole
+    assert told == [f"{path} was damaged; it was put back from its copy"]
+    restore_toml(path, told.append)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff\x00[")])
+def test_settings_that_are_missing_or_garbage_are_put_back(tmp_path, spoil):
+    path, told = tmp_path / "comparison.toml", []
+    write_toml(path, TABLE)
+    spoil(path)
+    restore_toml(path, told.append)
+    assert (read_toml(path), len(told)) == (TABLE, 1)
+
+
+def test_a_changed_setting_is_put_back_if_the_copy_agrees_with_what_is_asked_for(tmp_path):
+    path, told = tmp_path / "comparison.toml", []
+    write_toml(path, TABLE)
+    path.write_bytes(path.read_bytes().replace(b"mae", b"nae"))
+    assert agree(path, TABLE, tell=told.append) == {}
+    assert (read_toml(path), len(told)) == (TABLE, 1)
+    with pytest.raises(LossariumError, match="steps: 5 there, 6 now"):
+        agree(path, {**TABLE, "recipe": {"steps": 6}}, tell=told.append)
+
+
+def test_settings_whose_copy_is_damaged_too_are_called_damaged_and_nothing_is_to_be_removed(tmp_path):
+    path = tmp_path / "comparison.toml"
+    write_toml(path, TABLE)
+    path.write_bytes(b"losses = [")
+    (tmp_path / ".comparison.toml.copy").write_bytes(b"")
+    # An empty file is TOML, and says nothing.
+    with pytest.raises(LossariumError, match=r"comparison\.toml is damaged: it has no environment; put back"):
+        read_toml(path, needs=["environment"])
+    (tmp_path / ".comparison.toml.copy").write_bytes(b"[")
+    with pytest.raises(LossariumError, match=r"is damaged: .*; put back a copy of it, or move .* elsewhere"):
+        agree(path, TABLE)
+
+
+def test_a_copy_that_leads_elsewhere_is_not_read(tmp_path):
+    path = tmp_path / "trial.toml"
+    (tmp_path / "secret").write_text("a = 1")
+    (tmp_path / ".trial.toml.copy").symlink_to(tmp_path / "secret")
+    path.write_bytes(b"[")
+    assert toml_bytes(path) == b"["
 
 
 @pytest.mark.parametrize(

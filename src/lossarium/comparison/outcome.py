@@ -64,7 +64,7 @@ def outcome(
         verdict=decide(plan.losses, scores, finals, _units(facesets, pair), home, troubles),
         preview_rows=shown,
         settings=_settings(plan, facesets),
-        environment=read_toml(out / SETTINGS)["environment"],
+        environment=read_toml(out / SETTINGS, needs=["environment"])["environment"],
         notes=(*notes, *damages),
     )
 
@@ -174,7 +174,7 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
         name=folder.name,
         loss=trial.loss,
         seed=trial.seed,
-        initial_weights=read_toml(folder / TRIAL)["initial_weights"],
+        initial_weights=read_toml(folder / TRIAL, needs=["initial_weights"])["initial_weights"],
         final_weights=last["weights"],
         batches=batches,
         steps=last["step"],

@@ -35,6 +35,7 @@ from lossarium.trial.folder import (
     agree,
     locked_output,
     read_toml,
+    restore_toml,
     trial_folder,
     write_toml,
 )
@@ -91,7 +92,7 @@ def compare(
     here = environment(processes)
     with locked_output(out, needed) if processes.is_first else nullcontext():
         if processes.is_first:
-            _agree(out, plan, data, here)
+            _agree(out, plan, data, here, tell)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
             folder, model = trial_folder(out, trial), None
@@ -134,7 +135,9 @@ def _report(
     watch(TrialProgress(trial, number, trials, progress))
 
 
-def _agree(out: Path, plan: Plan, data: dict[str, str], here: dict[str, str]) -> None:
+def _agree(
+    out: Path, plan: Plan, data: dict[str, str], here: dict[str, str], tell: Callable[[str], None]
+) -> None:
     """Write `comparison.toml`, or agree with the one that is there; losses, seeds and steps may be added.
 
     Raises:
@@ -149,11 +152,12 @@ def _agree(out: Path, plan: Plan, data: dict[str, str], here: dict[str, str]) ->
         "recipe": asdict(plan.recipe),
         "data": data,
     }
+    restore_toml(path, tell)
     if not path.exists():
         write_toml(path, {**table, "environment": here})
         return
     there = read_toml(path)
-    changes = agree(path, table, may_change=("losses", "seeds", "recipe.steps"))
+    changes = agree(path, table, may_change=("losses", "seeds", "recipe.steps"), tell=tell)
     for change in changes.values():
         _check_addition(out, plan, change)
     if _remaining(out, plan.trials()):

@@ -20,6 +20,7 @@ from lossarium.text.unicode_names import partners
 from lossarium.text.wording import listed, printable_name, reason_of
 from lossarium.training.checkpoints import newest_checkpoints, read_checkpoint
 from lossarium.training.records import is_finished
+from lossarium.trial.folder import toml_bytes
 
 _TRIAL, _CHECKPOINTS, _COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
 _MAX_TRIAL_BYTES = 1 << 20
@@ -148,7 +149,7 @@ def _trial_bytes(folder: Path) -> bytes:
         content = file.read(_MAX_TRIAL_BYTES + 1)
     if len(content) > _MAX_TRIAL_BYTES:
         _refuse(path, "takes more than a megabyte")
-    return content
+    return toml_bytes(path) or content
 
 
 def _trials_of(comparison: Path) -> str:

@@ -28,7 +28,7 @@ from lossarium.training.options import optimizers, schedules
 from lossarium.training.options.schedules import Plateau
 from lossarium.training.run_state import model_of
 from lossarium.trial.environment import check_environment
-from lossarium.trial.folder import TRIAL, Change, agree, read_toml, write_toml
+from lossarium.trial.folder import TRIAL, Change, agree, read_toml, restore_toml, write_toml
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 
 _STEPS = "recipe.steps"
@@ -73,6 +73,7 @@ def begin(
             environment, or is damaged.
     """
     path = folder / TRIAL
+    restore_toml(path, tell)
     if not path.exists():
         return _begin_anew(folder, trial, data, environment, source)
     there = read_toml(path)
@@ -82,7 +83,7 @@ def begin(
         key: there[key] for key in ("initial_weights", "parameters", "begun_from") if key in there
     }
     table = {**trial.as_table(), **known, "data": dict(data)}
-    change = agree(path, table, may_change=(_STEPS,)).get(_STEPS)
+    change = agree(path, table, may_change=(_STEPS,), tell=tell).get(_STEPS)
     if change is None and records.is_finished(folder):
         return None
     if not newest_checkpoints(folder):

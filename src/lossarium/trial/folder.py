@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,13 @@ def _check_room(out: Path, needed_bytes: int) -> None:
         )
 
 
-def agree(path: Path, table: Mapping[str, Any], *, may_change: Sequence[str] = ()) -> dict[str, Change]:
+def agree(
+    path: Path,
+    table: Mapping[str, Any],
+    *,
+    may_change: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Change]:
     """Write a table to a TOML file, or hold it against the one that is there.
 
     What a trial's folder records beside its settings (`RECORDED`) may differ.
@@ -95,6 +101,7 @@ def agree(path: Path, table: Mapping[str, Any], *, may_change: Sequence[str] = (
         path: Of the file.
         table: What it should say.
         may_change: Keys that may differ, as "recipe.steps"; what to do then is for the caller to decide.
+        tell: Called with a sentence where the file was changed and its copy is put back.
 
     Returns:
         Those that do differ, with what is there and what is wanted.
@@ -105,9 +112,13 @@ def agree(path: Path, table: Mapping[str, Any], *, may_change: Sequence[str] = (
     if not path.exists():
         write_toml(path, table)
         return {}
-    there, here = _settings(read_toml(path)), _settings(tomllib.loads(tomli_w.dumps(dict(table))))
-    changes = {change.key: change for change in _changes(there, here)}
-    refused = [str(change) for key, change in changes.items() if key not in may_change]
+    here = tomllib.loads(tomli_w.dumps(dict(table)))
+    changes, refused = _compared(read_toml(path), here, may_change)
+    if refused and (copy := _parsed(_copied(path))) is not None:
+        changes_of_copy, refused_of_copy = _compared(copy, here, may_change)
+        if not refused_of_copy:
+            _put_back(path, tell)
+            return changes_of_copy
     if refused:
         raise LossariumError(
             f"{path.parent} was made with other settings ({'; '.join(refused)}); "
@@ -117,22 +128,90 @@ def agree(path: Path, table: Mapping[str, Any], *, may_change: Sequence[str] = (
 
 
 def write_toml(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a TOML file of ours, whole or not at all."""
-    write_whole(path, tomli_w.dumps(dict(table)).encode())
+    """Write a TOML file of ours, whole or not at all, and a hidden copy, should it be damaged later."""
+    content = tomli_w.dumps(dict(table)).encode()
+    write_whole(path, content)
+    write_whole(_copy_of(path), content)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file that Lossarium wrote.
+def restore_toml(path: Path, tell: Callable[[str], None]) -> None:
+    """Put a TOML file of ours back where it is missing or damaged and its copy is whole."""
+    if _bytes(path) != toml_bytes(path):
+        _put_back(path, tell)
+
+
+def read_toml(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a TOML file that Lossarium wrote, or its copy where it was damaged.
+
+    Args:
+        path: Of the file.
+        needs: Keys that have to be there.
 
     Raises:
-        LossariumError: it is damaged.
+        LossariumError: it is damaged, and so is the copy.
     """
     try:
-        if path.stat().st_size > _LARGEST_TOML:
-            raise ValueError("it is too large")
-        return parse_toml(path.read_text(encoding="utf-8"))
+        content = toml_bytes(path)
+        if content is None:
+            raise ValueError("it is missing or too large")
+        table = parse_toml(content.decode("utf-8"))
+        missing = [key for key in needs if key not in table]
+        if missing:
+            raise ValueError(f"it has no {missing[0]}")
     except ValueError as error:
-        raise LossariumError(f"{path} is damaged: {error}; remove {path.parent} to begin anew") from None
+        raise LossariumError(
+            f"{path} is damaged: {error}; put back a copy of it, or move {path.parent} elsewhere to begin "
+            "anew; its checkpoints are not affected"
+        ) from None
+    return table
+
+
+def toml_bytes(path: Path) -> bytes | None:
+    """A TOML file of ours; its copy where it was cut off or is no TOML; None where there is neither."""
+    content, copy = _bytes(path), _copied(path)
+    if copy is None or _parsed(copy) is None:
+        return content
+    if content is None or _parsed(content) is None:
+        return copy
+    cut_off = len(content) < len(copy) and copy.startswith(content)
+    return copy if cut_off else content
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.copy")
+
+
+def _bytes(path: Path) -> bytes | None:
+    """A file's; None where it is missing, no file or too large to be ours."""
+    if not path.is_file() or path.stat().st_size > _LARGEST_TOML:
+        return None
+    return path.read_bytes()
+
+
+def _copied(path: Path) -> bytes | None:
+    """The bytes of a file's copy; None where there is none. We do not write links: one may lead anywhere."""
+    copy = _copy_of(path)
+    return None if copy.is_symlink() else _bytes(copy)
+
+
+def _parsed(content: bytes | None) -> dict[str, Any] | None:
+    try:
+        return None if content is None else parse_toml(content.decode("utf-8"))
+    except ValueError:
+        return None
+
+
+def _put_back(path: Path, tell: Callable[[str], None]) -> None:
+    write_whole(path, _copy_of(path).read_bytes())
+    tell(f"{path} was damaged; it was put back from its copy")
+
+
+def _compared(
+    there: Mapping[str, Any], here: Mapping[str, Any], may_change: Sequence[str]
+) -> tuple[dict[str, Change], list[str]]:
+    """All differences, and those that may not be, for a sentence."""
+    changes = {change.key: change for change in _changes(_settings(there), _settings(here))}
+    return changes, [str(change) for key, change in changes.items() if key not in may_change]
 
 
 def _settings(table: Mapping[str, Any]) -> dict[str, Any]:
