@@ -10,7 +10,7 @@ from lossarium.evidence.results import Scores
 
 @dataclass(frozen=True)
 class Curve:
-    """One loss under one score: a point a moment of judging."""
+    """The curve of one loss for one score: a point per evaluation."""
 
     steps: list[float]
     seconds: list[float]
@@ -22,10 +22,10 @@ class Curve:
 
 
 def curve_of(result: ComparisonResult, score: str, loss: str) -> Curve:
-    """The mean over held-out pictures and seeds at every moment of judging.
+    """The mean over held-out pictures and seeds at every evaluation.
 
-    The moments of the seeds are paired by their order: under a budget of steps they are the same steps, under
-    a budget of seconds about the same seconds. Moments at which nothing was scored are left out.
+    The evaluations of the seeds are paired by their order: with a budget of steps these are the same steps,
+    with a budget of seconds about the same seconds. Evaluations without scores are left out.
     """
     trials = [trial for trial in result.trials if trial.loss == loss]
     points = []

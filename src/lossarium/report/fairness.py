@@ -1,4 +1,4 @@
-"""The even keel in evidence: did the trials of one seed start alike and see the same batches?"""
+"""Check the even keel: did the trials of a seed start from the same weights and see the same batches?"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,20 +8,21 @@ from lossarium.report.formatting import count
 
 SHORT_HASH = 12
 LONGEST_LIST = 3
-"""Losses that a sentence names one by one."""
+"""A sentence names up to this many losses one by one."""
 
 
 @dataclass(frozen=True)
 class SeedFairness:
-    """What the hashes say about the trials of one seed."""
+    """Whether the trials of one seed ran on an even keel, according to their hashes."""
 
     seed: int
     trials: int
     initial_weights: str | None
-    """The hash that all trials share, or None where they differ."""
+    """The hash that all trials share, or None if they differ."""
     batches: str | None
+    """As `initial_weights`."""
     problems: tuple[str, ...]
-    """A sentence for everything that is not even."""
+    """A sentence for each difference between the trials besides their loss."""
 
     @property
     def even(self) -> bool:
@@ -29,7 +30,7 @@ class SeedFairness:
 
 
 def fairness_of(result: ComparisonResult) -> tuple[SeedFairness, ...]:
-    """One `SeedFairness` a seed, in the order of the seeds."""
+    """One `SeedFairness` per seed, in the order of the seeds."""
     return tuple(_seed_fairness(seed, result) for seed in sorted({trial.seed for trial in result.trials}))
 
 
@@ -56,13 +57,13 @@ def _seed_fairness(seed: int, result: ComparisonResult) -> SeedFairness:
 
 
 def _shared(hashes: Iterable[str]) -> str | None:
-    """The hash that all have; an empty one proves nothing."""
+    """The hash that all have; None if they differ, or if it is empty, which proves nothing."""
     different = set(hashes)
     return different.pop() or None if len(different) == 1 else None
 
 
 def _groups(values: Iterable[str], trials: list[TrialResult]) -> str:
-    """Which losses share which value, as words."""
+    """The values and the losses that share each, as text."""
     groups: dict[str, list[str]] = {}
     for value, trial in zip(values, trials, strict=True):
         groups.setdefault(value, []).append(trial.loss)
@@ -74,7 +75,7 @@ def _few(losses: list[str]) -> str:
 
 
 def short_hash(value: str) -> str:
-    """As much of a hash as people compare."""
+    """The part of a hash that is shown."""
     return value[:SHORT_HASH]
 
 
@@ -83,7 +84,7 @@ def _short_or_none(value: str) -> str:
 
 
 def fairness_words(by_seed: tuple[SeedFairness, ...]) -> str:
-    """The even keel in one sentence, or that it is not even."""
+    """One sentence: whether all trials ran on an even keel."""
     uneven = [one.seed for one in by_seed if not one.even]
     if not uneven:
         return "All trials ran on an even keel."

@@ -1,9 +1,9 @@
 'use strict';
 
-/* The chart of range tests: every loss over the learning rate, smoothed over raw. What it shows comes from the
-   JSON in #report-data; it asks no network for anything. */
+/* The chart of range tests: every loss over the learning rate, raw and smoothed. All data comes from the JSON in
+   #report-data; there are no network requests. */
 
-const HIGHEST = 2; // Times where a loss begins; an explosion leaves the chart at its top.
+const HIGHEST = 2; // Top of the chart, as a multiple of a loss's first value; explosions are cut off there.
 
 function powerOfTen(exponent) {
   const digits = '\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079';
@@ -22,7 +22,7 @@ function isPower(rate) {
 }
 
 function marked(chart, splits) {
-  /* Powers of ten alone where several are in sight, all ticks after zooming in. */
+  /* Label only powers of ten where several are visible, and all ticks after zooming in. */
   const { min, max } = chart.scales.x;
   return splits.map((rate) => (max / min < 30 || isPower(rate) ? rate : null));
 }
@@ -47,7 +47,7 @@ function rateAxis() {
 }
 
 function shownHeights(chart, curves) {
-  /* From the lowest to the highest point among what the x axis shows of the losses not hidden. */
+  /* The range of values of the visible losses within the visible part of the x axis. */
   const { min: from, max: to } = chart.series[0];
   const heights = [];
   curves.forEach((curve, loss) => {
@@ -69,7 +69,7 @@ function inside(chart, draw) {
   context.beginPath();
   context.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   context.clip();
-  context.setLineDash([]); // uPlot leaves that of its last line behind.
+  context.setLineDash([]); // uPlot does not reset the dashes of its last line.
   draw(context, bbox, uPlot.pxRatio);
   context.restore();
 }
@@ -111,7 +111,7 @@ function nearest(rates, rate) {
 }
 
 function stackUp(labels, distance, top) {
-  /* Put each label above its point, above those that stand there already, or beside them at the top. */
+  /* Put each label above its point, above labels that are already there, or beside them at the top. */
   const placed = [];
   const covers = (x, y) => placed.some((other) => Math.hypot(other.x - x, other.y - y) < distance - 0.5);
   labels.forEach((label) => {
@@ -129,7 +129,7 @@ function stackUp(labels, distance, top) {
 }
 
 function drawSuggestions(chart, curves, losses) {
-  /* A ring at each suggestion, the loss's number above it. */
+  /* Draw a ring at each suggestion, and the loss's number above it. */
   const unit = uPlot.pxRatio;
   const { min: from, max: to } = chart.scales.x;
   const labels = [];

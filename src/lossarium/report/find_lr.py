@@ -14,25 +14,25 @@ from lossarium.training.rate_finder import WIDEST_SPREAD, Found, SharedRate, Spa
 
 @dataclass(frozen=True)
 class RateSearch:
-    """What the page shows."""
+    """The results that the page shows."""
 
     found: tuple[Found, ...]
-    """A range test a loss."""
+    """A range test per loss."""
     shared: SharedRate | None
-    """The rate that suits all."""
+    """One rate for all losses; None without suggestions."""
     span: Span
-    """What was tried."""
+    """The rates that were tried."""
     identities: tuple[str, str]
     facts: Mapping[str, str]
-    """Label -> value: how it was tried."""
+    """Label -> value: the settings."""
     environment: Mapping[str, str]
     """Label -> value: versions and hardware."""
     trial: str | None = None
-    """The folder of the trial whose weights it began with; initial weights if None."""
+    """The folder of the trial whose weights the tests started from; None for initial weights."""
 
 
 def advice(search: RateSearch) -> tuple[str, ...]:
-    """Where the rate for all comes from and what to do with it: sentences, commands in backticks."""
+    """Where the rate for all losses comes from and how to use it: sentences, with commands in backticks."""
     said = [
         f"{one.loss} never fell: try other rates with `--lowest` and `--highest`."
         for one in search.found
@@ -55,24 +55,24 @@ def advice(search: RateSearch) -> tuple[str, ...]:
         )
     if shared.spread > WIDEST_SPREAD:
         said.append(
-            "So far apart, no rate is fair to all: compare the losses at several rates, or with an optimiser "
-            "that suits all."
+            "The suggestions are so far apart that no rate is fair to all: compare the losses at several "
+            "rates, or with an optimiser that suits all."
         )
     if search.trial is not None:
-        said.append(f"`lossarium set {search.trial} learning_rate={rate}` gives it to the trial.")
+        said.append(f"`lossarium set {search.trial} learning_rate={rate}` sets it in the trial.")
     elif several:
         said.append(
-            f"`lossarium compare ... --learning-rate {rate}` trains every loss with it: a comparison is fair "
-            "with one rate for all. With `lossarium train`, a loss may have its own."
+            f"`lossarium compare ... --learning-rate {rate}` trains every loss with it: a fair comparison "
+            "has one rate for all losses. With `lossarium train`, each loss may have its own."
         )
     else:
         said.append(f"`lossarium train ... --learning-rate {rate}` trains with it.")
-    said.append("Luck is in a suggestion: `--seed 1` shows how far it moves.")
+    said.append("A suggestion is partly chance: `--seed 1` shows how much it varies.")
     return tuple(said)
 
 
 def render(search: RateSearch) -> str:
-    """The whole page as text. The suggestions are plain HTML; the chart needs its script."""
+    """The whole page as text. The suggestions are plain HTML; the chart needs JavaScript."""
     return page(
         "find_lr.html.j2",
         "find_lr.js",
@@ -91,7 +91,7 @@ def render(search: RateSearch) -> str:
 
 
 def write(search: RateSearch, path: Path) -> None:
-    """Write the page to `path`; whoever reads meanwhile sees the old file or the new one, never half of it.
+    """Write the page to `path` atomically: readers see the old file or the new one.
 
     Raises:
         LossariumError: the folder cannot be written to.
@@ -100,7 +100,7 @@ def write(search: RateSearch, path: Path) -> None:
 
 
 def rate_text(rate: float | None) -> str:
-    """Two digits of it; a dash for None."""
+    """The rate with two significant digits; a dash for None."""
     return NOTHING if rate is None else f"{rounded(rate):g}"
 
 
@@ -114,7 +114,7 @@ def _row(index: int, found: Found) -> dict[str, Any]:
 
 
 def _scale(found: Found) -> float:
-    """Where the smoothed loss begins: losses have different heights."""
+    """The first value of the smoothed loss, by which curves are divided to be comparable."""
     return abs(found.test.smoothed[0]) or 1.0
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Format numbers for readers."""
 
 import math
 
@@ -19,7 +19,7 @@ def format_value(value: float, digits: int) -> str:
 
 
 def format_difference(value: float, digits: int) -> str:
-    """`value` with its sign, as differences are written."""
+    """`value` with its sign, for differences."""
     text = format_value(value, digits)
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
@@ -36,7 +36,7 @@ def format_range(values: list[float], digits: int = 0) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds with as many decimals as tell something."""
+    """Seconds, with as many decimals as are meaningful."""
     return format_value(seconds, 0 if seconds >= 100 else 1)
 
 

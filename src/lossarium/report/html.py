@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it shows and asks no network for anything."""
+"""The report: one HTML file that contains everything it shows and makes no network requests."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ from lossarium.report.pictures import ERROR_COLOURS, ERROR_SCALE, data_uri, spri
 
 
 def render(result: ComparisonResult) -> str:
-    """The whole page as text. Verdict and tables are plain HTML; curves and pictures need its script."""
+    """The whole page as text. Verdict and tables are plain HTML; curves and pictures need JavaScript."""
     sprites, exact = sprites_of(result) if result.preview_rows else ([], True)
     marks = views.loss_marks(result)
     by_seed = fairness.fairness_of(result)
@@ -47,7 +47,7 @@ def render(result: ComparisonResult) -> str:
 
 
 def write(result: ComparisonResult, path: Path) -> None:
-    """Write the page to `path`; whoever reads meanwhile sees the old file or the new one, never half of it.
+    """Write the page to `path` atomically: readers see the old file or the new one.
 
     Raises:
         LossariumError: the folder cannot be written to.
@@ -67,7 +67,7 @@ def _steps_per_second(trial: TrialResult) -> str:
 
 
 def _page_data(result: ComparisonResult, sprites: list[list[str]]) -> dict[str, Any]:
-    """What the page's script needs; losses are told by their place in `losses`."""
+    """The data for the page's script, which refers to losses by their index in `losses`."""
     place = {spec: index for index, spec in enumerate(result.losses)}
     trials = [
         {

@@ -1,4 +1,4 @@
-"""What every page shares: it is one file, and may load nothing and run nothing but what lies in it."""
+"""The frame of every page: a single file that can neither load nor run anything from elsewhere."""
 
 import base64
 import hashlib
@@ -28,8 +28,8 @@ def page(template: str, script: str, data: dict[str, Any], **words: Any) -> str:
     Args:
         template: Of this package.
         script: Of this package, run after uPlot and `shared.js`.
-        data: What the script needs; JSON without NaN.
-        words: What the template names; text among them is escaped.
+        data: The data for the script; JSON without NaN.
+        words: The variables of the template; text among them is escaped.
     """
     environment = Environment(
         loader=PackageLoader("lossarium.report", ""),
@@ -53,12 +53,12 @@ def page(template: str, script: str, data: dict[str, Any], **words: Any) -> str:
 
 
 def write_page(content: str, path: Path) -> None:
-    """Write a page; whoever reads meanwhile sees the old file or the new one, never half of it.
+    """Write a page atomically: readers see the old file or the new one.
 
     Raises:
         LossariumError: the folder cannot be written to.
     """
-    # A folder name may hold bytes that are no UTF-8; they must not cost the user the report.
+    # A folder name may contain bytes that are not UTF-8, which must not prevent the report.
     try:
         write_whole(path, content.encode("utf-8", "replace"))
     except OSError as error:
@@ -72,7 +72,7 @@ def _package_text(name: str) -> str:
 
 
 def _content_security_policy(scripts: list[str]) -> str:
-    """Forbids every request, and every script but those inlined, whatever a name may smuggle in."""
+    """Forbid all requests, and all scripts except the inlined ones, whatever text a name contains."""
     digests = (
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts
     )
@@ -90,7 +90,7 @@ def _breakable(spec: str) -> Markup:
 
 
 def _json_for_html(data: dict[str, Any]) -> Markup:
-    """JSON that cannot end the element it stands in; NaN is not JSON and must not occur."""
+    """JSON that cannot close the HTML element around it; NaN is not JSON and must not occur."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

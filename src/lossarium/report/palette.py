@@ -33,7 +33,7 @@ DARK = (
     "#c9a28a",
     "#b6bdc6",
 )
-"""The same hues, lightened for a dark page."""
+"""The same hues, lighter, for a dark page."""
 
 INK_ON_COLOUR = ("#000000", "#ffffff")
 

@@ -11,7 +11,7 @@ from lossarium.comparison.results import ComparisonResult, Snapshot
 from lossarium.trial.pictures import Pictures, PreviewRow
 
 ERROR_SCALE = 0.25
-"""The mean absolute difference (of 1) that the error map shows in its brightest colour."""
+"""The absolute difference of pixels in [0, 1] that the error map shows in its brightest colour."""
 
 ERROR_COLOURS = (
     "#000004",
@@ -35,7 +35,7 @@ ERROR_COLOURS = (
 """Seventeen even steps through inferno, the perceptually uniform map of van der Walt and Smith (CC0)."""
 
 LOSSLESS_BUDGET = 16_000_000
-"""Bytes of data URIs up to which every picture is kept exactly."""
+"""Up to this many bytes of data URIs, every picture is kept exactly."""
 
 LOSSY_QUALITY = 90
 WEBP_LARGEST_SIDE = 16_383
@@ -75,10 +75,10 @@ def snapshot_sprite(snapshot: Snapshot) -> Pictures:
 
 
 def sprites_of(result: ComparisonResult, budget: int = LOSSLESS_BUDGET) -> tuple[list[list[str]], bool]:
-    """One sprite a trial and snapshot, in their order, and whether all of them are exact.
+    """One sprite per trial and snapshot, in their order, and whether all of them are exact.
 
-    When they would take more than `budget` bytes, all but the last moment of each trial are compressed with
-    loss: what the verdict is about stays exact.
+    If they would take more than `budget` bytes, all but the last snapshot of each trial are compressed with
+    loss; the last ones, which the verdict is about, stay exact.
     """
     sprites = [
         [data_uri(snapshot_sprite(snapshot)) for snapshot in trial.snapshots] for trial in result.trials

@@ -1,7 +1,7 @@
 'use strict';
 
-/* The moving parts of the report: curves with uPlot, and the picture grid with its slider over training.
-   Everything it shows comes from the JSON in #report-data; it asks no network for anything. */
+/* The interactive parts of the report: curves with uPlot, and the picture grid with its slider over training.
+   All data comes from the JSON in #report-data; there are no network requests. */
 
 const PLAY_MILLISECONDS = 700;
 
@@ -12,12 +12,12 @@ function formatSeconds(seconds) {
 /* ---------- Curves ---------- */
 
 function chartTable(curves, along) {
-  /* One table of x and all losses, as uPlot wants it; a loss has null where it was not judged at that x. */
+  /* A table of x and all losses in uPlot's format; null where a loss has no evaluation at that x. */
   return uPlot.join(curves.map((curve) => [curve[along], curve.mean]));
 }
 
 function shownRange(chart, curves, along) {
-  /* The lowest and highest value, bands included, among what the x axis shows of the losses not hidden. */
+  /* The range of values, bands included, of the visible losses within the visible part of the x axis. */
   const { min: from, max: to } = chart.series[0];
   let low = Infinity;
   let high = -Infinity;
@@ -35,7 +35,7 @@ function shownRange(chart, curves, along) {
 }
 
 function nearestJudged(chart, seriesIndex, hovered, x) {
-  /* The judged moment of this loss that is nearest to the pointer. */
+  /* The index of this loss's evaluation that is nearest to the pointer. */
   const [xs, ys] = [chart.data[0], chart.data[seriesIndex]];
   let nearest = null;
   xs.forEach((value, place) => {
@@ -66,7 +66,7 @@ function drawBands(chart, curves, along, losses) {
 }
 
 function spreadApart(labels, gap, top, bottom) {
-  /* Move labels that would overlap away from each other, keeping their order and the chart's limits.
+  /* Move overlapping labels apart, keeping their order and staying inside the chart.
      Pushing all down keeps the distances, so does pushing all up, and so does the middle of the two. */
   labels.sort((first, second) => first.y - second.y);
   const down = [];
@@ -81,7 +81,7 @@ function spreadApart(labels, gap, top, bottom) {
 }
 
 function columnsOf(labels, width) {
-  /* Labels of lines that end at about the same x, from left to right. */
+  /* Group the labels of lines that end at about the same x, from left to right. */
   const columns = [];
   labels.sort((first, second) => first.x - second.x);
   labels.forEach((label) => {
@@ -93,7 +93,7 @@ function columnsOf(labels, width) {
 }
 
 function evade(label, placed, distance) {
-  /* Move a label up or down to the nearest place where it covers none of those placed before. */
+  /* Move a label up or down to the nearest place where it covers no label placed before. */
   const covers = (y) => placed.some((other) => Math.hypot(other.x - label.x, other.y - y) < distance);
   for (let away = 0; away < 20 * distance; away += 1) {
     const free = [label.y - away, label.y + away].find((y) => !covers(y));
@@ -105,7 +105,7 @@ function evade(label, placed, distance) {
 }
 
 function drawEndLabels(chart, curves, along, losses) {
-  /* The number of each loss beside the last point of its line. */
+  /* Draw the number of each loss beside the last point of its line. */
   const { bbox } = chart;
   const unit = uPlot.pxRatio;
   const shown = (x) => x >= chart.scales.x.min && x <= chart.scales.x.max;
@@ -196,7 +196,7 @@ function startCurves(data) {
     }
     const x = chart.posToVal(chart.cursor.left, 'x');
     byId('curve-moment').textContent =
-      along === 'steps' ? `Judged nearest to step ${Math.round(x)}` : `Judged nearest to ${formatSeconds(x)}`;
+      along === 'steps' ? `Evaluation nearest to step ${Math.round(x)}` : `Evaluation nearest to ${formatSeconds(x)}`;
     score.curves.forEach((curve, loss) => {
       const place = nearestJudged(chart, loss + 1, null, x);
       showReading(loss, place === null ? null : chart.data[loss + 1][place]);
@@ -213,7 +213,7 @@ function startCurves(data) {
     byId('curve-direction').textContent = score.higherIsBetter ? '\u2191 higher is better' : '\u2193 lower is better';
     const home = score.home.map((loss) => data.losses[loss].spec).join(' and ');
     byId('curve-home').hidden = !home;
-    byId('curve-home').textContent = `Trained on this judge, so it has no vote there: ${home}.`;
+    byId('curve-home').textContent = `Home judge, without a vote on the loss that was trained on it: ${home}.`;
     showEnd();
   }
 
@@ -226,7 +226,7 @@ function startCurves(data) {
 /* ---------- Pictures ---------- */
 
 function colourTable(colours) {
-  /* 256 colours between the given even steps. */
+  /* Interpolate 256 colours between the given ones, which are evenly spaced. */
   const steps = colours.map((colour) => [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16)));
   return Array.from({ length: 256 }, (unused, level) => {
     const place = (level / 255) * (steps.length - 1);
@@ -285,7 +285,7 @@ function drawTile(tile, sprite, size, column, row) {
 }
 
 function imageLoader() {
-  /* Decoded sprites, each decoded once. */
+  /* A cache of decoded sprites. */
   const loaded = new Map();
   return function load(uri) {
     if (!loaded.has(uri)) {
@@ -298,7 +298,7 @@ function imageLoader() {
 }
 
 function snapshotAt(trial, step) {
-  /* The trial's latest moment that is not after `step`; its first one before that. */
+  /* The trial's last snapshot at or before `step`, or its first one. */
   const past = trial.snapshots.filter((snapshot) => snapshot.step <= step);
   return past.length ? past[past.length - 1] : trial.snapshots[0];
 }
@@ -380,7 +380,7 @@ async function startPictures(data) {
   let row = 0;
   let trials = [];
   let steps = [];
-  let drawing = 0; // Counts drawings, so that one that was overtaken while decoding stops.
+  let drawing = 0; // Counts drawings: one that is outdated when its pictures are decoded is dropped.
   let timer = null;
 
   function drawTruth() {

@@ -1,8 +1,8 @@
 'use strict';
 
-/* What the pages with charts share: names and colours of losses, and how a chart is drawn with uPlot. */
+/* Shared by the pages with charts: names and colours of losses, and drawing with uPlot. */
 
-const DASHED_FROM = 6; // Losses after the sixth get dashed lines: colours alone do not tell twelve apart.
+const DASHED_FROM = 6; // Losses after the sixth get dashed lines, since twelve colours are hard to tell apart.
 const MINUS = '\u2212';
 
 function byId(id) {
@@ -25,7 +25,7 @@ function formatNumber(value, digits) {
 }
 
 function specText(spec) {
-  /* The spec as <code>: lines break between its terms if they can, else after a bracket, comma or sign. */
+  /* The spec as <code>, in which lines break between terms if possible, else after a bracket, comma or sign. */
   const code = element('code', 'spec');
   spec.split(/\s+(?=[+-]\s)/).forEach((term) => {
     const whole = element('span', 'term');
@@ -59,14 +59,14 @@ function axis(label, size) {
 }
 
 function drawBadges(chart, labels, losses) {
-  /* The number of each loss at (x, y), with a thin line from the point that it belongs to; canvas pixels. */
+  /* Draw the number of each loss at (x, y), in canvas pixels, with a thin line to the point it belongs to. */
   const { ctx: context } = chart;
   const unit = uPlot.pxRatio;
   context.save();
   context.font = `700 ${10.5 * unit}px sans-serif`;
   context.textAlign = 'center';
   context.textBaseline = 'middle';
-  context.setLineDash([]); // uPlot leaves that of its last line behind.
+  context.setLineDash([]); // uPlot does not reset the dashes of its last line.
   labels.forEach(({ loss, x, y, pointX, pointY }) => {
     context.strokeStyle = cssColour('--muted');
     context.lineWidth = unit;
@@ -85,8 +85,8 @@ function drawBadges(chart, labels, losses) {
 }
 
 function makeLegend(losses, hidden, charts) {
-  /* A button a loss, which shows or hides its lines and keeps the set of those hidden; returns the elements
-     that hold their readings. `charts` gives the charts of the moment. */
+  /* Make a button per loss, which hides or shows its lines and updates the set of hidden losses; return the
+     elements for their values. `charts` returns the current charts. */
   function toggle(loss, button) {
     const show = hidden.delete(loss);
     if (!show) hidden.add(loss);
@@ -95,7 +95,7 @@ function makeLegend(losses, hidden, charts) {
   }
 
   function emphasise(loss) {
-    /* Dim all lines but that of one loss; null shows all alike. */
+    /* Dim all lines except that of one loss; null undoes it. */
     charts().forEach((chart) => chart.setSeries(loss === null ? null : loss + 1, { focus: true }));
   }
 
@@ -118,7 +118,7 @@ function makeLegend(losses, hidden, charts) {
 }
 
 function followPage(charts, box) {
-  /* Draw anew when the theme changes or the page is printed, and fit the charts to their boxes. */
+  /* Redraw when the theme changes or the page is printed, and resize the charts with their boxes. */
   const redraw = () => charts().forEach((chart) => chart.redraw(false));
   for (const query of ['(prefers-color-scheme: dark)', 'print']) {
     matchMedia(query).addEventListener('change', redraw);

@@ -1,4 +1,4 @@
-"""What the template shows: words and positions, made from the plain data of a comparison."""
+"""Prepare the data of a comparison for the template: texts, and positions of bars."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from lossarium.report.palette import colour_of
 
 TASK_TITLES = {"reconstruction": "Reconstruction", "swap": "Swap"}
 WIDEST_TABLE = 7
-"""Scores that fit side by side; with more of them every task gets a table of its own."""
+"""How many scores fit side by side; with more, every task gets its own table."""
 
 BAR_MARGIN = 4.0
-"""Per cent that stay free at either end of an interval bar."""
+"""The free space at either end of an interval bar, in per cent."""
 
 
 @dataclass(frozen=True)
 class LossMark:
-    """A loss as the page names it."""
+    """How the page shows a loss."""
 
     number: int
     colour: int
@@ -37,7 +37,7 @@ class LossMark:
 
 @dataclass(frozen=True)
 class Bar:
-    """Where an interval lies on the scale of its column, in per cent."""
+    """The position of an interval on the scale of its column, in per cent."""
 
     left: float
     width: float
@@ -47,7 +47,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Cell:
-    """One loss under one score."""
+    """The score of one loss."""
 
     value: str
     interval: str
@@ -82,14 +82,14 @@ class VoteView:
 
 @dataclass(frozen=True)
 class PairView:
-    """Everything the scores say about one pair of losses."""
+    """All votes on one pair of losses."""
 
     first: LossMark
     second: LossMark
     for_first: int
     for_second: int
     silent: int
-    """Scores that were asked and could not tell."""
+    """The number of scores without a vote, not counting home judges."""
     winner: LossMark | None
     votes: tuple[VoteView, ...]
 
@@ -111,13 +111,13 @@ def _role(result: ComparisonResult, spec: str) -> str:
 
 
 def ranked(marks: dict[str, LossMark]) -> list[LossMark]:
-    """The winner, the contenders, then the losses that beat most; the user's order decides ties."""
+    """The winner, the contenders, then the losses by how many they beat; ties in the user's order."""
     roles = ("winner", "contender", "")
     return sorted(marks.values(), key=lambda mark: (roles.index(mark.role), -len(mark.beats), mark.number))
 
 
 def tables_of(result: ComparisonResult) -> list[list[TaskColumns]]:
-    """The tables to show, each a list of tasks: one for all scores, or one a task when there are many."""
+    """The tables to show, each a list of tasks: one table for all scores, or one per task if many."""
     tasks = list(dict.fromkeys(score.task for score in result.scores))
     groups = [
         TaskColumns(
@@ -143,7 +143,7 @@ def _column(result: ComparisonResult, score: Score) -> Column:
         for loss, estimate in estimates.items()
         if loss not in home and not math.isnan(estimate.mean)
     }
-    # A best of one is no news.
+    # With a single loss, marking the best is pointless.
     best = (max if score.higher_is_better else min)(means.values()) if len(means) > 1 else None
     low, high = _extent(list(estimates.values()))
     return Column(
@@ -187,7 +187,7 @@ def _bar(estimate: Estimate, low: float, high: float, zero: bool = False) -> Bar
 
 
 def pairs_of(result: ComparisonResult, marks: dict[str, LossMark]) -> list[PairView]:
-    """One view a pair of losses, in the order of the votes."""
+    """One view per pair of losses, in the order of the votes."""
     grouped: dict[tuple[str, str], list[Vote]] = {}
     for vote in result.verdict.votes:
         grouped.setdefault((vote.first, vote.second), []).append(vote)
@@ -228,7 +228,7 @@ def pairs_of(result: ComparisonResult, marks: dict[str, LossMark]) -> list[PairV
 
 
 def _vote_view(vote: Vote, score: Score, marks: dict[str, LossMark], extent: tuple[float, float]) -> VoteView:
-    # One scale for all pairs under a score, zero in its middle.
+    # All pairs of a score share a scale with zero in the middle.
     reach = max(abs(extent[0]), abs(extent[1]))
     return VoteView(
         score,
@@ -267,12 +267,12 @@ def _held_out_pictures(result: ComparisonResult) -> int:
 
 
 def environment_version(environment: dict[str, str]) -> str:
-    """Lossarium's own version as the environment records it, or empty."""
+    """The version of Lossarium in the recorded environment, or an empty text."""
     return next((value for label, value in environment.items() if label.lower() == "lossarium"), "")
 
 
 def words_about_synthesis(settings: dict[str, str]) -> list[str]:
-    """The settings that call something synthetic, in their own words; nothing is guessed."""
+    """The settings that contain the word "synthetic", as text; nothing is guessed."""
     return [
         f"{label}: {value}" for label, value in settings.items() if "synthetic" in f"{label} {value}".lower()
     ]
