@@ -117,3 +117,17 @@ class SamplesAlways(WithDropout):
 
     def forward(self, pictures, identities):
         return super().forward(pictures + 0.1 * torch.randn_like(pictures), identities)
+
+
+def takes_anything(size, identities, width=8, **others):
+    del width, others
+    return Blur(size, identities)
+
+
+def takes_no_identities(size):
+    return Blur(size, 2)
+
+
+def wants_more(size, identities, depth):
+    del depth
+    return Blur(size, identities)

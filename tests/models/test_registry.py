@@ -4,8 +4,17 @@ import pytest
 import torch
 
 from lossarium.errors import LossariumError
+from lossarium.models import own_models as registering
 from lossarium.models.prediction import Prediction, predict, stacked
-from lossarium.models.registry import all_options, info, initial_model, names, parameter_count, weights_digest
+from lossarium.models.registry import (
+    all_options,
+    info,
+    initial_model,
+    names,
+    parameter_count,
+    register,
+    weights_digest,
+)
 from tests.models import own_models
 
 OWN = own_models.__name__
@@ -70,7 +79,8 @@ def test_all_options_are_those_given_and_the_defaults_of_the_others():
         "learn_mask": False,
         "icnr": True,
     }
-    assert all_options("package.module:factory", {"depth": 3}) == {"depth": 3}
+    assert all_options(f"{OWN}:Blur") == {"kernel": 3}
+    assert all_options(f"{OWN}:takes_anything", {"depth": 3}) == {"width": 8, "depth": 3}
 
 
 def test_a_model_too_large_for_the_machine_is_refused_with_its_size():
@@ -122,6 +132,14 @@ def test_trying_ones_own_model_leaves_it_as_it_was():
         ("GivesATuple", "GivesATuple gives back a tuple; its forward has to return"),
         ("Stumbles", r"failed on pictures of shape \(2, 1, 3, 16, 16\): RuntimeError"),
         ("Frozen", "has no weights to train"),
+        (
+            "takes_no_identities",
+            r"takes_no_identities\(size\) cannot be called as .*size and identities",
+        ),
+        (
+            "wants_more",
+            r"wants_more\(size, identities, depth\) cannot be called as .* have defaults",
+        ),
         ("a b", "is named package.module:name"),
         ("", "is named package.module:name"),
         ("a:b", "is named package.module:name"),
@@ -133,11 +151,15 @@ def test_what_is_wrong_with_ones_own_model_is_one_sentence(factory, told):
     assert "\n" not in str(caught.value)
 
 
-def test_a_wrong_option_of_ones_own_model_is_named_with_the_call():
-    with pytest.raises(
-        LossariumError, match=r"Blur\(size=16, identities=2, depth=3\) failed: TypeError.*depth"
-    ):
-        _own("Blur", depth=3)
+def test_a_wrong_option_of_ones_own_model_is_named():
+    with pytest.raises(LossariumError, match=r'Blur has no option "depht"; there are kernel'):
+        _own("Blur", depht=3)
+    with pytest.raises(LossariumError, match=r"kernel of the model .*:Blur is a whole number, not 'wide'"):
+        _own("Blur", kernel="wide")
+    with pytest.raises(LossariumError, match=r'Blur has no option "size"'):
+        all_options(f"{OWN}:Blur", {"size": 32})
+    with pytest.raises(LossariumError, match=r"Blur\(size=16, identities=2, kernel=-3\) failed: \w+Error"):
+        _own("Blur", kernel=-3)
 
 
 @pytest.mark.parametrize(
@@ -187,3 +209,35 @@ def test_predict_wraps_pictures_and_passes_predictions_on():
     assert isinstance(predict(_own("WithMasks"), pictures, (0, 1)), Prediction)
     with pytest.raises(LossariumError, match="gives back a tuple"):
         predict(own_models.GivesATuple(16, 2), pictures, (0, 1))
+
+
+@pytest.fixture
+def no_registrations(monkeypatch):
+    monkeypatch.setattr(registering, "_registered", {})
+
+
+@pytest.mark.usefixtures("no_registrations")
+def test_a_registered_model_is_known_by_its_name():
+    @register(size=32)
+    class Mine(own_models.Blur):
+        """Blurs."""
+
+    assert names()[-1] == "Mine"
+    assert registering.registered()[0].summary == "Blurs."
+    assert registering.registered()[0].size == 32
+    model = initial_model("Mine", size=16, identities=3, seed=0, options={"kernel": 5})
+    assert isinstance(model, Mine)
+    assert all_options("Mine") == {"kernel": 3}
+    assert parameter_count("Mine", size=16, identities=1) == 84
+    assert register(own_models.Blur) is own_models.Blur
+    assert names()[-1] == "Blur"
+
+
+@pytest.mark.usefixtures("no_registrations")
+@pytest.mark.parametrize(
+    ("name", "why"), [("dfl_sae", "a built-in model has that name"), ("a b", "that is not a Python name")]
+)
+def test_a_name_that_cannot_be_taken_is_refused(name, why):
+    with pytest.raises(LossariumError, match=why):
+        register(name=name)(own_models.Blur)
+    assert registering.registered() == ()

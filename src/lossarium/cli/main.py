@@ -6,7 +6,19 @@ import sys
 from collections.abc import Sequence
 
 import lossarium
-from lossarium.cli import compare, explain, faces, find_lr, losses, measure, swap, timelapse, train
+from lossarium.cli import (
+    compare,
+    explain,
+    faces,
+    find_lr,
+    judges,
+    losses,
+    measure,
+    models,
+    swap,
+    timelapse,
+    train,
+)
 from lossarium.cli import set as set_command
 from lossarium.cli.output import reason_dropped, tolerant_output
 from lossarium.errors import LossariumError
@@ -70,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add(commands)
     faces.add(commands)
     losses.add(commands)
+    judges.add(commands)
+    models.add(commands)
     explain.add(commands)
     measure.add(commands)
     find_lr.add(commands)

@@ -4,6 +4,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
+from lossarium.cli import names
 from lossarium.cli.assignment import assigned
 from lossarium.errors import LossariumError
 
@@ -19,7 +20,12 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, default=64, help="side of the pictures in pixels (default: %(default)s)"
     )
-    parser.add_argument("--model", default="compact", help="the autoencoder (default: %(default)s)")
+    parser.add_argument(
+        "--model",
+        default="compact",
+        help=f"the autoencoder: {', '.join(names.MODELS)}, or your own as package.module:factory "
+        "(default: %(default)s)",
+    )
     parser.add_argument(
         "--model-option",
         action="append",
@@ -37,12 +43,16 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         help="the rate that the schedule starts from (default: %(default)s)",
     )
     parser.add_argument(
-        "--optimizer", default="adam", help='such as "adamw(weight_decay=0.01)" (default: adam)'
+        "--optimizer",
+        default="adam",
+        help=f"{', '.join(names.OPTIMIZERS)}, or one of pytorch-optimizer's, with options such as "
+        '"adamw(weight_decay=0.01)" (default: adam)',
     )
     parser.add_argument(
         "--schedule",
         default="constant",
-        help='of the learning rate, such as "cosine(warmup=500)" (default: constant)',
+        help=f"of the learning rate: {', '.join(names.SCHEDULES)}, with options such as "
+        '"cosine(warmup=500)" (default: constant)',
     )
     parser.add_argument(
         "--clipping", default="none", help='of gradients, such as "norm(1)" or "autoclip" (default: none)'
@@ -80,10 +90,15 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--judge",
-        choices=("psnr", "mae", "ssim", "lpips"),
-        default="ssim",
-        help="the measure on held-out frames that steers plateau schedules, --keep-best and "
-        "--until converged (default: %(default)s)",
+        metavar="NAME",
+        help="the judge that steers plateau schedules, --keep-best and --until converged: one of --judges "
+        "(default: ssim)",
+    )
+    parser.add_argument(
+        "--judges",
+        metavar="LIST",
+        help="the judges that score held-out frames, separated by commas; your own as package.module:name "
+        f"(default: {', '.join(names.JUDGES)})",
     )
     parser.add_argument(
         "--judge-every",
@@ -100,6 +115,7 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
     Raises:
         LossariumError: a number is out of its range.
     """
+    from lossarium.judging.judges import chosen
     from lossarium.models.registry import all_options
     from lossarium.training import region_weights
     from lossarium.training.configuration import Recipe
@@ -117,6 +133,7 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
             raise LossariumError(
                 f"--{option.replace('_', '-')} must be positive, not {getattr(arguments, option)}"
             )
+    scoring, steering = chosen(arguments.judges, arguments.judge)
     given = [assigned(text, "--model-option is") for text in arguments.model_option]
     return Recipe(
         steps=arguments.steps,
@@ -135,7 +152,8 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
         eye_multiplier=arguments.eye_multiplier,
         mouth_multiplier=arguments.mouth_multiplier,
         precision=arguments.precision,
-        judge=arguments.judge,
+        judge=steering,
+        judges=scoring,
         judge_every=arguments.judge_every,
     )
 

@@ -16,7 +16,7 @@ from lossarium.facesets.batches.augmentation import Augmentation
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.judging.held_out import Direction, score_key
-from lossarium.judging.judges import JUDGES, Judge, judge
+from lossarium.judging.judges import Judge, judge, judges_of
 from lossarium.judging.tasks import RECONSTRUCTION, SWAP
 from lossarium.text.wording import printable_name
 from lossarium.training import records
@@ -45,7 +45,7 @@ def outcome(
         _trial_result(trial, folder, len(shown), damages)
         for trial, folder in zip(plan.trials(), folders, strict=True)
     )
-    scores = _scores(pair)
+    scores = _scores(pair, judges_of(plan.recipe.judges))
     _check_scores(out, trials, scores)
     finals = {score.key: {loss: _final(score.key, loss, trials) for loss in plan.losses} for score in scores}
     home = {
@@ -97,7 +97,7 @@ def _check_scores(out: Path, trials: tuple[TrialResult, ...], scores: tuple[Scor
             )
 
 
-def _scores(pair: tuple[Direction, ...]) -> tuple[Score, ...]:
+def _scores(pair: tuple[Direction, ...], judges: tuple[Judge, ...]) -> tuple[Score, ...]:
     swaps_known = any(len(direction.known) for direction in pair)
     tasks = (RECONSTRUCTION, SWAP) if swaps_known else (RECONSTRUCTION,)
     return tuple(
@@ -112,7 +112,7 @@ def _scores(pair: tuple[Direction, ...]) -> tuple[Score, ...]:
             description=_description(task, judge),
         )
         for task in tasks
-        for judge in JUDGES
+        for judge in judges
     )
 
 

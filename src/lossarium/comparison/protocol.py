@@ -16,8 +16,9 @@ from lossarium.comparison.results import ComparisonResult
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.files import write_whole
-from lossarium.judging.held_out import directions
-from lossarium.judging.judges import JUDGES
+from lossarium.judging.held_out import Direction, directions
+from lossarium.judging.judges import judges_of
+from lossarium.judging.rehearsal import rehearse_judges
 from lossarium.models.registry import parameter_count
 from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Recipe, Trial
@@ -84,8 +85,8 @@ def compare(
             settings or is in use, or a loss became infinite.
     """
     processes = processes or single_process()
-    _rehearse(plan, facesets)
     pair = directions(*facesets)
+    _rehearse(plan, facesets, pair)
     trials = plan.trials()
     data = data_table(facesets)
     needed = _needed_bytes(plan.recipe, _remaining(out, trials))
@@ -121,12 +122,11 @@ def compare(
     return result
 
 
-def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset]) -> None:
+def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> None:
     """Try every loss and every judge once: what cannot work fails before the first trial, not after it."""
     batch = batches_of(0, plan.recipe, facesets, torch.device("cpu"))(1)
     rehearse(map(losses.get, plan.losses), batch, plan.recipe.region_weights)
-    for judge in JUDGES:
-        judge.measure(batch.input.flatten(0, 1), batch.target.flatten(0, 1), None)
+    rehearse_judges(judges_of(plan.recipe.judges), pair)
 
 
 def _report(

@@ -1,5 +1,6 @@
 """A model on held-out frames: how well it reconstructs them and, where the truth is known, swaps them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +109,9 @@ def decode(model: nn.Module, frames: Tensor, identity: int) -> Tensor:
         )
 
 
-def score(model: nn.Module, pair: tuple[Direction, ...]) -> dict[str, list[float]]:
+def score(
+    model: nn.Module, pair: tuple[Direction, ...], judges: Sequence[Judge] = JUDGES
+) -> dict[str, list[float]]:
     """Every score of a model: score key -> one value a held-out picture, direction after direction.
 
     Reconstruction is judged on the whole picture, a swap inside the face, since the exact swap's surroundings
@@ -118,11 +121,11 @@ def score(model: nn.Module, pair: tuple[Direction, ...]) -> dict[str, list[float
     for direction in pair:
         for places in _chunks(len(direction.frames)):
             frames = direction.frames[places]
-            _add(scores, RECONSTRUCTION, decode(model, frames, direction.source), frames, None)
+            _add(scores, RECONSTRUCTION, decode(model, frames, direction.source), frames, None, judges)
         for places in _chunks(len(direction.known)):
             swapped = decode(model, direction.frames[direction.known[places]], direction.target)
             face = None if direction.face is None else direction.face[places]
-            _add(scores, SWAP, swapped, direction.exact_swaps[places], face)
+            _add(scores, SWAP, swapped, direction.exact_swaps[places], face, judges)
     return scores
 
 
@@ -133,9 +136,14 @@ def _chunks(count: int) -> list[slice]:
 
 @torch.inference_mode()
 def _add(
-    scores: dict[str, list[float]], task: str, prediction: Tensor, truth: Tensor, weight: Tensor | None
+    scores: dict[str, list[float]],
+    task: str,
+    prediction: Tensor,
+    truth: Tensor,
+    weight: Tensor | None,
+    judges: Sequence[Judge],
 ) -> None:
-    for judge in JUDGES:
+    for judge in judges:
         with seeded(prediction.device, 0):
             values = judge.measure(prediction, truth, weight).tolist()
         scores.setdefault(score_key(task, judge), []).extend(values)

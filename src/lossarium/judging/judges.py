@@ -1,37 +1,26 @@
-"""Judges: measures that are taken on held-out frames, in units that people know."""
+"""Judges: measures that are taken on held-out frames, in units that people know.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Those that come with Lossarium stand here; users' own are a function each, see `own_judges` and
+docs/own-judges.md.
+"""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lossarium import losses
-from lossarium.losses.spec import parse
+from lossarium.errors import LossariumError
+from lossarium.judging.declaration import Judge
+from lossarium.judging.own_judges import own_judge, register, registered
+from lossarium.losses.spec import split
+from lossarium.own_code import is_own
+from lossarium.text.suggestions import nearest
+
+__all__ = ["JUDGES", "Judge", "chosen", "judge", "names", "register"]
 
 # An error below this is a perfect picture: 100 dB, the usual cap.
 _SMALLEST_MSE = 1e-10
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A measure of (prediction, truth), one value a picture."""
-
-    name: str
-    title: str
-    unit: str
-    higher_is_better: bool
-    digits: int
-    """Decimals worth showing."""
-    measure: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    """(N, 3, H, W) twice and a weight (N, 1, H, W) or None, to (N,)."""
-    home_of: frozenset[str]
-    """Losses that minimise this measure or its like: it has no vote on trials that they trained."""
-    description: str
-
-    def is_home_of(self, spec: str) -> bool:
-        """Whether a loss with this spec trained on this judge."""
-        return any(term.name in self.home_of for term in parse(spec).terms)
 
 
 def _psnr(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
@@ -56,6 +45,8 @@ _SQUARED = frozenset({"mse", "rmse", "sse"})
 _ABSOLUTE = frozenset({"mae", "charbonnier", "quantile", "mape", "mase", "imae", "laplacian", "mix"})
 _BETWEEN = frozenset({"smooth_l1", "huber", "logcosh", "general"})
 
+_STEERING = "ssim"
+
 JUDGES = (
     Judge(
         "psnr", "PSNR", "dB", True, 2, _psnr, _SQUARED | _BETWEEN,
@@ -76,6 +67,67 @@ JUDGES = (
 )  # fmt: skip
 
 
+def names() -> tuple[str, ...]:
+    """The names of all judges that come with Lossarium or were registered."""
+    return (*(judge.name for judge in JUDGES), *(judge.name for judge in registered()))
+
+
 def judge(name: str) -> Judge:
-    """The judge of this name; KeyError where there is none."""
-    return {judge.name: judge for judge in JUDGES}[name]
+    """The judge of this name.
+
+    Args:
+        name: One of `names()`, or `package.module:name` for a user's own.
+
+    Raises:
+        LossariumError: there is none of this name, or a user's own breaks the contract.
+    """
+    if is_own(name):
+        return own_judge(name)
+    for one in (*JUDGES, *registered()):
+        if one.name == name:
+            return one
+    raise LossariumError(
+        f'there is no judge "{name}"; {nearest(name, names())} (your own is named package.module:name)'
+    )
+
+
+def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str]:
+    """Which judges score and which one of them steers.
+
+    Args:
+        text: Names with commas between; None for those that come with Lossarium and the steering one.
+        steering: The name of the judge that steers; None for "ssim", or the first where that does not score.
+
+    Returns:
+        The names of the judges that score, and the name of the one that steers.
+
+    Raises:
+        LossariumError: a judge does not exist or is named twice, or the steering one does not score.
+
+    >>> chosen("psnr, lpips", None)
+    (('psnr', 'lpips'), 'psnr')
+    """
+    defaults = tuple(one.name for one in JUDGES)
+    if text is None:
+        scoring = defaults if steering in (None, *defaults) else (*defaults, str(steering))
+    else:
+        scoring = tuple(split(text))
+    for place, name in enumerate(scoring):
+        judge(name)
+        if name in scoring[:place]:
+            raise LossariumError(f"--judges names {name} twice")
+    if steering is None:
+        return scoring, _STEERING if _STEERING in scoring else scoring[0]
+    if steering not in scoring:
+        judge(steering)
+        raise LossariumError(f"--judge {steering} steers and has to score, too; add it to --judges")
+    return scoring, steering
+
+
+def judges_of(names: Sequence[str]) -> tuple[Judge, ...]:
+    """The judges of these names.
+
+    Raises:
+        LossariumError: as `judge`.
+    """
+    return tuple(map(judge, names))

@@ -1,13 +1,13 @@
 """The models by name, with their options and their initial weights."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lossarium.errors import LossariumError
 from lossarium.models.blocks import initialise
@@ -15,12 +15,10 @@ from lossarium.models.compact import Compact, CompactOptions
 from lossarium.models.dfl_h128 import DflH128Options, dfl_h128
 from lossarium.models.dfl_sae import DflSaeOptions, dfl_sae
 from lossarium.models.faceswap import LightweightOptions, OriginalOptions, lightweight, original
-from lossarium.models.prediction import predict
-from lossarium.own_code import import_own, in_short, is_own
+from lossarium.models.own_models import KINDS, Option, built, is_users, own_model, register, registered
 from lossarium.text.suggestions import nearest
 
-Option = bool | int | float | str
-"""What an option of a model can be, in TOML as here."""
+__all__ = ["Option", "all_options", "info", "initial_model", "names", "parameter_count", "register"]
 
 _NO_OPTIONS: Mapping[str, Option] = MappingProxyType({})
 
@@ -42,12 +40,12 @@ class ModelInfo:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all models that come with Lossarium, from the cheapest."""
-    return tuple(model.name for model in _MODELS)
+    """The names of all models that come with Lossarium, from the cheapest, and of those registered."""
+    return (*(model.name for model in _MODELS), *(model.name for model in registered()))
 
 
 def info(name: str) -> ModelInfo:
-    """What is declared about the model of this name.
+    """What is declared about the model of this name that comes with Lossarium.
 
     Raises:
         LossariumError: there is none of this name; the nearest names are told.
@@ -63,10 +61,21 @@ def info(name: str) -> ModelInfo:
     )
 
 
+def described(own: Sequence[str] = ()) -> tuple[tuple[str, str, int], ...]:
+    """Name, summary and the size that it was designed for, of every model and of some of a user's.
+
+    Raises:
+        LossariumError: a user's model cannot be imported, or is no factory of models.
+    """
+    built_in = tuple((model.name, model.summary, model.size) for model in _MODELS)
+    users = (*registered(), *(own_model(name) for name in own))
+    return (*built_in, *((model.name, model.summary, model.size) for model in users))
+
+
 def all_options(name: str, options: Mapping[str, Option] = _NO_OPTIONS) -> dict[str, Option]:
     """The options of a model with the defaults of those that are not given: what pins it in a trial.
 
-    Those of a model of one's own are returned as they are.
+    Those of a user's model are the parameters of its factory, and whatever else it takes.
 
     Raises:
         LossariumError: there is no such model or option (the nearest are named), or a value does not fit.
@@ -74,8 +83,8 @@ def all_options(name: str, options: Mapping[str, Option] = _NO_OPTIONS) -> dict[
     >>> all_options("dfl_h128", {"encoder_dims": 256})["encoder_dims"]
     256
     """
-    if is_own(name):
-        return dict(options)
+    if is_users(name):
+        return own_model(name).read(options)
     return asdict(_read_options(info(name), options))
 
 
@@ -85,24 +94,24 @@ def initial_model(
     """A model with the initial weights of a seed: a function of the arguments, whatever was drawn before.
 
     Args:
-        name: One of `names()`, or `package.module:factory` for a model of one's own: a callable
+        name: One of `names()`, or `package.module:factory` for a user's: a callable
             `factory(size=..., identities=..., **options)` that gives an `nn.Module`. Its
             `forward(pictures, identities)` takes pictures (slices, batch, 3, size, size) in [0, 1] and an
             identity for each slice, and gives pictures of the same shape or a `Prediction`. It draws its
-            weights from torch's default generator, which is seeded.
+            weights from torch's default generator, which is seeded. See docs/own-models.md.
         size: Side of the pictures in pixels.
         identities: How many.
         seed: Of the trial.
         options: The model's own, see its options class.
 
     Raises:
-        LossariumError: there is no such model or option, the model does not take this size, or a model of
-            one's own cannot be imported or does not do what it has to.
+        LossariumError: there is no such model or option, the model does not take this size, or a user's
+            cannot be imported or does not do what it has to.
 
     >>> model = initial_model("compact", size=32, identities=2, seed=0, options={"icnr": False})
     """
-    if is_own(name):
-        model = _own_model(name, size, identities, options, seed)
+    if is_users(name):
+        model = built(own_model(name), size=size, identities=identities, options=options, seed=seed)
     else:
         declared = info(name)
         begin = _seeded if declared.draws_its_weights else _initialised
@@ -116,7 +125,7 @@ def initial_model(
 def parameter_count(
     name: str, *, size: int, identities: int, options: Mapping[str, Option] = _NO_OPTIONS
 ) -> int:
-    """How many weights a model has. Takes no memory for them, unless the model is one's own.
+    """How many weights a model has. Takes no memory for them, unless the model is a user's.
 
     Raises:
         LossariumError: as `initial_model`.
@@ -124,8 +133,8 @@ def parameter_count(
     >>> parameter_count("original", size=64, identities=2)
     82062470
     """
-    if is_own(name):
-        return _count(_own_model(name, size, identities, options, seed=0))
+    if is_users(name):
+        return _count(built(own_model(name), size=size, identities=identities, options=options, seed=0))
     declared = info(name)
     with torch.device("meta"):
         return _count(declared.architecture(size, identities, _read_options(declared, options)))
@@ -185,63 +194,6 @@ def _read_options(model: ModelInfo, options: Mapping[str, Option]) -> Any:
         # Not isinstance: True is an int to Python, not to a user.
         if type(value) is not kinds[option]:
             raise LossariumError(
-                f"the option {option} of the model {model.name} is {_KINDS[kinds[option]]}, not {value!r}"
+                f"the option {option} of the model {model.name} is {KINDS[kinds[option]]}, not {value!r}"
             )
     return model.options(**options)
-
-
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
-
-
-def _own_model(name: str, size: int, identities: int, options: Mapping[str, Option], seed: int) -> nn.Module:
-    factory = import_own(name, "model")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            model = factory(size=size, identities=identities, **options)
-        except LossariumError:
-            raise
-        except Exception as error:
-            arguments = ", ".join(
-                f"{key}={value!r}"
-                for key, value in {"size": size, "identities": identities, **options}.items()
-            )
-            raise LossariumError(f"{name}({arguments}) failed: {in_short(error)}") from error
-        if not isinstance(model, nn.Module):
-            raise LossariumError(f"{name} gave a {type(model).__name__}; it has to give a torch.nn.Module")
-        _check_outputs(name, model, size, identities)
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise LossariumError(f"the model {name} has no weights to train; register them as nn.Parameter")
-    return model
-
-
-def _check_outputs(name: str, model: nn.Module, size: int, identities: int) -> None:
-    """Try one picture an identity; hours of training are a bad place to find a wrong shape."""
-    modes = [(module, module.training) for module in model.modules()]
-    pictures = torch.rand(identities, 1, 3, size, size)
-    try:
-        with torch.no_grad():
-            prediction = predict(model.eval(), pictures, range(identities))
-    except LossariumError:
-        raise
-    except Exception as error:
-        raise LossariumError(
-            f"the model {name} failed on pictures of shape {tuple(pictures.shape)}: {in_short(error)}"
-        ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
-    wanted = [("pictures", prediction.pictures, (3, size, size))]
-    if prediction.masks is not None:
-        wanted.append(("masks", prediction.masks, (1, size, size)))
-    wanted += [("coarser pictures", scale, (3, *_square(scale))) for scale in prediction.coarser]
-    for what, tensor, shape in wanted:
-        if tensor.shape != (identities, 1, *shape) or not tensor.is_floating_point():
-            raise LossariumError(
-                f"the model {name} gives {what} of shape {tuple(tensor.shape)} and type {tensor.dtype}; they "
-                f"have to be {(identities, 1, *shape)} of a floating-point type"
-            )
-
-
-def _square(scale: Tensor) -> tuple[int, int]:
-    return (scale.shape[-1], scale.shape[-1]) if scale.ndim else (1, 1)

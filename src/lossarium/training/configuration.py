@@ -48,6 +48,8 @@ class Recipe:
     judge: str = "ssim"
     """Whose mean over held-out reconstructions says whether a trial gets better: for plateau schedules, the
     best checkpoint and convergence."""
+    judges: tuple[str, ...] = ("psnr", "mae", "ssim", "lpips")
+    """Who scores held-out frames: names of judges, or package.module:name for a user's own."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property

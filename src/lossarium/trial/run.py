@@ -10,7 +10,8 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset, data_digest
 from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, directions, score, score_key
-from lossarium.judging.judges import Judge, judge
+from lossarium.judging.judges import Judge, judge, judges_of
+from lossarium.judging.rehearsal import rehearse_judges
 from lossarium.judging.tasks import RECONSTRUCTION
 from lossarium.training import control
 from lossarium.training.callbacks import Callbacks, HeldOutScores
@@ -65,6 +66,8 @@ def run_trial(
         Stopped: the process was asked to stop.
     """
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
+    pair = directions(*facesets)
+    rehearse_judges(judges_of(trial.recipe.judges), pair)
     processes = processes or single_process()
     model = None
     if processes.is_first:
@@ -81,7 +84,7 @@ def run_trial(
             if not (folder / control.NAME).exists():
                 write_whole(folder / control.NAME, control.TEMPLATE.encode())
     if not processes.broadcast_from_first(partial(is_done, folder, trial)):
-        evaluator = evaluator_of(trial, directions(*facesets), folder)
+        evaluator = evaluator_of(trial, pair, folder)
         shown = (views or ViewOptions()) if processes.is_first else ViewOptions(preview_every=0)
         identities = facesets[0].identity, facesets[1].identity
         with showing(trial, evaluator.pair, identities, folder, callbacks, shown) as everyone:
@@ -126,10 +129,13 @@ class HeldOutEvaluator:
     pair: tuple[Direction, ...]
     previews: Previews
     judge: Judge
+    """Which one steers."""
+    judges: tuple[Judge, ...]
+    """Which ones score."""
 
     def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
         self.previews.take(model, step)
-        return score(model, self.pair)
+        return score(model, self.pair, self.judges)
 
     def goodness(self, scores: HeldOutScores) -> float:
         """The judge's mean score of the held-out reconstructions, negated if lower scores are better."""
@@ -139,7 +145,8 @@ class HeldOutEvaluator:
 
 def evaluator_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutEvaluator:
     """The evaluator of a trial, with its previews in `folder`."""
-    return HeldOutEvaluator(pair, Previews(pair, folder), judge(trial.recipe.judge))
+    recipe = trial.recipe
+    return HeldOutEvaluator(pair, Previews(pair, folder), judge(recipe.judge), judges_of(recipe.judges))
 
 
 def data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:

@@ -1,0 +1,66 @@
+"""`lossarium judges`: who can judge, and a check of one's own."""
+
+import argparse
+
+_DESCRIPTION = """\
+List the judges: measures of held-out pictures that say which loss made the better ones. A judge of your own
+that is named here is tried on pictures, and listed too if it keeps the contract (docs/own-judges.md)."""
+
+_EXAMPLES = """\
+examples:
+  lossarium judges
+  lossarium judges mypackage.mine:judge
+  lossarium compare faces/ada faces/ben --judges 'psnr, ssim, mypackage.mine:judge'
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "judges",
+        help="list the judges and what each is home to",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "own", metavar="OWN", nargs="*", help="your own to check and list, as package.module:name"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the judges."""
+    # Late: torch takes a second to import, and --help should not wait for it.
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from lossarium.cli.console import PlainConsole
+    from lossarium.judging.judges import JUDGES, judges_of, names
+    from lossarium.judging.rehearsal import rehearse_on_made_up_pictures
+
+    listed = judges_of([*names(), *(name for name in arguments.own if name not in names())])
+    rehearse_on_made_up_pictures([judge for judge in listed if judge not in JUDGES])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("judge", no_wrap=True)
+    table.add_column("better")
+    table.add_column("unit")
+    table.add_column("what it measures", ratio=3)
+    table.add_column("home judge of", ratio=2)
+    for judge in listed:
+        table.add_row(
+            escape(judge.name),
+            "higher" if judge.higher_is_better else "lower",
+            escape(judge.unit),
+            escape(judge.description),
+            escape(", ".join(sorted(judge.home_of)) or "none"),
+        )
+    console = PlainConsole(highlight=False)
+    console.print(table)
+    console.print(
+        "home judge of: losses that minimise this measure or its like; it has no vote on what they trained.\n"
+        "Your own: --judges package.module:name, see docs/own-judges.md.",
+        style="dim",
+    )
+    return 0

@@ -1,0 +1,63 @@
+"""Judges tried before anything is trained: what cannot work fails at once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lossarium.errors import LossariumError
+from lossarium.judging.declaration import Judge
+from lossarium.judging.held_out import Direction
+from lossarium.models.randomness import seeded
+
+_SIDE = 64
+
+
+def rehearse_judges(judges: Sequence[Judge], pair: tuple[Direction, ...]) -> None:
+    """Try every judge on a few held-out frames: what cannot work fails before anything is trained.
+
+    Raises:
+        LossariumError: a judge fails, does not give a finite number a picture, or calls equal pictures worse
+            than noisy ones without having said which values are better.
+    """
+    for direction in pair:
+        truth = direction.frames[:2]
+        if len(truth):
+            for judge in judges:
+                _rehearse(judge, truth, None)
+        if len(direction.known) and direction.face is not None:
+            for judge in judges:
+                _rehearse(judge, direction.exact_swaps[:2], direction.face[:2])
+
+
+@torch.inference_mode()
+def _rehearse(judge: Judge, truth: Tensor, weight: Tensor | None) -> None:
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    noisy = (truth + 0.2 * noise).clamp(0, 1)
+    with seeded(truth.device, 0):
+        equal, different = (judge.measure(one, truth, weight) for one in (truth.clone(), noisy))
+    found = f"{equal.mean():g} for equal pictures and {different.mean():g} for noisy ones"
+    if not different.isfinite().all():
+        raise LossariumError(f"the judge {judge.name} gives NaN or infinity ({found}); a score is finite")
+    # A judge that looks at the prediction alone, such as one of sharpness, may like noise, if it says so.
+    if not judge.direction_declared and (equal > different).all():
+        raise LossariumError(
+            f"the judge {judge.name} gives {found}, and lower is better unless it says otherwise; "
+            "set its attribute higher_is_better to True (or to False, if this is right)"
+        )
+
+
+def rehearse_on_made_up_pictures(judges: Sequence[Judge]) -> None:
+    """Try every judge on two pictures of noise that is smooth, with and without a weight.
+
+    Raises:
+        LossariumError: as `rehearse_judges`.
+    """
+    source = torch.Generator().manual_seed(1)
+    coarse = torch.rand(2, 3, _SIDE // 8, _SIDE // 8, generator=source)
+    truth = torch.nn.functional.interpolate(coarse, size=_SIDE, mode="bilinear")
+    weight = torch.zeros(2, 1, _SIDE, _SIDE)
+    weight[:, :, _SIDE // 4 : -_SIDE // 4, _SIDE // 4 : -_SIDE // 4] = 1
+    for judge in judges:
+        _rehearse(judge, truth, None)
+        _rehearse(judge, truth, weight)
