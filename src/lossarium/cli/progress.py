@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from lossarium.cli.console import PlainConsole
+from lossarium.cli.pace import TimeLeft, pace_text
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import TrialProgress
 from lossarium.training.callbacks import Callbacks
@@ -37,7 +38,7 @@ def comparison_progress(
         yield lambda _: None, lambda _: None
         return
     console = PlainConsole(stderr=True)
-    left = _TimeLeft(total_steps=len(plan.trials()) * plan.recipe.steps)
+    left = TimeLeft(total_steps=len(plan.trials()) * plan.recipe.steps)
     if not console.is_terminal:
         yield _Lines(left), _note
         return
@@ -54,16 +55,21 @@ def comparison_progress(
         task = bar.add_task("", total=plan.recipe.steps, trial="starting", loss="", speed="", left="")
 
         def update(now: TrialProgress) -> None:
+            if (sentence := left.told_once(_done(now))) is not None:
+                tell(sentence)
             bar.update(
                 task,
                 completed=now.progress.step,
                 trial=escape(_trial(now, longest_spec=max(8, console.width - _WIDTH_OF_THE_REST))),
                 loss=f"loss {now.progress.loss:.4f}",
-                speed=f"{now.progress.steps_per_second:.1f} steps/s",
-                left=f"{left.after(_done(now))} left",
+                speed=pace_text(now.progress.steps_per_second),
+                left=left.after(_done(now)),
             )
 
-        yield update, lambda sentence: bar.console.print(f"note: {escape(sentence)}", highlight=False)
+        def tell(sentence: str) -> None:
+            bar.console.print(f"note: {escape(sentence)}", highlight=False)
+
+        yield update, tell
 
 
 @contextmanager
@@ -73,7 +79,7 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
         yield Callbacks()
         return
     console = PlainConsole(stderr=True)
-    left, passed_over = _TimeLeft(trial.recipe.steps), _PassedOver()
+    left, passed_over = TimeLeft(trial.recipe.steps), _PassedOver()
     if not console.is_terminal:
         yield Callbacks(_TrainingLines(left, passed_over), _note, on_row=passed_over)
         return
@@ -90,8 +96,9 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
     with Live(Group(bar, losses, others), console=console) as live:
 
         def progress(now: TrainingProgress) -> None:
-            pace = f"{_pace(now)}  {left.after(now.step)} left"
-            bar.update(task, completed=now.step, pace=pace)
+            if (sentence := left.told_once(now.step)) is not None:
+                tell(sentence)
+            bar.update(task, completed=now.step, pace=_joined(_pace(now), left.after(now.step)))
             losses.plain = _loss(now)
             others.plain = "   ".join((_learning_rate(now), *passed_over.said()))
 
@@ -125,7 +132,12 @@ def _done(now: TrialProgress) -> int:
 
 
 def _pace(now: TrainingProgress) -> str:
-    return f"{now.steps_per_second:.1f} steps/s"
+    return pace_text(now.steps_per_second)
+
+
+def _joined(*parts: str) -> str:
+    """What there is to say; what is not known yet is empty."""
+    return "  ".join(part for part in parts if part)
 
 
 def _loss(now: TrainingProgress) -> str:
@@ -151,56 +163,39 @@ class _PassedOver:
         return (f"{self._count} not finite, skipped",) if self._count else ()
 
 
-class _TimeLeft:
-    """Estimates the time left for all steps from the pace of this run, evaluations included."""
-
-    def __init__(self, total_steps: int) -> None:
-        self._total = total_steps
-        self._began = time.monotonic()
-        self._first: int | None = None
-
-    def after(self, done: int) -> str:
-        if self._first is None:
-            self._first = done - 1
-        pace = (time.monotonic() - self._began) / (done - self._first)
-        minutes, seconds = divmod(round(pace * (self._total - done)), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
 class _Lines:
     """Prints a line when a trial begins and ends, and every few seconds between."""
 
-    def __init__(self, left: _TimeLeft) -> None:
+    def __init__(self, left: TimeLeft) -> None:
         self._left = left
         self._written = -_SECONDS_BETWEEN_LINES
         self._trial = 0
 
     def __call__(self, now: TrialProgress) -> None:
+        if (sentence := self._left.told_once(_done(now))) is not None:
+            _note(sentence)
         left = self._left.after(_done(now))
         due = time.monotonic() - self._written >= _SECONDS_BETWEEN_LINES
         if due or now.number != self._trial or now.progress.step == now.progress.steps:
             self._written, self._trial = time.monotonic(), now.number
             step = f"step {now.progress.step}/{now.progress.steps}"
-            pace = f"{now.progress.steps_per_second:.1f} steps/s"
-            print(
-                f"{_trial(now)}  {step}  loss {now.progress.loss:.4f}  {pace}  {left} left",
-                file=sys.stderr,
-                flush=True,
-            )
+            loss, pace = f"loss {now.progress.loss:.4f}", _pace(now.progress)
+            print(_joined(_trial(now), step, loss, pace, left), file=sys.stderr, flush=True)
 
 
 class _TrainingLines:
     """Prints a line after the first and the last step, and every few seconds between."""
 
-    def __init__(self, left: _TimeLeft, passed_over: _PassedOver) -> None:
+    def __init__(self, left: TimeLeft, passed_over: _PassedOver) -> None:
         self._left, self._passed_over = left, passed_over
         self._written = -_SECONDS_BETWEEN_LINES
 
     def __call__(self, now: TrainingProgress) -> None:
+        if (sentence := self._left.told_once(now.step)) is not None:
+            _note(sentence)
         left = self._left.after(now.step)
         if time.monotonic() - self._written < _SECONDS_BETWEEN_LINES and now.step != now.steps:
             return
         self._written = time.monotonic()
-        numbers = (_loss(now), _learning_rate(now), *self._passed_over.said(), _pace(now), f"{left} left")
-        print(f"step {now.step}/{now.steps}", *numbers, sep="  ", file=sys.stderr, flush=True)
+        numbers = (_loss(now), _learning_rate(now), *self._passed_over.said(), _pace(now), left)
+        print(_joined(f"step {now.step}/{now.steps}", *numbers), file=sys.stderr, flush=True)

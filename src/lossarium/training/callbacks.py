@@ -20,7 +20,7 @@ class Progress:
     terms: Mapping[str, float]
     learning_rate: float
     steps_per_second: float
-    """Averaged over this run of the trial, which begins anew when the trial is resumed."""
+    """Over this run of the trial; its first step, which compiles kernels, counts until there is a second."""
 
 
 HeldOutScores = dict[str, list[float]]

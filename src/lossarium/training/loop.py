@@ -159,7 +159,8 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 elif is_due(run, state):
                     save(run, state, records)
                 callbacks.on_step(model, step)
-                done, spent = done + 1, spent + passed
+                # The first step compiles kernels: the pace is that of the steps after it.
+                done, spent = (done + 1, spent + passed) if done != 1 else (2, 2 * passed)
                 callbacks.on_progress(
                     Progress(step, recipe.steps, outcome.loss, outcome.terms, learning_rate, done / spent)
                 )
