@@ -10,6 +10,7 @@ from PIL import Image
 from lossarium.cli.main import main
 from lossarium.cli.progress import training_progress
 from lossarium.provenance import DIGITAL_SOURCE_TYPE, trial_digest
+from lossarium.training import records
 from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.run_state import Keeping
@@ -94,7 +95,7 @@ def test_watchers_see_every_row_and_going_on_shows_no_step_twice(tmp_path):
     with pytest.raises(DiedError):
         run_trial(TRIAL, PAIR, tmp_path, Callbacks(die), Keeping(), views=views)
     run_trial(TRIAL, PAIR, tmp_path, Callbacks(on_row=rows.append), Keeping(), views=views)
-    whole = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    whole = list(records.read(tmp_path))
     assert rows == whole[-len(rows) :]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 2
     values = shown(tmp_path)

@@ -19,9 +19,8 @@ from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, directions
 from lossarium.judging.judges import judges_of
 from lossarium.judging.rehearsal import rehearse_judges
-from lossarium.models.registry import parameter_count
 from lossarium.training.callbacks import Callbacks, Progress
-from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.configuration import Trial
 from lossarium.training.folder_lock import locked_trial
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
@@ -40,6 +39,7 @@ from lossarium.trial.folder import (
     trial_folder,
     write_toml,
 )
+from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
 from lossarium.trial.run import data_table, evaluator_of
 
 _FORMAT = "lossarium comparison 1"
@@ -89,11 +89,15 @@ def compare(
     _rehearse(plan, facesets, pair)
     trials = plan.trials()
     data = data_table(facesets)
-    needed = _needed_bytes(plan.recipe, _remaining(out, trials))
+    remaining, recipe = _remaining(out, trials), plan.recipe
+    held_out = sum(int(faceset.held_out.sum()) for faceset in facesets)
+    needed = disk_needed(recipe, held_out=held_out, trials=len(remaining)) + _REPORT_BYTES
     here = environment(processes)
     with locked_output(out, needed) if processes.is_first else nullcontext():
         if processes.is_first:
             _agree(out, plan, data, here, tell)
+            if remaining:
+                foretell(recipe, tell, disk=needed, device=processes.device)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
             folder, model = trial_folder(out, trial), None
@@ -104,16 +108,17 @@ def compare(
                 evaluator = evaluator_of(trial, pair, folder)
                 callbacks = Callbacks(report, tell, evaluator.previews.write, evaluator.previews.write_to)
                 keeping = Keeping(rescue=rescue)
-                train(
-                    trial,
-                    facesets,
-                    folder,
-                    evaluator,
-                    callbacks,
-                    keeping=keeping,
-                    processes=processes,
-                    model=model,
-                )
+                with out_of_memory(recipe, folder):
+                    train(
+                        trial,
+                        facesets,
+                        folder,
+                        evaluator,
+                        callbacks,
+                        keeping=keeping,
+                        processes=processes,
+                        model=model,
+                    )
         result = processes.broadcast_from_first(partial(outcome, plan, facesets, pair, out, notes))
         for damage in result.notes[len(notes) :]:
             tell(damage)
@@ -191,16 +196,3 @@ def _check_addition(out: Path, plan: Plan, change: Change) -> None:
 
 def _remaining(out: Path, trials: tuple[Trial, ...]) -> list[Trial]:
     return [trial for trial in trials if not is_done(trial_folder(out, trial), trial)]
-
-
-def _needed_bytes(recipe: Recipe, trials: list[Trial]) -> int:
-    """For every trial its records, its previews, its weights with Adam's two moments; and the report.
-
-    While a trial runs it keeps two checkpoints and one to go back to, and a new one is written before an old
-    one is removed.
-    """
-    parameters = parameter_count(recipe.model, size=recipe.size, identities=2, options=recipe.model_options)
-    checkpoint = 3 * 4 * parameters
-    rows = 400 * recipe.steps
-    previews = recipe.snapshots * 16 * 3 * recipe.size**2
-    return len(trials) * (checkpoint + rows + previews) + 3 * bool(trials) * checkpoint + _REPORT_BYTES

@@ -25,6 +25,7 @@ from lossarium.training.trial_batches import check_regions
 from lossarium.trial.beginning import Source, begin, is_done
 from lossarium.trial.callbacks import ViewOptions, showing
 from lossarium.trial.environment import environment
+from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
 from lossarium.trial.previews import Previews
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 from lossarium.trial.timelapse import sheet_count, write_timelapse
@@ -84,10 +85,16 @@ def run_trial(
             if not (folder / control.NAME).exists():
                 write_whole(folder / control.NAME, control.TEMPLATE.encode())
     if not processes.broadcast_from_first(partial(is_done, folder, trial)):
+        held_out = sum(int(faceset.held_out.sum()) for faceset in facesets)
+        disk = disk_needed(trial.recipe, held_out=held_out)
+        foretell(trial.recipe, callbacks.tell, disk=disk, device=processes.device)
         evaluator = evaluator_of(trial, pair, folder)
         shown = (views or ViewOptions()) if processes.is_first else ViewOptions(preview_every=0)
         identities = facesets[0].identity, facesets[1].identity
-        with showing(trial, evaluator.pair, identities, folder, callbacks, shown) as everyone:
+        with (
+            out_of_memory(trial.recipe, folder),
+            showing(trial, evaluator.pair, identities, folder, callbacks, shown) as everyone,
+        ):
             train(
                 trial,
                 facesets,

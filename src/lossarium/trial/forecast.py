@@ -1,0 +1,248 @@
+"""What a trial will take, told before it begins, and what would fit where memory does not suffice.
+
+The memory of a step is found by running the model on torch's meta device, which computes shapes and nothing
+else, and adding up what autograd keeps for the backward pass. The numbers of the trial are not touched.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lossarium.errors import LossariumError
+from lossarium.facesets.memory import available_memory
+from lossarium.models.prediction import predict
+from lossarium.models.registry import info, names, parameter_count
+from lossarium.own_code import is_own
+from lossarium.training.configuration import Recipe
+from lossarium.training.options import optimizers
+
+_FLOAT_BYTES = 4
+# What the smallest model keeps for the backward pass, in floats a pixel. It is not worth the second that
+# torch takes to import what its meta device needs.
+_FLOATS_A_PIXEL = {"compact": 79}
+# Averages of the gradient that an optimiser keeps; those of the other optimisers are taken for two.
+_MOMENTS = {"sgd": 1, "rmsprop": 1}
+# Pictures' worth of float32 that a loss and a batch hold: input, target, their maps and gradients.
+_PICTURES_OF_LOSS = 24
+# Workspaces of convolutions and gradients of activations, of the activations that are kept.
+_WORKSPACES = 0.25
+_ROW_BYTES = 400
+_SCORE_BYTES = 22
+_PREVIEW_ROWS = 8
+# What torch, its oneDNN and the C++ library say when memory runs out.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "could not create a memory",
+    "could not create a primitive",
+)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that training takes beside the process itself and the pictures."""
+
+    weights: int
+    """Weights, gradients and the optimiser's state."""
+    activations: int
+    """What the model keeps of a batch for the backward pass."""
+    rest: int
+    """Of a step beside these, or of a checkpoint as it is written: whichever is more. An estimate."""
+
+    @property
+    def least(self) -> int:
+        """Fewer bytes than this cannot do."""
+        return self.weights + self.activations
+
+    @property
+    def total(self) -> int:
+        return self.least + self.rest
+
+
+def memory_needed(recipe: Recipe, identities: int = 2) -> Memory | None:
+    """The memory that a step takes; None for a model of one's own, whose layers may not run without numbers.
+
+    >>> memory_needed(Recipe(batch_size=16)).activations == 2 * memory_needed(Recipe()).activations
+    True
+    """
+    if is_own(recipe.model):
+        return None
+    parameters = parameter_count(
+        recipe.model, size=recipe.size, identities=identities, options=recipe.model_options
+    )
+    copies = 2 + _MOMENTS.get(optimizers.parse(recipe.optimizer).name, 2)
+    # As much for every picture: a batch of two says what one more takes.
+    one, two = (activation_bytes(recipe, batch, identities) for batch in (1, 2))
+    activations = one + (recipe.batch_size - 1) * (two - one)
+    picture = 3 * _FLOAT_BYTES * recipe.size**2
+    step = int(_WORKSPACES * activations) + _PICTURES_OF_LOSS * picture * recipe.batch_size * identities
+    checkpoint = (copies - 1) * _FLOAT_BYTES * parameters
+    return Memory(copies * _FLOAT_BYTES * parameters, activations, max(step, checkpoint))
+
+
+def disk_needed(recipe: Recipe, *, held_out: int, trials: int = 1) -> int:
+    """Bytes that finished trials keep, with what one needs in addition while it runs.
+
+    Args:
+        recipe: Of all trials.
+        held_out: Frames that are scored at each evaluation.
+        trials: How many are still to be trained.
+    """
+    parameters = parameter_count(recipe.model, size=recipe.size, identities=2, options=recipe.model_options)
+    # Weights and the optimiser's state. While a trial runs there are two of the last, one to go back to, and
+    # a new one is written before an old one is removed.
+    checkpoint = (1 + _MOMENTS.get(optimizers.parse(recipe.optimizer).name, 2)) * _FLOAT_BYTES * parameters
+    evaluation = _PREVIEW_ROWS * 2 * 3 * recipe.size**2 + 8 * held_out * _SCORE_BYTES
+    kept = checkpoint + _ROW_BYTES * recipe.steps + len(recipe.snapshot_steps()) * evaluation
+    return trials * kept + 3 * bool(trials) * checkpoint
+
+
+def foretell(
+    recipe: Recipe,
+    tell: Callable[[str], None],
+    *,
+    disk: int | None = None,
+    device: torch.device | None = None,
+) -> None:
+    """Say what training takes before it begins, and refuse or warn where memory will not do.
+
+    Args:
+        recipe: Of the trials.
+        tell: Called with a sentence.
+        disk: Bytes, of `disk_needed`.
+        device: Where it trains; the CPU by default.
+
+    Raises:
+        LossariumError: the memory cannot suffice; what would fit is named.
+    """
+    memory = memory_needed(recipe)
+    if memory is None:
+        return
+    available = _available(device)
+    facts = [f"memory about {shown_bytes(memory.total)}"]
+    if available is not None:
+        facts[0] += f" of {shown_bytes(available)}"
+        if memory.least > available:
+            raise LossariumError(
+                f"{_named(recipe)} needs at least {shown_bytes(memory.least)} of memory, and "
+                f"{shown_bytes(available)} are available; {remedies(recipe, available)}"
+            )
+    if disk is not None:
+        facts.append(f"disk about {shown_bytes(disk)}")
+    tell(f"{_named(recipe)} takes {', '.join(facts)}")
+    if available is not None and memory.total > available:
+        tell(f"that may be more memory than there is; {remedies(recipe, available)}")
+
+
+def remedies(recipe: Recipe, available: int | None) -> str:
+    """What would fit into so much memory, as options of the command line."""
+    found = [] if available is None else list(_that_fit(recipe, available))
+    return (
+        f"this would fit: {'; or '.join(found)}" if found else "close other programs, or use another machine"
+    )
+
+
+@contextmanager
+def out_of_memory(recipe: Recipe, folder: Path) -> Iterator[None]:
+    """Turn what torch raises when memory runs out into one sentence with what would fit.
+
+    Raises:
+        LossariumError: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        memory = memory_needed(recipe)
+        # More than was there, whatever the system says now that it is free again.
+        available = _available(None)
+        fits = None if memory is None else min(available or memory.total, int(0.75 * memory.total))
+        raise LossariumError(
+            f"the memory does not suffice for {_named(recipe)}; what was trained up to the last checkpoint "
+            f"is in {folder}; {remedies(recipe, fits)}"
+        ) from error
+
+
+def shown_bytes(count: int) -> str:
+    """A number of bytes for people.
+
+    >>> shown_bytes(1_240_000_000), shown_bytes(5_000_000)
+    ('1.2 GB', '5 MB')
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _that_fit(recipe: Recipe, available: int) -> Iterator[str]:
+    """At most one with smaller batches, one with smaller pictures and one with a smaller model."""
+
+    def fits(other: Recipe) -> bool:
+        memory = memory_needed(other)
+        return memory is not None and memory.total <= available
+
+    parts = 2
+    while recipe.batch_size % parts == 0:
+        accumulation = parts * recipe.accumulation
+        smaller = replace(recipe, batch_size=recipe.batch_size // parts, accumulation=accumulation)
+        if fits(smaller):
+            yield f"--batch-size {smaller.batch_size} --accumulation {accumulation}, for the same step"
+            break
+        parts *= 2
+    for size in (size for size in (384, 256, 192, 128, 96, 64, 48, 32) if size < recipe.size):
+        if fits(replace(recipe, size=size)):
+            yield f"--size {size}"
+            break
+    for name in reversed(names()):
+        other = replace(recipe, model=name, model_options={})
+        if name != recipe.model and fits(other):
+            yield f"--model {name}"
+            break
+
+
+def _named(recipe: Recipe) -> str:
+    return f"{recipe.model} at {recipe.size} px with a batch of {recipe.batch_size}"
+
+
+def _available(device: torch.device | None) -> int | None:
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_memory() if device is None or device.type == "cpu" else None
+
+
+def activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
+    """Bytes that autograd keeps of a forward pass, each storage once and without the weights'."""
+    if recipe.model in _FLOATS_A_PIXEL:
+        return _FLOAT_BYTES * _FLOATS_A_PIXEL[recipe.model] * batch * identities * recipe.size**2
+    return _activation_bytes(recipe, batch, identities)
+
+
+def _activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
+    declared = info(recipe.model)
+    with torch.device("meta"):
+        model: nn.Module = declared.architecture(
+            recipe.size, identities, declared.options(**recipe.model_options)
+        )
+        pictures = torch.empty(identities, batch, 3, recipe.size, recipe.size)
+    weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in weights:
+            kept[storage] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        prediction = predict(model, pictures, range(identities))
+    del prediction
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY)

@@ -1,0 +1,145 @@
+"""What a trial takes, told beforehand, and one sentence where memory runs out."""
+
+import doctest
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from lossarium.errors import LossariumError
+from lossarium.models.registry import all_options, parameter_count
+from lossarium.training.configuration import Recipe
+from lossarium.trial import forecast
+from lossarium.trial.forecast import disk_needed, foretell, memory_needed, out_of_memory, remedies
+from tests.cli.folders import pair
+
+LARGE = Recipe(model="dfl_sae", model_options=all_options("dfl_sae", {}), size=256, batch_size=64)
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(forecast).failed == 0
+
+
+def test_weights_gradients_and_moments_are_counted_exactly():
+    parameters = parameter_count("compact", size=64, identities=2)
+    assert memory_needed(Recipe()).weights == 4 * 4 * parameters
+    assert memory_needed(Recipe(optimizer="sgd")).weights == 3 * 4 * parameters
+
+
+@pytest.mark.parametrize(("size", "batch"), [(32, 4), (96, 2)])
+def test_what_the_smallest_model_keeps_is_known_without_running_it(size, batch):
+    recipe = Recipe(size=size, model_options=all_options("compact", {}))
+    known, counted = (
+        count(recipe, batch, 2) for count in (forecast.activation_bytes, forecast._activation_bytes)
+    )
+    assert known == pytest.approx(counted, rel=0.02)
+
+
+def test_activations_grow_with_the_batch_and_with_the_pictures():
+    def kept(size, batch):
+        return memory_needed(replace(LARGE, size=size, batch_size=batch)).activations
+
+    two_more = kept(64, 3) - kept(64, 1)
+    assert kept(64, 5) - kept(64, 3) == two_more > 0
+    assert kept(128, 3) - kept(128, 1) == pytest.approx(4 * two_more, rel=0.05)
+
+
+def test_what_cannot_fit_is_refused_with_what_does(monkeypatch):
+    monkeypatch.setattr(forecast, "available_memory", lambda: 20_000_000_000)
+    with pytest.raises(LossariumError) as refused:
+        foretell(LARGE, print)
+    sentence = str(refused.value)
+    assert "dfl_sae at 256 px with a batch of 64 needs at least 5" in sentence
+    assert "20.0 GB are available" in sentence
+    assert "--batch-size 8 --accumulation 8" in sentence
+    for option, smaller in (
+        ("--batch-size 8", replace(LARGE, batch_size=8)),
+        ("--size 128", replace(LARGE, size=128)),
+    ):
+        assert option in sentence
+        assert memory_needed(smaller).total <= 20_000_000_000
+
+
+def test_what_may_not_fit_is_warned_of(monkeypatch):
+    memory = memory_needed(Recipe())
+    monkeypatch.setattr(forecast, "available_memory", lambda: (memory.least + memory.total) // 2)
+    told = []
+    foretell(Recipe(), told.append, disk=5_000_000)
+    assert told[0].startswith("compact at 64 px with a batch of 8 takes memory about 70 MB of ")
+    assert told[0].endswith("disk about 5 MB")
+    assert "that may be more memory than there is; this would fit: --batch-size 4 --accumulation 2" in told[1]
+
+
+def test_where_nothing_fits_nothing_is_promised():
+    assert remedies(Recipe(), 1000) == "close other programs, or use another machine"
+
+
+def test_disk_grows_with_evaluations_steps_and_trials():
+    few = disk_needed(Recipe(judge_every=500), held_out=100)
+    many = disk_needed(Recipe(judge_every=5), held_out=100)
+    # 198 more evaluations of 4 scored frames at least.
+    assert many - few > 198 * 8 * 100 * 20
+    assert disk_needed(Recipe(), held_out=100, trials=3) > disk_needed(Recipe(), held_out=100)
+    assert disk_needed(Recipe(), held_out=100, trials=0) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory: you"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_out_of_memory_is_one_sentence(tmp_path, error):
+    recipe = Recipe()
+    with (
+        pytest.raises(LossariumError, match=r"does not suffice for compact at 64 px .*--batch-size"),
+        out_of_memory(recipe, tmp_path),
+    ):
+        raise error
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match="shapes"), out_of_memory(Recipe(), tmp_path):
+        raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux alone")
+def test_a_process_without_memory_ends_with_a_sentence_and_keeps_its_checkpoint(tmp_path):
+    """A child that limits its own address space once it has trained a little."""
+    child = """
+import resource, sys
+from lossarium.cli import main
+from lossarium.training import loop
+
+right = loop.parts_of_step
+def scarce(batches, step, accumulation):
+    if step == 4:
+        with open("/proc/self/statm") as file:
+            taken = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + 1_000_000, resource.RLIM_INFINITY))
+        # More than the 1 MB that is left, as a larger batch would.
+        import torch
+        torch.empty(500_000_000)
+    return right(batches, step, accumulation)
+loop.parts_of_step = scarce
+sys.exit(main.main(sys.argv[1:]))
+"""
+    out = tmp_path / "out"
+    command = ["train", *map(str, pair(tmp_path)), "--size", "64", "--steps", "6", "--batch-size", "16"]
+    command += ["--judge-every", "3", "--out", str(out), "--preview-every", "0", "--loss", "mse"]
+    ended = subprocess.run(
+        [sys.executable, "-c", child, *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "the memory does not suffice for compact at 64 px with a batch of 16" in ended.stderr
+    assert "--batch-size 8 --accumulation 2" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert (out / "checkpoints" / "step_00000003.safetensors").exists()
