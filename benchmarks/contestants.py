@@ -1,4 +1,4 @@
-"""Who runs against whom: for each loss, this library and every installed peer, on the same pictures."""
+"""The implementations to compare: for each loss, this library's and that of every installed peer library."""
 
 import math
 import os
@@ -20,7 +20,7 @@ from lossarium.losses.spec import parse
 
 OURS = "lossarium"
 Run = Callable[[], object]
-"""One measurement of prepared pictures, with its gradient where there is one."""
+"""Compute a loss of prepared pictures, with its gradient if it has one."""
 Prepare = Callable[[Tensor, Tensor], Run]
 
 
@@ -28,20 +28,19 @@ Prepare = Callable[[Tensor, Tensor], Run]
 class Contestant:
     name: str
     prepare: Prepare
-    """(input, target) -> Run; what is done once for many measurements is not timed."""
+    """(input, target) -> Run; the preparation is not timed."""
     gradient: bool = True
-    """Whether the run takes the gradient, too."""
+    """Whether the run computes the gradient, too."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """A loss at a setting, ours first."""
+    """The implementations of one loss with the same settings, ours first."""
 
     name: str
     contestants: tuple[Contestant, ...]
     largest: int = 1 << 30
-    """Pictures of more values than this are left out: the peers' trunks would need more memory than a
-    machine has."""
+    """Skip pictures with more values than this, for which the peers' networks would need too much memory."""
 
 
 def backward(loss: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor) -> Run:
@@ -72,13 +71,13 @@ def measured(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Contestant:
 
 
 def ours(spec: str) -> Contestant:
-    """The plain function, as peers are measured."""
+    """Our plain function, called like those of the peers."""
     term = parse(spec).terms[0]
     return differentiated(f"{OURS} {spec}", partial(losses.info(term.name).function, **dict(term.options)))
 
 
 def contests() -> tuple[Contest, ...]:
-    """All of them. Peers that are not installed are missing, and said to be by `missing_peers`."""
+    """All contests. Peers that are not installed are left out; `missing_peers` lists them."""
     peers = _peers()
     return (*_structure(peers), *_gradients(peers), *_pixel(peers), *_perceptual(peers), *_forward(peers))
 
@@ -136,7 +135,7 @@ def _structure(peers: dict[str, Any]) -> tuple[Contest, ...]:
                 "piq, 7 pixels", lambda x, y: 1 - m.multi_scale_ssim(x, y, data_range=1, kernel_size=7))),
             (piqa, lambda m: differentiated("piqa, 7 pixels", m.MS_SSIM(window_size=7))),
         ))),
-        # Without kornia's MS_SSIMLoss: at 7 seconds a call, 800 times ours, it would take most of the time.
+        # Without kornia's MS_SSIMLoss: at 7 s per call, 800 times ours, it would take most of the time.
         Contest("mix", (ours("mix"),)),
         Contest("uqi", (ours("uqi"), *_only(
             (metrics, lambda m: differentiated(
@@ -207,7 +206,7 @@ def _pixel(peers: dict[str, Any]) -> tuple[Contest, ...]:
     )  # fmt: skip
 
 
-# Trunks of AlexNet and VGG-16 keep features of every layer: for pictures of 1080p, many gigabytes.
+# AlexNet and VGG-16 keep the features of every layer in memory: many gigabytes for pictures of 1080p.
 _LARGEST_FOR_TRUNKS = 1 << 20
 
 
@@ -240,7 +239,7 @@ def _lpips(net: str, peers: dict[str, Any]) -> Contest:
 
 
 def _provide_vgg_weights() -> None:
-    """Convolutions take as long with any weights: random ones where VGG-16's are not at hand."""
+    """Make random weights if VGG-16's are not available: convolutions take as long with any weights."""
     from safetensors.torch import save_file
 
     from lossarium.losses.perceptual.lpips_networks import network
@@ -249,7 +248,7 @@ def _provide_vgg_weights() -> None:
     if folder and (Path(folder) / "lpips_vgg.safetensors").exists():
         return
     made = Path(mkdtemp(prefix="lossarium-benchmark-"))
-    # Of a size that keeps features near 1: numbers that fade away to subnormals would be slow.
+    # Scaled to keep features near 1, since subnormal numbers would be slow.
     weights = {
         name: torch.randn(shape).abs() / 10
         if name.startswith("lin.")
@@ -274,7 +273,7 @@ def _flip_evaluator(module: Any) -> Contestant:
 
 
 def _forward(peers: dict[str, Any]) -> tuple[Contest, ...]:
-    """SSIM without its gradient, against measures that have none."""
+    """SSIM without its gradient, against implementations that have none."""
     return (
         Contest("ssim forward alone", (measured(f"{OURS} ssim", losses.ssim), *_only(
             (peers["fast_ssim"], _fast_ssim),

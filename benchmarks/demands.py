@@ -1,4 +1,4 @@
-"""What the benchmark must show: ratios against the fastest peer of the same run."""
+"""The requirements on the benchmark: ratios to the fastest peer in the same run."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Demand:
 
 
 def judged(results: Mapping[Key, Any]) -> list[Demand]:
-    """Every demand whose contestants all ran."""
+    """Check every demand whose contestants all ran."""
     return [demand for make in _demands() for demand in make(results)]
 
 
@@ -98,7 +98,7 @@ def _per_pixel(contest: str, most: float) -> Check:
             costs = [r.median_ms / (r.shape[0] * r.shape[2] * r.shape[3]) for r in (large, small)]
             ratio = costs[0] / costs[1]
             yield Demand(
-                f"{contest} a pixel at {_text(_LARGE)}: at most {most}x of that at {_text(_SMALL)}",
+                f"{contest} per pixel at {_text(_LARGE)}: at most {most}x of that at {_text(_SMALL)}",
                 f"{ratio:.2f}x",
                 ratio <= most,
             )
@@ -121,7 +121,7 @@ def _within(contest: str, peer_name: str, most: float) -> Check:
 
 
 def _memory(most: float) -> Check:
-    """At the largest size alone: at the others a picture is no larger than an allocator's grain."""
+    """Check memory at the largest size only: smaller pictures are below the allocator's granularity."""
 
     def judge(results: Mapping[Key, Any]) -> Iterable[Demand]:
         from lossarium import losses

@@ -2,11 +2,11 @@
 
     python -m benchmarks.losses [--only ssim,gmsd] [--rounds 11] [--threads 2] [--folder benchmarks/results]
 
-Each round runs every contestant once, in turn, so that a slow moment of the machine strikes all of them, and
-each round begins with another one, since who comes after whom decides what the caches hold; the median over
-rounds is what counts. Beside it stand the floor (two pictures read and one written, the
-least that value and gradient can cost) and the peak extra memory in pictures. Writes a JSON and a Markdown
-file named after the processor and the day.
+Each round runs every contestant once, in turn, so that slow moments of the machine affect all of them. Each
+round begins with a different contestant, since the one before decides what the caches hold. The result is the
+median over rounds, with the floor (reading two pictures and writing one, the least that value and gradient
+can cost) and the peak extra memory in pictures. Writes a JSON and a Markdown file named after the processor
+and the day.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.memory import peak_extra_bytes
 from lossarium.training.malloc import keep_freed_memory
 
 SHAPES = ((16, 3, 128, 128), (4, 3, 256, 256), (1, 3, 1080, 1920))
-# Short runs are repeated more often than asked for: their medians are the noisiest, and time allows it.
+# Short runs are repeated more often than `--rounds`, since their medians are the noisiest.
 _MOST_ROUNDS, _ENOUGH_SECONDS = 101, 2.0
 _PACKAGES = (
     "torch", "numba", "numpy", "piq", "piqa", "pytorch-msssim", "kornia", "torchmetrics",
@@ -50,7 +50,7 @@ class Result:
     rounds: int
     floor_ms: float
     extra_pictures: float | None
-    """Peak extra memory, in sizes of one of the pictures."""
+    """Peak extra memory, as a multiple of one picture's size."""
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", default="", help="contests by name, separated by commas")
-    parser.add_argument("--rounds", type=int, default=11, help="at least so many; more where runs are short")
+    parser.add_argument("--rounds", type=int, default=11, help="at least this many; more for short runs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/results"))
     return parser.parse_args()
@@ -98,7 +98,7 @@ def run_contest(contest: Contest, shape: tuple[int, ...], rounds: int) -> list[R
         except Exception as error:
             if contestant.name.startswith(OURS):
                 raise
-            print(f"{contest.name} {shape}: {contestant.name} cannot: {error}".splitlines()[0], flush=True)
+            print(f"{contest.name} {shape}: {contestant.name} fails: {error}".splitlines()[0], flush=True)
             continue
         runs[contestant] = run
     output = torch.empty_like(input)
@@ -170,10 +170,10 @@ def _markdown(about: dict[str, object], results: list[Result], demands: list[Dem
         f"# Losses, {about['processor']}, {about['threads']} threads, {about['date']}",
         "",
         f"Python {about['python']}; {packages}.",
-        "Milliseconds of forward and backward unless said otherwise, medians of runs taken in turn. Floor: "
-        "two pictures read and one written. Memory: peak beyond what was there, in sizes of one picture.",
+        "Milliseconds of forward and backward unless stated otherwise, medians of interleaved runs. Floor: "
+        "reading two pictures and writing one. Memory: peak extra memory, as a multiple of one picture.",
         "",
-        "## What it must show",
+        "## Requirements",
         "",
         "| demand | measured | met |",
         "|---|---|---|",
@@ -184,7 +184,7 @@ def _markdown(about: dict[str, object], results: list[Result], demands: list[Dem
             "",
             f"## {'x'.join(map(str, shape))}",
             "",
-            "| loss | who | median | fastest | floor | memory |",
+            "| loss | library | median | fastest | floor | memory |",
             "|---|---|---|---|---|---|",
         ]
         for r in results:

@@ -1,4 +1,4 @@
-"""What a benchmark was measured on."""
+"""The machine and the packages that a benchmark was measured with."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,7 @@ def processor() -> str:
 
 
 def package_version(package: str) -> str | None:
-    """The version of an installed package; None where it is not."""
+    """The version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -21,5 +21,5 @@ def package_version(package: str) -> str | None:
 
 
 def file_name(what: str, day: str) -> str:
-    """Of results, without an ending."""
+    """The name of a file of results, without an ending."""
     return f"{what}-{'-'.join(processor().lower().split())}-{day}"

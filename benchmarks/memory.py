@@ -1,4 +1,4 @@
-"""How much memory a call needs at its peak, beyond what was there before it."""
+"""Measure the peak memory of a call, beyond what was in use before it."""
 
 import ctypes
 import gc
@@ -9,9 +9,9 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_extra_bytes(run: Callable[[], object]) -> int | None:
-    """The rise of the resident set's high-water mark during a call; None where Linux is not there to ask.
+    """The rise of the resident set's high-water mark during a call; None on systems other than Linux.
 
-    Freed memory is given back first, or what an earlier call left would hide what this one takes.
+    Freed memory is returned to the system first. Otherwise the call could reuse it, and it would not be seen.
     """
     if not _CLEAR.exists():
         return None

@@ -1,8 +1,8 @@
-"""Import torchvision beside a CPU build of torch.
+"""Import torchvision with a CPU build of torch.
 
-PyPI's torchvision brings operators that are compiled for another build of torch and fail to load; it then
-refuses to be imported. Peers want its models and transforms only, which are plain Python. Declaring the
-missing operators by name lets them have those.
+PyPI's torchvision has operators that are compiled for another build of torch and fail to load, so that
+importing it fails. Peers need only its models and transforms, which are plain Python. Declaring the missing
+operators by name makes the import succeed.
 """
 
 import re

@@ -1,12 +1,12 @@
-"""A training step and its parts, and augmentation alone, beside faceswap's figures.
+"""Time a training step and its parts, and augmentation alone, in comparison with faceswap's figures.
 
     python -m benchmarks.training [--models dfl_sae,original,lightweight] [--steps 3] [--threads 2]
                                   [--folder benchmarks/results]
 
-A step is that of two identities, 16 pictures of each, `ssim + mae`, Adam, faceswap's amounts of augmentation,
-in float32 and in bf16. After one step to warm up, the medians over the steps count. faceswap is not run: its
-figures were measured on two shared cores of the same kind, with Keras 3.14 on torch 2.14 in float32. Writes a
-JSON and a Markdown file named after the processor and the day.
+A step trains two identities with 16 pictures of each, `ssim + mae`, Adam and faceswap's augmentation
+settings, in float32 and in bf16. The results are medians over the steps, after one step to warm up. faceswap
+is not run: its figures were measured on two shared cores of the same kind, with Keras 3.14 on torch 2.14 in
+float32. Writes a JSON and a Markdown file named after the processor and the day.
 """
 
 import argparse
@@ -44,12 +44,12 @@ from lossarium.training.trial_batches import batches_of
 
 SIZES = {"lightweight": 64, "original": 64, "dfl_h128": 128, "dfl_sae": 128}
 FACESWAP_MS = {"lightweight": 5005, "original": 6303, "dfl_sae": 71_726}
-"""Its own model and losses, a step of as many pictures."""
+"""faceswap's own model and losses, for a step with as many pictures."""
 FACESWAP_IMAGES = {
     128: {"colour": 1788, "transform": 2884, "warp": 4547, "everything": 579},
     256: {"colour": 636, "transform": 868, "warp": 1401, "everything": 147},
 }
-"""Augmented images a second and core."""
+"""Augmented images per second and core."""
 PARTS = ("data", "forward", "loss", "backward", "optimiser")
 _BATCH = 16
 _STILL = dict.fromkeys(("rotation", "zoom", "shift", "flip", "warp", "brightness", "contrast", "tint"), 0)
@@ -73,7 +73,7 @@ class Step:
     """Median over the steps."""
     parts_ms: dict[str, float]
     peak_gib: float
-    """Of the whole process, from its start."""
+    """The peak of the whole process."""
 
     @property
     def ours(self) -> float:
@@ -86,11 +86,11 @@ class Images:
     size: int
     part: str
     per_second: float
-    """Images a second on one core."""
+    """Images per second on one core."""
 
 
 class _Clock(nn.Module):
-    """A loss that takes down how long it takes."""
+    """A loss that records the time it takes."""
 
     def __init__(self, loss: Loss) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def _options() -> argparse.Namespace:
 
 
 def _in_a_process_of_its_own(model: str, precision: str, options: argparse.Namespace) -> Step:
-    """So that its peak of memory is its own."""
+    """Run a model in a process of its own, so that the peak memory is that of the model."""
     command = [sys.executable, "-m", "benchmarks.training", "--one", f"{model},{precision}"]
     command += ["--steps", str(options.steps), "--threads", str(options.threads)]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -199,7 +199,7 @@ def _step(
 
 
 def measured_images(size: int, part: str, seconds: float = 3.0) -> Images:
-    """Images a second of one kind of augmentation on one core: frames in, input and target out as floats."""
+    """Images per second of one kind of augmentation on one core, from frames to float input and target."""
     torch.set_num_threads(1)
     faceset = bundled_pair(size)[0]
     amount, rates = AUGMENTATIONS[part], []
@@ -226,7 +226,7 @@ def bundled_pair(size: int) -> tuple[Faceset, Faceset]:
 
 
 def judged(steps: list[Step], images: list[Images]) -> list[tuple[str, str, bool]]:
-    """What it must show: demand, measured, whether it is met."""
+    """The requirements: (demand, measured, whether it is met)."""
     found = []
     for step in steps:
         if step.model == "dfl_sae":
@@ -239,7 +239,7 @@ def judged(steps: list[Step], images: list[Images]) -> list[tuple[str, str, bool
     for image in images:
         if image.part == "everything":
             times = image.per_second / FACESWAP_IMAGES[image.size][image.part]
-            demand = f"all of augmentation at {image.size} px 3x faceswap's images a second and core"
+            demand = f"all of augmentation at {image.size} px 3x faceswap's images per second and core"
             found.append((demand, f"{times:.1f}x", times >= 3))
     return found
 
@@ -288,7 +288,7 @@ def _markdown(
         "Steps of two identities, 16 pictures of each, `ssim + mae`, Adam: medians, in milliseconds. "
         "faceswap's figures: two shared cores of this kind, Keras 3.14 on torch 2.14, float32.",
         "",
-        "## What it must show",
+        "## Requirements",
         "",
         "| demand | measured | met |",
         "|---|---|---|",
@@ -306,7 +306,7 @@ def _markdown(
         lines.append(f"| {name} | {step.step_ms:,.0f} | {parts} | {step.peak_gib:.1f} GiB | {theirs} |")
     lines += [
         "",
-        "## Augmentation alone, images a second and core",
+        "## Augmentation alone, images per second and core",
         "",
         "| side | what | here | faceswap |",
         "|---|---|---|---|",
