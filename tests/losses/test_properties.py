@@ -7,6 +7,8 @@ import torch
 
 from lossarium import losses
 from lossarium.errors import LossariumError
+from tests.bounds import rounding_error
+from tests.losses.kernel_cases import LONGEST_CHAIN
 from tests.losses.pictures import extremes, random_pair
 
 ALL = losses.names()
@@ -22,6 +24,12 @@ REACH = {
 }  # fmt: skip
 COLORS = ("rgb", "gray")
 SIDE = 32
+
+
+# Two ways to sum the same: each is a chain of at most so many roundings (LDR-FLIP's is the longest). Measures with
+# a sign cancel; what they lose is relative to the errors, which are about 0.2.
+APART = 2 * rounding_error(2 * LONGEST_CHAIN, torch.float32)
+near = partial(torch.allclose, rtol=APART, atol=0.2 * APART)
 
 
 def function(name: str):
@@ -46,7 +54,7 @@ def test_grows_with_the_error(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ASYMMETRIC])
 def test_is_symmetric(name):
     input, target = random_pair(height=SIDE, width=SIDE)
-    assert torch.allclose(function(name)(input, target), function(name)(target, input), rtol=1e-5)
+    assert near(function(name)(input, target), function(name)(target, input))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "lpips"])
@@ -54,7 +62,7 @@ def test_is_symmetric(name):
 def test_does_not_care_for_direction(name, turn):
     input, target = random_pair()
     turned = function(name)(turn(input), turn(target))
-    assert torch.allclose(function(name)(input, target), turned, rtol=1e-5, atol=1e-7)
+    assert near(function(name)(input, target), turned)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in CHANNELS_DIFFER])
@@ -62,7 +70,7 @@ def test_does_not_care_for_the_order_of_channels(name):
     input, target = random_pair()
     turn = partial(torch.flip, dims=(1,))
     turned = function(name)(turn(input), turn(target))
-    assert torch.allclose(function(name)(input, target), turned, rtol=1e-5, atol=1e-7)
+    assert near(function(name)(input, target), turned)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -141,9 +149,9 @@ def test_reduction_none_gives_one_value_a_picture(name):
     input, target = random_pair(height=SIDE, width=SIDE)
     each = function(name)(input, target, reduction="none")
     assert each.shape == (2,)
-    assert torch.allclose(each.mean(), function(name)(input, target))
+    assert near(each.mean(), function(name)(input, target))
     alone = function(name)(input[1:], target[1:])
-    assert torch.allclose(each[1], alone, rtol=1e-5)
+    assert near(each[1], alone)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -152,7 +160,7 @@ def test_a_weight_of_one_changes_nothing_and_its_scale_does_not_matter(name):
     plain = function(name)(input, target)
     for scale in (1.0, 0.01, 300.0):
         weight = torch.full((2, 1, SIDE, SIDE), scale)
-        assert torch.allclose(function(name)(input, target, weight=weight), plain, rtol=1e-5)
+        assert near(function(name)(input, target, weight=weight), plain)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -190,7 +198,7 @@ def test_weighted_mean_is_exact_for_a_single_wrong_region(name):
     weight = torch.zeros(1, 1, SIDE, SIDE)
     weight[..., :2] = 5
     constant = function(name)(target + 0.3, target)
-    assert torch.allclose(function(name)(input, target, weight=weight), constant, rtol=1e-5)
+    assert near(function(name)(input, target, weight=weight), constant)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if losses.info(name).pixel_map])
@@ -199,14 +207,15 @@ def test_the_mean_of_the_map_is_the_loss(name):
     map = losses.map(name, input, target)
     assert map.shape[:2] == (2, 1)
     value = function(name)(input, target, reduction="none")
-    assert torch.allclose(map.mean(dim=(1, 2, 3)), value, rtol=1e-5, atol=1e-7)
+    assert near(map.mean(dim=(1, 2, 3)), value)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if losses.info(name).pixel_map])
 def test_transposing_the_pictures_transposes_the_map(name):
-    input, target = random_pair(height=SIDE, width=SIDE - 4)
+    # In float64, since single pixels may be as steep as they like.
+    input, target = random_pair(height=SIDE, width=SIDE - 4, dtype=torch.float64)
     turned = losses.map(name, input.mT, target.mT)
-    assert torch.allclose(losses.map(name, input, target).mT, turned, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(losses.map(name, input, target).mT, turned, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ALL)

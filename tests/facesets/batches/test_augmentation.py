@@ -18,6 +18,7 @@ from lossarium.facesets.batches.augmentation import (
 )
 from lossarium.facesets.colour import srgb_to_lab
 from lossarium.facesets.randomness import Purpose, generator
+from tests.bounds import resampling_error, rounding_error
 from tests.losses.kernel_cases import threads
 
 STILL = Augmentation(rotation=0, zoom=0, shift=0, flip=0, warp=0, brightness=0, contrast=0, tint=0)
@@ -66,7 +67,9 @@ def both_ways(frames, amount, seed=0):
 def test_kernels_agree_with_plain_operations(amount, height, width):
     for fast, plain in zip(*both_ways(photographs(6, height, width), amount), strict=True):
         assert fast.shape == plain.shape
-        assert (fast - plain).abs().max() < 2e-4
+        # A colour loses little in itself; from CIELAB, its cubes and its curve's steep foot magnify that.
+        colour = 3 * 12.92 * rounding_error(32, torch.float32)
+        assert (fast - plain).abs().max() <= resampling_error(max(height, width)) + colour
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 5])
@@ -94,7 +97,8 @@ def test_a_still_frame_comes_out_as_it_was_also_through_lab():
     frames = photographs(2, 24, 30)
     for amount in (STILL, replace(STILL, lightness=1e-9)):
         for picture in augment_frames(frames, draws(2), amount):
-            assert (picture - planar(frames)).abs().max() < 5e-5
+            colour = 3 * 12.92 * rounding_error(32, torch.float32)
+            assert (picture - planar(frames)).abs().max() <= resampling_error(30) + colour
 
 
 @pytest.mark.parametrize("way", [0, 1], ids=["kernels", "plain"])

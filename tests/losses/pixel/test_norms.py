@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.losses.pixel import norms
+from tests.bounds import rounding_error
+from tests.losses.kernel_cases import LONGEST_CHAIN
 from tests.losses.pictures import random_pair
 
 PLAIN = [norms.mse, norms.rmse, norms.sse, norms.mae, norms.linf, norms.psnr]
@@ -30,17 +32,22 @@ def spread(weight: torch.Tensor, channels: int = 3) -> torch.Tensor:
 @pytest.mark.parametrize(("height", "width", "channels"), [(24, 20, 3), (7, 31, 1), (16, 16, 5)])
 def test_equals_torchs_own(dtype, height, width, channels):
     input, target = random_pair(height=height, width=width, channels=channels, dtype=dtype)
-    squares = [F.mse_loss(x, y) for x, y in zip(input, target, strict=True)]
-    assert norms.mse(input, target).item() == pytest.approx(F.mse_loss(input, target).item(), rel=1e-6)
-    assert norms.mae(input, target).item() == pytest.approx(F.l1_loss(input, target).item(), rel=1e-6)
-    assert torch.allclose(norms.rmse(input, target, reduction="none"), torch.stack(squares).sqrt(), rtol=1e-6)
-    total = F.mse_loss(input, target, reduction="sum") / 2
-    assert norms.sse(input, target).item() == pytest.approx(total.item(), rel=1e-6)
+    # torch's in float64, of the same pictures.
+    exact = [picture.double() for picture in (input, target)]
+    squares = torch.stack([F.mse_loss(x, y) for x, y in zip(*exact, strict=True)])
+    near = rounding_error(LONGEST_CHAIN, dtype)
+    assert norms.mse(input, target).item() == pytest.approx(squares.mean().item(), rel=near)
+    assert norms.mae(input, target).item() == pytest.approx(F.l1_loss(*exact).item(), rel=near)
+    roots = norms.rmse(input, target, reduction="none")
+    assert torch.allclose(roots.double(), squares.sqrt(), rtol=near, atol=0)
+    assert norms.sse(input, target).item() == pytest.approx(
+        squares.mean().item() * input[0].numel(), rel=near
+    )
     assert norms.linf(input, target, reduction="none").tolist() == [
         (x - y).abs().max().item() for x, y in zip(input, target, strict=True)
     ]
-    decibels = torch.stack([-10 * torch.log10(square) for square in squares])
-    assert torch.allclose(norms.psnr(input, target, reduction="none"), decibels, rtol=1e-6)
+    decibels = norms.psnr(input, target, reduction="none")
+    assert torch.allclose(decibels.double(), -10 * squares.log10(), rtol=near, atol=0)
 
 
 def test_the_weight_is_exact_inside_roots_sums_and_logarithms():
