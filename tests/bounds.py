@@ -43,8 +43,8 @@ def summation_error(count: int, dtype: torch.dtype) -> float:
 def resampling_error(side: int, dtype: torch.dtype = torch.float32) -> float:
     """What moving a picture in [0, 1] loses in a pixel.
 
-    Where it comes from is a coordinate of up to `side`, made in some 32 roundings; between two pixels a picture
-    changes by at most 1 along either axis.
+    Where it comes from is a coordinate of up to `side`, made in some 32 roundings; between two pixels a
+    picture changes by at most 1 along either axis.
     """
     return 2 * side * rounding_error(32, dtype)
 

@@ -26,8 +26,8 @@ COLORS = ("rgb", "gray")
 SIDE = 32
 
 
-# Two ways to sum the same: each is a chain of at most so many roundings (LDR-FLIP's is the longest). Measures with
-# a sign cancel; what they lose is relative to the errors, which are about 0.2.
+# Two ways to sum the same, each a chain of at most so many roundings (LDR-FLIP's is the longest). Measures
+# with a sign cancel: what they lose is relative to the errors, which are about 0.2.
 APART = 2 * rounding_error(2 * LONGEST_CHAIN, torch.float32)
 near = partial(torch.allclose, rtol=APART, atol=0.2 * APART)
 
