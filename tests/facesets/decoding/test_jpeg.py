@@ -1,11 +1,13 @@
 """JPEG: every colour space, reduced decoding, damage."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from lossarium.facesets.decoding import jpeg
 from lossarium.facesets.reading import read_picture
 from lossarium.facesets.remarks import Remark
 from tests.facesets.handmade_pictures import Write, adobe_rgb_profile, colourful, encoded, reason, smooth
@@ -92,3 +94,34 @@ def test_a_profile_in_parts(write: Write) -> None:
     parts = [profile[i : i + 1] for i in range(300)]
     for damaged in (parts, parts[:256]):
         assert read_picture(write(with_profile_parts(jpeg, damaged)), 16).remarks == frozenset()
+
+
+def test_millions_of_empty_segments_take_memory_by_their_size(write: Write) -> None:
+    good = encoded(Image.fromarray(smooth(16, 16)), "JPEG")
+    data = good[:2] + b"\xff\xe3\x00\x02" * 25_000 + b"\xff\xe0\x00\x02" * 25_000 + good[2:]
+    path = write(data, "a.jpg")
+    tracemalloc.start()
+    try:
+        read_picture(path, 16)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_pixels_that_are_drawn_over_and_over_are_refused(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = encoded(Image.fromarray(smooth(64, 64)), "JPEG", progressive=True)
+    monkeypatch.setattr(jpeg, "_MOST_SCANNED_PIXELS", 20 * 64 * 64)
+    assert read_picture(write(good, "a.jpg"), 64).source_size == (64, 64)
+    # What follows the picture's end, a second picture say, is not drawn.
+    assert read_picture(write(good + good[2:] * 10, "a.jpg"), 64).source_size == (64, 64)
+    last = good[good.rindex(b"\xff\xda") : -2]
+    bad = write(good[:-2] + last * 50 + good[-2:], "a.jpg")
+    scans = 50 + good.count(b"\xff\xda")
+    assert reason(bad) == f"draws its 64 x 64 pixels {scans} times over; save it anew"
+
+
+def test_the_size_is_known_from_the_headers() -> None:
+    data = encoded(Image.fromarray(smooth(24, 16)), "JPEG")
+    assert jpeg.stored_size(data) == (24, 16)

@@ -1,14 +1,16 @@
 """PNG: every colour type, depth and transparency, damage and bombs."""
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 from PIL import Image
 
+from lossarium.facesets.decoding.png import stored_size
 from lossarium.facesets.reading import read_picture
 from lossarium.facesets.remarks import Remark
-from tests.facesets.handmade_pictures import Write, chunk, colourful, encoded, on_grey, png, reason
+from tests.facesets.handmade_pictures import Write, chunk, colourful, encoded, on_grey, png, reason, smooth
 
 
 def test_grey_of_every_depth(write: Write) -> None:
@@ -163,3 +165,23 @@ def test_damage(write: Write) -> None:
     assert "format that does not exist" in reason(write(png(8, 8, 8, 5, bytes(64))))
     unfilterable = chunk(b"IDAT", zlib.compress(b"\x09" * (8 * 25)))
     assert "PNG data cannot be decoded" in reason(write(start + unfilterable + end))
+
+
+def test_millions_of_tiny_chunks_take_memory_by_their_size(write: Write) -> None:
+    whole = png(16, 16, 8, 2, smooth(16, 16).tobytes())
+    start = whole.index(b"IDAT") - 4
+    pixels = whole[start + 8 : -16]
+    one_by_one = b"".join(chunk(b"IDAT", pixels[i : i + 1]) for i in range(len(pixels)))
+    data = whole[:start] + chunk(b"IDAT", b"") * 30_000 + one_by_one + whole[-12:]
+    path = write(data)
+    tracemalloc.start()
+    try:
+        picture = read_picture(path, 16)
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(data)
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(picture.pixels, smooth(16, 16))
+
+
+def test_the_size_is_known_from_the_header() -> None:
+    assert stored_size(png(24, 16, 8, 2, bytes(24 * 16 * 3))) == (24, 16)

@@ -262,3 +262,9 @@ def test_packed_facesets_that_are_refused(tmp_path: Path) -> None:
     path.rmdir()
     path.symlink_to("/dev/zero")
     assert "is a link that leads out of the folder" in complaint(tmp_path)
+
+
+def test_a_name_shared_by_all_pictures_of_a_pack_is_paid_for_each_time(tmp_path: Path) -> None:
+    shared = {"filename": "n" * 200_000, "person_name": None}
+    (tmp_path / "faceset.pak").write_bytes(faceset_pak([b"a"], [shared] * 100_000))
+    assert "faceset.pak makes its reader do far more work than a file of its size" in complaint(tmp_path)

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from types import MappingProxyType
 
 from PIL import JpegImagePlugin
 
@@ -15,7 +16,7 @@ from lossarium.facesets.decoding.decoded import (
 )
 from lossarium.facesets.decoding.exif import orientation
 
-_APP1, _APP2, _APP14, _COMMENT = 0xE1, 0xE2, 0xEE, 0xFE
+_APP0, _APP1, _APP2, _APP14, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _END, _START_OF_SCAN = 0xD9, 0xDA
 # C4, C8 and CC lie among the frame headers and mean something else.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -24,6 +25,8 @@ _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 # APP0 (JFIF) and APP14 (Adobe) tell the decoder how colours are stored. Of all other APPn and of comments it
 # needs nothing, and Pillow's parsers of theirs warn, raise and take time.
 _UNNEEDED = frozenset({_COMMENT, *range(0xE1, 0xF0)}) - {_APP14}
+# What the two begin with; Pillow lists all others that are called so, too.
+_COLOUR_SIGNS = MappingProxyType({_APP0: b"JFIF", _APP14: b"Adobe"})
 
 _MOST_PROFILE_PARTS = 255
 # A progressive JPEG is drawn in some ten scans. An empty one takes a few bytes, and makes the decoder walk
@@ -59,7 +62,7 @@ def decode(data: bytes, smallest_side: int) -> Decoded:
             size = _frame_size(body)
         elif marker == _START_OF_SCAN:
             scans = _scans(data, len(data) - len(segment))
-        if marker not in _UNNEEDED:
+        if marker not in _UNNEEDED and bytes(body[:5]).startswith(_COLOUR_SIGNS.get(marker, b"")):
             minimal += segment
     if size is None:
         raise RefusedError("is damaged: it has no JPEG header")
