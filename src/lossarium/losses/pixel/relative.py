@@ -12,7 +12,7 @@ from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel
 from lossarium.losses.pixel.elementwise import Formula, elementwise_loss, elementwise_map
 from lossarium.losses.pixel.norms import absolute_error, check_scale, mae_kernel
-from lossarium.losses.reduction import Reduction, reduce
+from lossarium.losses.reduction import Reduction, as_pictures, reduce
 
 _GREY_LEVEL = 1 / 255
 # Of a target whose neighbours are compared.
@@ -106,6 +106,7 @@ def mase(
     tensor(1.0000)
     """
     check_scale("mase's eps", eps)
+    input, target, weight = as_pictures(input, target, weight)
     errors = elementwise_loss(absolute_error, mae_kernel, input, target, weight, "none")
     return reduce(errors / _forecast_error(target).clamp(min=eps), reduction)
 
