@@ -1,4 +1,4 @@
-"""What the documentation says of the command line is there."""
+"""Every command-line option that the documentation names exists."""
 
 import argparse
 import re

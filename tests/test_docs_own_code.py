@@ -1,4 +1,4 @@
-"""The templates of the docs run as they are written."""
+"""The code templates of the documentation run as they are."""
 
 import json
 import re
@@ -114,7 +114,7 @@ def test_the_judges_of_the_page_score(folder, capsys):
     assert "closeness" in printed
 
 
-def test_a_judge_of_ones_own_votes_steers_and_is_written_down(folder, capsys):
+def test_a_users_own_judge_votes_steers_and_is_recorded(folder, capsys):
     (folder / "mine.py").write_text(templates("own-judges.md")[0])
     command = ["compare", "demo", "--losses", "mse, mae", "--steps", "2", "--size", "32", "--batch-size", "2"]
     mine = [*command, "--judges", "psnr, mine:edges", "--judge", "mine:edges", "--out", "out"]

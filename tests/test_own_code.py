@@ -1,4 +1,4 @@
-"""Users' own code: found in the current folder, and what is wrong with it told in one sentence."""
+"""Users' own code: found in the current folder, and one sentence for each mistake."""
 
 import subprocess
 import sys

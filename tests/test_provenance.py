@@ -1,4 +1,4 @@
-"""The mark in PNG and JPEG."""
+"""The provenance mark in PNG and JPEG."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""What commands print on a terminal of some width."""
+"""The output of commands on a terminal of a given width."""
 
 from lossarium.cli.main import main
 

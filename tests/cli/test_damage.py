@@ -1,4 +1,4 @@
-"""Folders that were damaged: what is lost is named, what can be done is done, and nothing else is lost."""
+"""Damaged folders: messages name what is lost, and everything else is kept or restored."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""`lossarium explain`: the card of every loss."""
+"""`lossarium explain`: the description of every loss."""
 
 from dataclasses import replace
 

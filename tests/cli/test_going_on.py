@@ -1,4 +1,4 @@
-"""Finished work that goes on: more steps, more losses and seeds, other trials' weights."""
+"""Continuing finished work: more steps, more losses and seeds, weights of other trials."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`lossarium measure`: pictures against pictures."""
+"""`lossarium measure`: pictures measured against references."""
 
 import csv
 import io
@@ -198,7 +198,7 @@ def test_pictures_without_a_partner_are_named(capsys, tmp_path):
     assert "2.webp" in error
 
 
-def test_what_is_no_pair_is_refused(capsys, tmp_path):
+def test_pictures_that_form_no_pair_are_refused(capsys, tmp_path):
     truth, _ = folders(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.png").write_text("dear diary")

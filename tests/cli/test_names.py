@@ -1,4 +1,4 @@
-"""The help lists names without importing what knows them."""
+"""Help lists the names of models, judges and the like without importing their modules."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Output that cannot be written, and encodings that lack signs: neither costs work."""
+"""Output that cannot be written, and encodings that lack characters: neither ends a command."""
 
 import errno
 import io
@@ -112,7 +112,7 @@ def test_a_comparison_comes_to_its_report_whatever_becomes_of_its_output(tmp_pat
 
 
 @needs_a_full_device
-def test_lost_results_are_a_failure_and_a_reader_that_had_enough_is_none():
+def test_lost_results_are_a_failure_and_a_closed_pipe_is_not():
     lost = shell('"$@" >/dev/full', "losses", "--no-cost")
     assert lost.returncode == 2
     assert lost.stderr.decode() == (

@@ -1,4 +1,4 @@
-"""Pace and time left: sensible words for any speed, by a clock of the test's own."""
+"""Speed and time left: sensible texts for any speed, with a fake clock."""
 
 import doctest
 import math
@@ -22,7 +22,7 @@ def test_examples_in_docstrings():
     assert doctest.testmod(pace).failed == 0
 
 
-def test_a_first_step_that_compiles_is_no_part_of_the_pace():
+def test_a_first_step_that_compiles_is_left_out_of_the_pace():
     clock = Clock()
     left = TimeLeft(1000, clock)
     clock.now += 2573

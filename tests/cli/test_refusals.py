@@ -1,4 +1,4 @@
-"""What the command refuses: one sentence, exit status 2, nothing half-written."""
+"""Commands that refuse to run: one sentence, exit status 2, nothing half-written."""
 
 import errno
 import shutil

@@ -1,4 +1,4 @@
-"""`lossarium train` and `lossarium set`: from folders to weights, stopped and steered."""
+"""`lossarium train` and `lossarium set`: from folders to weights, interrupted and steered."""
 
 import json
 import os

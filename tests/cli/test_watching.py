@@ -1,4 +1,4 @@
-"""What `lossarium train` shows while it runs and leaves behind, and that its numbers do not notice."""
+"""What `lossarium train` shows and writes while it runs, none of which changes its numbers."""
 
 import json
 import re
@@ -68,7 +68,7 @@ def test_leaves_a_preview_a_timelapse_and_event_files(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("quick_judge")
-def test_numbers_do_not_depend_on_who_looks_on(tmp_path):
+def test_numbers_do_not_depend_on_previews_or_event_files(tmp_path):
     seen = []
     for name, views in (
         ("unseen", ViewOptions(preview_every=0)),

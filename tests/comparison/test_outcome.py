@@ -1,4 +1,4 @@
-"""What a comparison makes of its trials' records: troubles reach the verdict, memory stays bounded."""
+"""The outcome of a comparison: troubles of trials reach the verdict, and memory stays bounded."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Everything that is compiled, in one process: `python -m tests.compute.every_kernel FOLDER [SPEC ...]`.
+"""Compile everything in one process: `python -m tests.compute.every_kernel FOLDER [SPEC ...]`.
 
 Every loss with its options (value alone, with its gradient, weighted, grey, several windows), the
 augmentation, and `lossarium measure` on pictures that it makes in FOLDER; or only the losses of some specs.

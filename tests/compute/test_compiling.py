@@ -1,4 +1,4 @@
-"""The first process gets what later ones get; a long wait is announced; help imports no compiler."""
+"""Compiling: later processes get the same results, long waits are announced, --help needs no compiler."""
 
 import subprocess
 import sys

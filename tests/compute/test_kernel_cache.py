@@ -1,4 +1,4 @@
-"""A kernel is compiled once on a machine; what is kept of it is bounded, whole, and ours alone."""
+"""The kernel cache: each kernel is compiled once per machine; the cache is bounded and never half-written."""
 
 import json
 import os

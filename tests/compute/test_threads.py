@@ -1,4 +1,4 @@
-"""The same bits whoever works, and no standstill beside forks, other threads and a busy pool."""
+"""The thread pool: bit-identical results for any threads, and no deadlock with forks or a busy pool."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def test_every_tile_is_done_once_on_the_threads_asked_for():
     assert 1 <= len(workers) <= 3
 
 
-def test_few_tiles_wake_nobody():
+def test_few_tiles_wake_no_threads():
     names = set()
 
     def worker():

@@ -1,4 +1,4 @@
-"""Statistics and votes: what may be called a win, and what may not."""
+"""Statistics and votes: what counts as a win, and what does not."""
 
 import re
 import subprocess
@@ -45,7 +45,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 0.89 <= held <= 0.99
 
 
-def test_frames_of_one_state_are_one_piece_of_evidence():
+def test_frames_in_the_same_state_are_resampled_together():
     once = np.random.default_rng(0).normal(0, 1, (1, 50))
     alone = Bootstrap(np.arange(50), 1).estimate(once)
     doubled = Bootstrap(np.tile(np.arange(50), 2), 1).estimate(np.tile(once, 2))
@@ -119,7 +119,7 @@ def test_three_losses_with_two_at_the_top():
     assert verdict.sentence == "Undecided between mae and smooth_l1; each of them beats mse."
 
 
-def test_an_unbeaten_loss_that_does_not_beat_all_is_no_winner():
+def test_an_unbeaten_loss_that_does_not_beat_all_does_not_win():
     # LPIPS may not vote on the third loss at all, so that nobody can beat it, nor it anybody.
     finals = {LPIPS.key: {"mse": values(0.9), "mae": values(0.2), "lpips": values(0.1)}}
     verdict = decide(("mse", "mae", "lpips"), (LPIPS,), finals, UNITS, HOME)

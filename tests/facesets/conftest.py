@@ -1,4 +1,4 @@
-"""What the tests of several modules ask for."""
+"""Fixtures for the tests of several modules."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Small facesets of smooth, face-less pictures, for what needs frames but not faces."""
+"""Small facesets of smooth pictures without faces, for tests that need frames only."""
 
 import numpy as np
 

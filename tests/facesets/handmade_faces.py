@@ -1,4 +1,4 @@
-"""A face of 68 landmarks, and pictures that carry it as faceswap and DeepFaceLab store it."""
+"""A face of 68 landmarks, and pictures that store it as faceswap and DeepFaceLab do."""
 
 import pickle
 import struct

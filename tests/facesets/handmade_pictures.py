@@ -1,4 +1,4 @@
-"""Pictures as bytes, by Pillow or by hand, for what Pillow does not write."""
+"""Pictures as bytes, written by Pillow, or by hand where Pillow cannot write them."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""The cache gives what reading gives, is rebuilt when it has to be, and is never half there."""
+"""The cache equals what reading gives, is rebuilt if outdated or damaged, and is never half-written."""
 
 import errno
 import json

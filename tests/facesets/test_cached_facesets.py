@@ -1,4 +1,4 @@
-"""A faceset from a cache is that from memory, and takes none."""
+"""A cached faceset equals one in memory, and takes no memory."""
 
 import tracemalloc
 from dataclasses import fields

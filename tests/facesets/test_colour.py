@@ -1,4 +1,4 @@
-"""CIELAB against its definition and against scikit-image, there and back."""
+"""CIELAB against its definition and scikit-image, in both directions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What facesets are compared by: exact swaps and the digest of their data."""
+"""How facesets are compared: exact swaps, and the digest of their data."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Plain folders: what is found in them, what is said about it, and every refusal."""
+"""Plain folders: the pictures found in them, the notes, and every refusal."""
 
 import os
 import subprocess
@@ -84,7 +84,7 @@ def test_a_relative_folder_takes_its_real_name(pictures: Path, monkeypatch: pyte
     assert data_digest(load(Path(), SIZE).faceset) == data_digest(load(pictures, SIZE).faceset)
 
 
-def test_what_is_remarkable_is_said_once(pictures: Path) -> None:
+def test_remarks_on_pictures_are_reported_once(pictures: Path) -> None:
     for seed in (20, 21):
         save(pictures / f"{seed}.png", noise(seed, channels=4))
     frames = [Image.fromarray(noise(seed)) for seed in (30, 31)]

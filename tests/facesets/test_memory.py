@@ -1,4 +1,4 @@
-"""How much memory there is, by files as Linux has them."""
+"""The available memory, from files like those of Linux."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Outputs that would be read as input the next time."""
+"""Output folders inside input folders, where the next command would read the output."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One picture: what comes out of it, every refusal, and hostile bytes."""
+"""Reading a picture: the pixels, every refusal, and hostile bytes."""
 
 import os
 import struct

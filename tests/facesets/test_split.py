@@ -1,4 +1,4 @@
-"""The split of plain folders."""
+"""The split of plain folders into training and held-out frames."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Writes structure.json, the values that other libraries give for the structure losses.
+"""Write structure.json, the values of other libraries for the structure losses.
 
 Run it from the repository's root, in an environment that has them: python -m tests.golden.make_structure
 """

@@ -1,4 +1,4 @@
-"""Judges of a user's own, good and bad, for `package.module:name`."""
+"""Users' own judges, good and bad, for `package.module:name`."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Judging a model on held-out frames."""
+"""Scores of a model on held-out frames."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Users' own judges: the contract, and that what breaks it is told in one sentence."""
+"""Users' own judges: the contract, and one sentence for each violation."""
 
 import pytest
 import torch
@@ -167,7 +167,7 @@ MINE = f"{OWN}:likeness"
         (MINE, MINE, ((MINE,), MINE)),
     ],
 )
-def test_who_scores_and_who_steers(text, steering, expected):
+def test_the_judges_that_score_and_the_one_that_steers(text, steering, expected):
     assert chosen(text, steering) == expected
 
 

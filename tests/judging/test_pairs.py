@@ -1,4 +1,4 @@
-"""Folders are matched whatever kind of faceset they are."""
+"""Pairing the pictures of two folders, whatever their format."""
 
 import numpy as np
 import pytest

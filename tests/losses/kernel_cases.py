@@ -1,4 +1,4 @@
-"""Kernels beside the plain way: what every test of a kernel asks."""
+"""Kernels against plain formulas: what the tests of all kernels share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

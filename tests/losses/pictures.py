@@ -1,4 +1,4 @@
-"""Pictures to test losses on: random ones, and those on which losses go wrong."""
+"""Pictures to test losses on: random ones, and extreme ones."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What losses cost."""
+"""Measuring the cost of losses."""
 
 import time
 from dataclasses import replace

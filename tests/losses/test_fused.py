@@ -1,4 +1,4 @@
-"""When a kernel takes the place of plain operations, and when not."""
+"""When a kernel replaces plain operations, and when it does not."""
 
 import pytest
 import torch
@@ -130,6 +130,6 @@ def test_input_changed_between_forward_and_backward_is_an_error():
     assert torch.allclose(leaf.grad, 2 * (input - target) / input.numel())
 
 
-def test_a_batch_without_pictures_is_no_crash():
+def test_a_batch_without_pictures_does_not_crash():
     empty = torch.zeros(0, 3, 16, 16)
     assert losses.mse(empty, empty, reduction="none").shape == (0,)

@@ -1,4 +1,4 @@
-"""What a loss reports of its terms."""
+"""The loss module: the report of its terms."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What holds for every loss that there is or will be."""
+"""Properties of every loss in the registry."""
 
 from functools import partial
 
@@ -59,14 +59,14 @@ def test_is_symmetric(name):
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "lpips"])
 @pytest.mark.parametrize("turn", [lambda x: x.mT, lambda x: x.flip(2), lambda x: x.flip(3)])
-def test_does_not_care_for_direction(name, turn):
+def test_is_invariant_to_mirroring_and_transposing(name, turn):
     input, target = random_pair()
     turned = function(name)(turn(input), turn(target))
     assert near(function(name)(input, target), turned)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in CHANNELS_DIFFER])
-def test_does_not_care_for_the_order_of_channels(name):
+def test_is_invariant_to_the_order_of_channels(name):
     input, target = random_pair()
     turn = partial(torch.flip, dims=(1,))
     turned = function(name)(turn(input), turn(target))
@@ -155,7 +155,7 @@ def test_reduction_none_gives_one_value_a_picture(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_weight_of_one_changes_nothing_and_its_scale_does_not_matter(name):
+def test_a_weight_of_one_changes_nothing_and_the_scale_of_weights_does_not_matter(name):
     input, target = random_pair(height=SIDE, width=SIDE)
     plain = function(name)(input, target)
     for scale in (1.0, 0.01, 300.0):
@@ -164,7 +164,7 @@ def test_a_weight_of_one_changes_nothing_and_its_scale_does_not_matter(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_errors_where_the_weight_is_zero_count_nothing(name):
+def test_errors_where_the_weight_is_zero_do_not_count(name):
     input, target = random_pair(height=SIDE, width=SIDE)
     weight = torch.zeros(2, 1, SIDE, SIDE)
     weight[:, :, : SIDE // 2] = 1

@@ -1,4 +1,4 @@
-"""Values that are known from elsewhere."""
+"""Values known from other packages or by hand."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models of a user's own, good and bad, for `package.module:factory`."""
+"""Users' own models, good and bad, for `package.module:factory`."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""The models with so few channels that a test takes a moment."""
+"""The models with so few channels that tests are fast."""
 
 from lossarium.models.registry import initial_model
 

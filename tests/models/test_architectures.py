@@ -1,4 +1,4 @@
-"""The face-swap trainers' models: their structure and what goes through them."""
+"""The face-swap trainers' models: their structure and the shapes of their outputs."""
 
 import pytest
 import torch
@@ -206,7 +206,7 @@ def test_refuses_sizes_that_are_no_multiple_of_16(build, size):
 
 
 @pytest.mark.parametrize("build", [lightweight, original, dfl_h128, dfl_sae])
-def test_refuses_to_be_nobodys(build):
+def test_refuses_zero_identities(build):
     with pytest.raises(LossariumError, match="at least one identity, not 0"):
         build(64, 0)
 

@@ -1,4 +1,4 @@
-"""How models begin."""
+"""The initial weights of models."""
 
 import math
 

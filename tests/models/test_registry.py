@@ -1,4 +1,4 @@
-"""Models by name, with options, and models of a user's own."""
+"""Models by name, with options, and users' own models."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests that look at the page."""
+"""Headless Chromium for the tests of pages."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Range tests made by hand: what `lossarium find-lr` would have found."""
+"""Range tests made by hand, as `lossarium find-lr` would have found them."""
 
 import math
 

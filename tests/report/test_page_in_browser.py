@@ -1,4 +1,4 @@
-"""The page as people see it: in headless Chromium, opened from a file."""
+"""The page in headless Chromium, opened from a file."""
 
 from dataclasses import replace
 from pathlib import Path

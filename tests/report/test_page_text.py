@@ -1,4 +1,4 @@
-"""What the page says without a browser: its text, its escaping, and that it needs no other file."""
+"""The page without a browser: its text, its escaping, and that it needs no other file."""
 
 import html
 import json
@@ -113,7 +113,7 @@ def test_an_even_keel_is_stated_with_its_hashes(page: str, example: ComparisonRe
     assert trial.final_weights in page
 
 
-def test_a_trial_that_went_back_is_not_on_an_even_keel(example: ComparisonResult) -> None:
+def test_a_trial_that_was_rolled_back_is_not_on_an_even_keel(example: ComparisonResult) -> None:
     first, *others = example.trials
     text = readable(
         render(replace(example, trials=(replace(first, rollbacks=2, learning_rate_factor=0.25), *others)))
@@ -123,7 +123,7 @@ def test_a_trial_that_went_back_is_not_on_an_even_keel(example: ComparisonResult
     assert "an earlier checkpoint 2 times, and on with 0.25 of the learning rate" in text
 
 
-def test_a_trial_that_passed_steps_over_is_not_on_an_even_keel(example: ComparisonResult) -> None:
+def test_a_trial_that_skipped_steps_is_not_on_an_even_keel(example: ComparisonResult) -> None:
     first, *others = example.trials
     text = readable(render(replace(example, trials=(replace(first, passed_over=3), *others))))
     assert "Not on an even keel" in text
@@ -138,7 +138,9 @@ def test_troubles_stand_beside_the_verdict(example: ComparisonResult) -> None:
     assert "troubles" not in render(example).split("<main")[-1]
 
 
-def test_an_uneven_keel_is_stated_beside_the_verdict(example: ComparisonResult) -> None:
+def test_a_comparison_that_is_not_on_an_even_keel_says_so_beside_the_verdict(
+    example: ComparisonResult,
+) -> None:
     text = readable(render(uneven(example)))
     assert text.count("Not on an even keel") == 2
     assert "All trials ran on an even keel" not in text
@@ -163,7 +165,7 @@ def test_whatever_is_uneven_is_named(
     assert "Not on an even keel" in text
 
 
-def test_hashes_that_nobody_recorded_prove_nothing(example: ComparisonResult) -> None:
+def test_missing_hashes_prove_nothing(example: ComparisonResult) -> None:
     trials = tuple(replace(trial, batches="") for trial in example.trials)
     assert "Not on an even keel" in readable(render(replace(example, trials=trials)))
 
@@ -189,7 +191,7 @@ def test_curves_are_means_over_pictures_and_seeds_and_ignore_nan() -> None:
     assert curve["steps"] == [250.0, 500.0]
 
 
-def test_numbers_that_are_none_are_shown_as_a_dash_or_infinity(example: ComparisonResult) -> None:
+def test_nan_is_shown_as_a_dash_and_infinity_as_infinity(example: ComparisonResult) -> None:
     table = {key: dict(estimates) for key, estimates in example.verdict.table.items()}
     table["swap/psnr"]["mse"] = Estimate(np.nan, np.nan, np.nan)
     table["swap/psnr"]["mae"] = Estimate(np.inf, 40.0, np.inf)

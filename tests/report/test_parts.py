@@ -1,4 +1,4 @@
-"""The small parts: numbers as text, colours, sprites."""
+"""Numbers as text, colours, sprites."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Every kernel is compiled once on a machine, and Ctrl-C meanwhile is never lost."""
+"""Every kernel is compiled once per machine, and Ctrl-C while compiling is never lost."""
 
 import json
 import os

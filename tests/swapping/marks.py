@@ -1,4 +1,4 @@
-"""The mark of a written picture, read by the formats' own rules and not by the code that wrote it."""
+"""Read the mark of a written picture by the rules of the formats, not with the code that wrote it."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Pictures through a model: sizes, pixels, masks, colours, marks, damage."""
+"""Swapping pictures: sizes, pixels, masks, colours, marks, damage."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Reinhard's transfer, judged by scikit-image's L*a*b*."""
+"""Reinhard's colour transfer, against scikit-image's L*a*b*."""
 
 import numpy as np
 import pytest

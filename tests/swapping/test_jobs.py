@@ -1,4 +1,4 @@
-"""Which pictures become which files."""
+"""Which picture is written to which file."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_grey_masks_beside_the_frames(tmp_path):
     assert jobs["8.png"].mask is None
 
 
-def test_a_mask_that_leads_out_of_the_folder_is_none(tmp_path):
+def test_a_mask_that_links_out_of_the_folder_is_not_used(tmp_path):
     picture(tmp_path / "in" / "frames" / "7.png")
     save(tmp_path / "secret.png", np.full((8, 8), 255, np.uint8))
     (tmp_path / "in" / "masks").mkdir()

@@ -1,4 +1,4 @@
-"""Where masks come from."""
+"""Where the masks of a swap come from."""
 
 import json
 
@@ -80,7 +80,7 @@ def test_a_file_goes_before_what_is_stored(tmp_path):
     assert np.array_equal(mask_of(path, SIDE), pixels)
 
 
-def test_where_nothing_says_there_is_none(tmp_path):
+def test_without_mask_or_landmarks_there_is_no_face_mask(tmp_path):
     save(tmp_path / "a.png", noise(0, SIDE))
     Image.fromarray(noise(1, SIDE)).save(tmp_path / "b.webp")
     assert mask_of(tmp_path / "a.png", SIDE) is None

@@ -1,4 +1,4 @@
-"""Reading a trial's folder, whoever wrote it."""
+"""Reading a trial's folder, which need not be trusted."""
 
 import os
 import sys
@@ -128,7 +128,7 @@ def test_an_unusable_checkpoint_is_named_and_the_one_before_it_used(tmp_path, da
     assert "step_00000010.safetensors" in refused(folder)
 
 
-def test_what_is_no_trial(tmp_path):
+def test_folders_that_are_not_trials_are_refused(tmp_path):
     assert "is not a folder" in refused(tmp_path / "missing")
     assert "holds no trial.toml" in refused(tmp_path)
     write_trial(tmp_path / "out" / "trials" / "mse-seed0")

@@ -1,4 +1,4 @@
-"""A swap that was interrupted goes on: what is finished is not made again, and the result is the same."""
+"""Continuing an interrupted swap: finished pictures are kept, and the result is the same."""
 
 import os
 from dataclasses import asdict
@@ -105,7 +105,7 @@ def test_another_swap_does_not_go_on_from_it(trained, folder, tmp_path, other):
 @pytest.mark.parametrize(
     "content", [b"", b"nonsense\n", b"[" * 100_000 + b"\n", b"{}\n{}\n", b'{"swap":1}\n[]\n']
 )
-def test_a_damaged_ledger_is_none(trained, folder, tmp_path, content):
+def test_a_damaged_ledger_is_ignored(trained, folder, tmp_path, content):
     with pytest.raises(KilledError):
         swap(trained, folder, tmp_path / "out", die_after=5)
     (tmp_path / "out" / NAME).write_bytes(content)

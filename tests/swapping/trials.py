@@ -1,4 +1,4 @@
-"""Trials on disk, written by hand: what `lossarium.swapping` reads of them and no more."""
+"""Trials written by hand, with only what `lossarium.swapping` reads."""
 
 import json
 from collections.abc import Mapping

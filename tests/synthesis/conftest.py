@@ -1,4 +1,4 @@
-"""The head and two identities, baked coarsely once a session: shape, masks and states need no fine skin."""
+"""The head and two identities, baked coarsely once per session; shape, masks and states need no detail."""
 
 import argparse
 from pathlib import Path

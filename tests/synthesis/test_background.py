@@ -1,4 +1,4 @@
-"""The background: blurred as SciPy blurs, and a function of its seed."""
+"""The background: its blur equals SciPy's, and it is a function of its seed."""
 
 import numpy as np
 import pytest

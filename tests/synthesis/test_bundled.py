@@ -1,4 +1,4 @@
-"""The faceset that ships with the package: complete, small enough, and what this very code renders."""
+"""The bundled faceset: complete, small enough, and equal to what the current code renders."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""Phenotypes, named and sampled identities, and how they are asked for."""
+"""Phenotypes, named and sampled identities, and how they are chosen."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a rendered frame promises: fitting labels, fitting pairs, the same bits again."""
+"""Rendered frames: labels that fit, exact swap pairs, and bit-identical repetition."""
 
 from dataclasses import replace
 

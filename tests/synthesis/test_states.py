@@ -1,4 +1,4 @@
-"""Sampling of states, and their JSON."""
+"""Sampling of states, and their conversion to JSON."""
 
 import json
 

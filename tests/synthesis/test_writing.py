@@ -1,4 +1,4 @@
-"""Facesets on disk, by the command."""
+"""Writing facesets with the command."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""Substitutes for what an encoding does not have."""
+"""Substitutes for characters that an encoding lacks."""
 
 import pytest
 

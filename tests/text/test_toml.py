@@ -1,4 +1,4 @@
-"""TOML from others: what tomllib reads comes back, what would take it for ever is refused at once."""
+"""Untrusted TOML: read as tomllib does, but refused at once where tomllib would hang."""
 
 import tomllib
 

@@ -1,4 +1,4 @@
-"""Names are partners if they look the same, and an exact match goes first."""
+"""Names match if they look the same in Unicode; an exact match takes precedence."""
 
 import pytest
 

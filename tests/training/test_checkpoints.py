@@ -1,4 +1,4 @@
-"""Checkpoints: whole, found again, and no more of them than are needed."""
+"""Checkpoints: never half-written, restored, and removed when no longer needed."""
 
 import errno
 import pickle

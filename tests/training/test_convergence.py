@@ -1,4 +1,4 @@
-"""Convergence: that the slope's interval holds what it promises, and what counts as converged."""
+"""Convergence: the coverage of the slope's interval, and what counts as converged."""
 
 import doctest
 import math
@@ -114,7 +114,7 @@ def test_tells_a_curve_that_has_flattened_from_one_that_rises(higher_is_better):
     assert "\n" not in found.why
 
 
-def test_noise_that_hides_the_slope_is_no_convergence():
+def test_noise_that_hides_the_slope_does_not_count_as_convergence():
     steps, scores = curve(noisy=4.0)
     assert has_converged(steps, scores, higher_is_better=True) is None
 
@@ -138,7 +138,7 @@ def test_a_trial_that_gets_worse_has_converged():
     assert has_converged(steps, scores, higher_is_better=False) is None
 
 
-def test_too_few_looks_or_scores_that_are_no_numbers_say_nothing():
+def test_too_few_evaluations_or_scores_that_are_not_finite_decide_nothing():
     steps, scores = curve()
     assert has_converged(steps[:19], scores[:19], higher_is_better=True) is None
     assert has_converged(steps, [*scores[:-1], math.nan], higher_is_better=True) is None

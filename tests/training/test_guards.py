@@ -1,4 +1,4 @@
-"""Guards: they see explosions, name the term that went first, and let ordinary noise pass."""
+"""Guards: they detect explosions, name the term that exploded first, and tolerate ordinary noise."""
 
 import json
 import math

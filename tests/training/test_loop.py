@@ -1,4 +1,4 @@
-"""One trial: what it records, and that interruptions do not show in its numbers."""
+"""One trial: its records, and that interruptions do not change its numbers."""
 
 import errno
 import math

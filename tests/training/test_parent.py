@@ -1,4 +1,4 @@
-"""A process that must not outlive its parent."""
+"""A child process that must end with its parent."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The range test: what it finds, and that it leaves no trace."""
+"""The range test: its results, and that it restores everything."""
 
 import copy
 import doctest
@@ -192,7 +192,7 @@ def test_a_loss_that_becomes_nan_ends_it_and_one_that_begins_so_is_an_error():
 @pytest.mark.parametrize(
     "limits", [{"lowest": 0.0}, {"lowest": 2.0}, {"highest": math.inf}, {"steps": 9}, {"lowest": math.nan}]
 )
-def test_refuses_a_range_that_is_none(limits):
+def test_refuses_an_invalid_range(limits):
     with pytest.raises(LossariumError, match="a range test goes from"):
         range_test(nn.Linear(1, 1), Optimizer(), squared, batch, **limits)
 

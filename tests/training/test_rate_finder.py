@@ -1,4 +1,4 @@
-"""Range tests of several losses: even, without a trace, and as a trial would train."""
+"""Range tests of several losses: the same weights and batches for all, and everything restored."""
 
 import doctest
 import random

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: what was changed or lost is named, whatever the file became."""
+"""`metrics.jsonl`: changed and lost rows are named, whatever the damage."""
 
 import json
 import random

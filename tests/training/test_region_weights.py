@@ -1,4 +1,4 @@
-"""What each pixel counts, as it is written and as it is trained on."""
+"""Weights of pixels: as options and in training."""
 
 import pytest
 import torch
@@ -97,6 +97,6 @@ def test_masks_are_learned_from_the_face():
     assert torch.allclose(model.masks.grad, 2 * (model.masks - face) / model.masks.numel())
 
 
-def test_a_model_that_learns_masks_has_to_be_told_which():
+def test_a_model_that_learns_masks_needs_the_option_mask():
     with pytest.raises(LossariumError, match=r"learns masks.*--mask extended"):
         loss_terms(Guess(masks=True), losses.get("mse"), batch({}), identities=2, precision="float32")

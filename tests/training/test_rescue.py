@@ -1,4 +1,4 @@
-"""A disk that is full at the end of a trial: waited for, saved elsewhere, taken back."""
+"""A full disk at the end of a trial: waiting, saving elsewhere, reading it back."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Models with dropout and batch normalisation: trained, judged, killed and resumed exactly."""
+"""Models with dropout and batch normalisation: trained, evaluated, killed and resumed exactly."""
 
 from contextlib import suppress
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a trial takes, told beforehand, and one sentence where memory runs out."""
+"""The forecast of time, memory and disk, and one sentence if memory runs out."""
 
 import doctest
 import os

@@ -1,4 +1,4 @@
-"""Preview sheets: what is on them, and that nobody notices them being drawn."""
+"""Preview sheets: their content, and that drawing them changes nothing."""
 
 import errno
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The animation: its frames, its mark, and folders from strangers."""
+"""The time-lapse: its frames, its mark, and untrusted folders."""
 
 import json
 import os

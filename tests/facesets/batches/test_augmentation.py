@@ -1,4 +1,4 @@
-"""The options one by one, and the kernels beside the plain operations."""
+"""Each option of augmentation, and the kernels against plain torch operations."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, step), and every frame has its turn."""
+"""Batches are a function of (seed, step), and every frame is used equally often."""
 
 from dataclasses import replace
 

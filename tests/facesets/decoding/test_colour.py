@@ -1,4 +1,4 @@
-"""Colour profiles: converted where they matter, ignored where they are broken."""
+"""Colour profiles: converted if they matter, ignored if they are broken."""
 
 import numpy as np
 from PIL import Image, ImageCms

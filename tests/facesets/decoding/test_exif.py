@@ -1,4 +1,4 @@
-"""The orientation, in every format."""
+"""EXIF orientation, in every format."""
 
 import numpy as np
 import pytest

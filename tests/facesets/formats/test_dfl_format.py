@@ -1,4 +1,4 @@
-"""DeepFaceLab's aligned JPEGs and packed facesets: what they bring, and every refusal."""
+"""DeepFaceLab's aligned JPEGs and packed facesets: landmarks, masks, and every refusal."""
 
 import io
 import os

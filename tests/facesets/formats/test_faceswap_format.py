@@ -211,7 +211,7 @@ def test_a_picture_that_was_cropped_keeps_its_pixels_without_landmarks() -> None
         (["alignments", "landmarks_xy"], [[5, 5]] * 68, Unused.NO_LANDMARKS),
     ],
 )
-def test_data_that_is_no_faces_is_not_used_and_says_why(
+def test_invalid_face_data_is_not_used_and_the_reason_is_kept(
     path: list[str], value: object, unused: Unused
 ) -> None:
     header: Any = faceswap_header(IN_FRAME)

@@ -1,4 +1,4 @@
-"""Lossarium's own facesets: what they bring, and every refusal."""
+"""Lossarium's own facesets: their contents, and every refusal."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Python literals: what repr writes comes back, anything else is refused, all in one pass over the text."""
+"""Python literals: the output of repr is read back, and anything else is refused, in linear time."""
 
 import math
 import tracemalloc

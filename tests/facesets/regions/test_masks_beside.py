@@ -1,4 +1,4 @@
-"""Masks given as files: which belongs to which picture, and how they are read."""
+"""Mask files: which mask belongs to which picture, and how it is read."""
 
 from pathlib import Path, PurePath
 

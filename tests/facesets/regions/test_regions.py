@@ -1,4 +1,4 @@
-"""Regions of frames: masks as they are wanted."""
+"""Regions of frames: masks with dilation and blur."""
 
 from dataclasses import replace
 

@@ -118,7 +118,7 @@ def test_directions_channels_and_order_are_alike():
     assert torch.equal(losses.ffl(target, input), value)
 
 
-def test_errors_where_the_weight_is_zero_count_nothing():
+def test_errors_where_the_weight_is_zero_do_not_count():
     input, target = random_pair(height=16, width=12)
     weight = torch.ones(2, 1, 16, 12)
     weight[:, :, 9:] = 0

@@ -1,4 +1,4 @@
-"""The kernel of ffl beside the plain way in float64."""
+"""The kernel of ffl against the plain formula in float64."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The losses that compare how pictures change from pixel to pixel."""
+"""Losses on differences between neighbouring pixels."""
 
 import numpy as np
 import pytest

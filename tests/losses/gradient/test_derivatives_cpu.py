@@ -1,4 +1,4 @@
-"""The kernels of pixel_gradient and laplacian beside the plain way in float64."""
+"""The kernels of pixel_gradient and laplacian against the plain formulas in float64."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The kernels of GMSD and MS-GMSD against the plain way."""
+"""The kernels of GMSD and MS-GMSD against the plain formulas."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""LDR-FLIP, against its authors' package and for what it promises as a loss."""
+"""LDR-FLIP, against its authors' package, and its properties as a loss."""
 
 import json
 from pathlib import Path

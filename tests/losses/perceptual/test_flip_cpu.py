@@ -1,4 +1,4 @@
-"""LDR-FLIP's kernel against the plain way in float64."""
+"""LDR-FLIP's kernel against the plain formula in float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""LPIPS with every network, against the published package, and the files that its weights come from."""
+"""LPIPS with every network, against the published package, and the files of its weights."""
 
 import json
 import math

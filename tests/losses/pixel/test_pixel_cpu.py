@@ -1,4 +1,4 @@
-"""Kernels of pixel losses give what the plain way gives, with any options, sizes and weights."""
+"""Kernels of pixel losses equal the plain formulas, with any options, sizes and weights."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Losses relative to the target, and measures with a sign."""
+"""Losses relative to the target, and signed measures."""
 
 import doctest
 import math

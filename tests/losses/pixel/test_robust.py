@@ -1,4 +1,4 @@
-"""Losses between square and absolute value, against their formulas in 60 digits."""
+"""Losses between squared and absolute error, against their formulas in 60 digits."""
 
 import doctest
 import math

@@ -1,4 +1,4 @@
-"""Kernels that look through windows give what the plain way gives."""
+"""The kernels of SSIM and UQI against the plain formulas."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Augmentation as people write it."""
+"""Augmentation as text."""
 
 from dataclasses import replace
 

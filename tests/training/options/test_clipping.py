@@ -61,7 +61,7 @@ def test_gradients_within_the_limit_keep_every_bit(kind):
 
 @pytest.mark.parametrize("kind", ["none", "value", "norm", "autoclip"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_gradients_that_are_no_numbers_are_told_and_left(kind, bad):
+def test_gradients_that_are_not_finite_are_reported_and_left_as_they_are(kind, bad):
     made = parameters()
     made[2].grad[0, 1, 2, 0] = bad
     before, weights = flat(made).clone(), [p.clone() for p in made]

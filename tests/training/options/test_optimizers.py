@@ -1,4 +1,4 @@
-"""Optimisers: made by name, and their state through a file and back to the last bit."""
+"""Optimisers: made by name, and their state saved and restored bit by bit."""
 
 import copy
 import doctest
