@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from lossarium.cli.main import main
+from lossarium.errors import LossariumError
 from lossarium.judging import own_judges
 from lossarium.judging.held_out import directions, score
 from lossarium.judging.judges import judge, judges_of
 from lossarium.models import own_models
 from lossarium.models.registry import all_options, initial_model, names
+from lossarium.swapping.trained import load_trained
 from lossarium.training import records
 from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Recipe, Trial
@@ -78,6 +80,13 @@ def test_the_model_of_the_page_trains_is_judged_and_resumes(folder):
     assert set(held_out[-1]) == {"reconstruction/psnr", "reconstruction/ssim", "swap/psnr", "swap/ssim"}
     options = tomllib.loads((folder / "whole" / "trial.toml").read_text())["recipe"]["model_options"]
     assert options == {"width": 8, "dropout": 0.1}
+
+    # What swaps is what was judged: the weights and the running statistics of the last step.
+    with pytest.raises(LossariumError, match="name it with --own-model"):
+        load_trained(folder / "whole")
+    trained = load_trained(folder / "whole", own_model="mine:Small")
+    held = directions(*pair)
+    assert score(trained.model, held, judges_of(recipe.judges)) == held_out[-1]
 
 
 def test_the_model_of_the_page_is_listed_with_its_options(folder, capsys):

@@ -1,16 +1,20 @@
 """The outcome of a comparison: troubles of trials reach the verdict, and memory stays bounded."""
 
 import json
+import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 
 from lossarium.cli.verdict_table import print_verdict
+from lossarium.comparison import outcome
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import compare
 from lossarium.facesets.batches.batch import Batches
 from lossarium.report import render
-from lossarium.training.configuration import Recipe
+from lossarium.training import records
+from lossarium.training.configuration import Recipe, Trial
 from tests.facesets.examples import blobs
 
 PAIR = (blobs("ada", states=True), blobs("ben", seed=5, states=True))
@@ -79,3 +83,27 @@ def test_moments_before_the_end_keep_means_and_the_end_keeps_all(results):
         first, last = trial.snapshots
         assert {values.shape for values in first.scores.values()} == {(1,)}
         assert {values.shape for values in last.scores.values()} == {(10,)}
+
+
+def test_reading_a_trial_holds_the_scores_of_no_more_than_one_moment_as_numbers(tmp_path, monkeypatch):
+    frames, moments = 50_000, 6
+    keys = ("reconstruction/psnr", "reconstruction/lpips")
+    values = np.random.default_rng(0).random(frames).tolist()
+    opened = records.Records(tmp_path, 0)
+    for step in range(1, moments + 1):
+        opened.write({"step": step, "seconds": 1.0, "held_out": dict.fromkeys(keys, values)})
+        opened.flush()
+    opened.write({"step": moments, "seconds": 1.0, "finished": True, "weights": ""})
+    opened.close()
+    (tmp_path / "trial.toml").write_text('initial_weights = ""')
+    nothing = np.zeros((0, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(outcome, "load_previews", lambda *_: (nothing, nothing))
+    tracemalloc.start()
+    result = outcome._trial_result(Trial("mse", 0, RECIPE), tmp_path, 0, [])
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(snapshot.scores[keys[0]]) for snapshot in result.snapshots] == [1] * (moments - 1) + [frames]
+    # The last moment's numbers as an array; while a row is read, its text and a Python float for each number.
+    of_one_moment = len(keys) * frames
+    assert kept < 1.2 * 8 * of_one_moment + 200_000
+    assert peak < 150 * of_one_moment
