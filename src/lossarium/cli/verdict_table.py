@@ -38,7 +38,7 @@ def _table(result: ComparisonResult, task: str) -> Table:
     table.add_column("loss")
     for score in scores:
         table.add_column(
-            f"{score.title} {'↑' if score.higher_is_better else '↓'}", justify="right", no_wrap=True
+            f"{escape(score.title)} {'↑' if score.higher_is_better else '↓'}", justify="right", no_wrap=True
         )
     for loss in result.losses:
         cells = [

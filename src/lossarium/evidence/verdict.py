@@ -38,7 +38,7 @@ def decide(
         losses: Specs, in the user's order.
         scores: What was measured.
         finals: The values.
-        units: Task -> (pictures,), which pictures stand or fall together; see `Bootstrap`.
+        units: Task -> (pictures,), the unit of each picture, drawn together with it; see `Bootstrap`.
         home: Score key -> the losses that trained on its judge; it has no vote on them.
         troubles: Loss -> what went wrong in its trials, a sentence each; those of values that are NaN or
             infinity are found here.

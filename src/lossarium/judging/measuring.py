@@ -23,9 +23,9 @@ from lossarium.losses.spec import Spec, parse, split
 from lossarium.text.wording import counted, printable_name
 
 ALL = "all"
-"""Stands for every loss and measure there is."""
+"""In a list, every loss and measure."""
 
-# Those of them that there are: the field's usual ones.
+# The field's usual measures.
 _USUAL = ("psnr", "ssim", "ms_ssim", "gmsd", "lpips", "flip")
 
 Progress = Callable[[int, int], None]
@@ -80,7 +80,7 @@ class Measured:
     means: tuple[float | None, ...]
     """Of each column, over the pairs that it could measure."""
     notes: tuple[str, ...]
-    """Sentences on what is not as one might think."""
+    """Remarks on the values, a sentence each."""
 
 
 def columns(text: str | None) -> tuple[Column, ...]:
