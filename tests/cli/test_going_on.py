@@ -242,3 +242,15 @@ def test_an_undecided_comparison_names_its_contenders(folders, tmp_path, capsys)
     (out / "verdict.json").unlink()
     assert train(folders, tmp_path / "won", 3, "--from", str(out)) == 2
     assert "has no verdict yet" in capsys.readouterr().err
+
+
+def test_until_converged_evaluates_often_enough_and_says_so(folders, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert train(folders, out, 6, "--until", "converged") == 0
+    told = capsys.readouterr().out
+    assert "--until converged evaluates every 1 steps" in told
+    assert "needs 20 evaluations, and 6 steps with one every 1 have 6" in told
+    assert table(out)["recipe"]["judge_every"] == 1
+    # With more steps it keeps the frequency that it has.
+    assert train(folders, out, 8, "--until", "converged") == 0
+    assert table(out)["recipe"]["judge_every"] == 1

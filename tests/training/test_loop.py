@@ -15,7 +15,7 @@ import torch
 from lossarium import files
 from lossarium.errors import LossariumError
 from lossarium.facesets.batches.batch import Batches
-from lossarium.training import checkpoints, records
+from lossarium.training import checkpoints, loop, records
 from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.folder_lock import locked_trial
@@ -445,3 +445,62 @@ def test_multipliers_change_by_hand_where_landmarks_are_known(tmp_path):
     assert "ada do not each have them" in told[0]
     run(tmp_path / "reference")
     assert timeless(folder) == timeless(tmp_path / "reference")
+
+
+class Rising:
+    """An evaluator whose scores rise fast at first and then no more."""
+
+    def __call__(self, model, step):
+        del model
+        return {"x": [20.0 - 10.0 / step if step < 8 else 19.0 + 1e-4 * (-1) ** step]}
+
+    def goodness(self, scores):
+        return scores["x"][0]
+
+
+def test_until_converged_stops_once_the_score_rises_no_more(tmp_path):
+    trial = Trial("mse", 0, replace(RECIPE, steps=200, judge_every=1))
+    told = run(tmp_path / "until", trial, judge=Rising(), until_converged=True)
+    rows = list(records.read(tmp_path / "until"))
+    assert rows[-1]["finished"] is True
+    assert rows[-1]["converged"] in told[-1]
+    assert 20 <= rows[-1]["step"] < 60
+    evaluations = [row["step"] for row in rows if "held_out" in row]
+    assert evaluations == list(range(1, rows[-1]["step"] + 1))
+    short = replace(trial, recipe=replace(trial.recipe, steps=rows[-1]["step"]))
+    run(tmp_path / "all", short, judge=Rising())
+    assert timeless(tmp_path / "all")[:-1] == timeless(tmp_path / "until")[:-1]
+
+
+def test_a_plateau_lowers_the_rate_after_as_many_evaluations_without_a_gain(tmp_path):
+    recipe = replace(RECIPE, judge_every=2, schedule="plateau(factor=0.5, patience=1)")
+    trial = Trial("mse", 0, recipe)
+    run(tmp_path / "whole", trial)
+    rates = [row["learning_rate"] for row in records.read(tmp_path / "whole") if "loss" in row]
+    # The first evaluation is the best; the third is the second without a gain, and so is the fifth.
+    assert rates == [1e-3] * 6 + [5e-4] * 4 + [2.5e-4] * 2
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", trial, die_after=7)
+    run(tmp_path / "broken", trial)
+    assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
+
+
+def test_a_request_is_heard_between_the_parts_of_a_step(tmp_path, monkeypatch):
+    trial = Trial("mse", 0, replace(RECIPE, steps=6, accumulation=3))
+    run(tmp_path / "whole", trial)
+    right, parts = loop._backward, []
+
+    def interrupted(*arguments):
+        parts.append(None)
+        if len(parts) == 3 * 3 + 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return right(*arguments)
+
+    monkeypatch.setattr(loop, "_backward", interrupted)
+    with pytest.raises(Stopped, match="stopped after step 3"):
+        run(tmp_path / "broken", trial)
+    # The second part was finished, the third not begun.
+    assert len(parts) == 3 * 3 + 2
+    monkeypatch.undo()
+    run(tmp_path / "broken", trial)
+    assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -30,3 +33,26 @@ def test_what_is_ignored_stays_ignored(number):
         assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         signal.signal(number, before)
+
+
+def test_a_second_signal_ends_a_process_that_computes():
+    """A main thread that runs no Python for a long time, as in a backward pass of a large model."""
+    child = """
+from lossarium.training.signals import listening
+with listening():
+    print("computing", flush=True)
+    import torch
+    # One operation of minutes, during which Python runs no handler.
+    a = torch.zeros(1 << 14, 1 << 14)
+    torch.mm(a, a)
+    torch.mm(a, a)
+"""
+    process = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "computing\n"
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) in (128 + signal.SIGTERM, -signal.SIGTERM)
+    process.stdout.close()

@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from lossarium.trial.beginning import Source
 
 _LOSS = "ssim + mae"
+# With --until converged and no --judge-every.
+_EVALUATIONS = 50
 
 _DESCRIPTION = """\
 Train one autoencoder on two folders of faces. Run the same command again to continue after an interruption,
@@ -140,6 +143,7 @@ def _train(
     arguments: argparse.Namespace, trial: "Trial", source: Path | None, processes: "Processes"
 ) -> None:
     from lossarium.cli.progress import training_progress
+    from lossarium.training.checkpoints import steps_done
     from lossarium.training.run_state import Keeping
     from lossarium.training.signals import Stopped
     from lossarium.trial.callbacks import ViewOptions
@@ -148,6 +152,8 @@ def _train(
 
     facesets, _ = load_pair(arguments, "lossarium-train")
     out = arguments.out or default_out("lossarium-train", arguments, facesets)
+    if arguments.until == "converged":
+        trial = _evaluated_often(trial, out)
     try:
         with training_progress(trial, shown=processes.is_first) as callbacks:
             run_trial(
@@ -168,7 +174,28 @@ def _train(
     where = f"weights in {out / 'checkpoints'}, pictures in {out / 'previews'}"
     if (out / TIMELAPSE).exists():
         where += f", time-lapse in {out / TIMELAPSE}"
-    print(f"Trained {trial.recipe.steps} steps: {where}")
+    print(f"Trained {steps_done(out)} steps: {where}")
+
+
+def _evaluated_often(trial: "Trial", out: Path) -> "Trial":
+    """The trial with enough evaluations to converge, where --judge-every does not say how many."""
+    from lossarium.training.convergence import WINDOW
+    from lossarium.trial.folder import TRIAL, read_toml
+
+    recipe = trial.recipe
+    if not recipe.judge_every:
+        # A trial that goes on keeps the frequency that it has.
+        there = read_toml(out / TRIAL)["recipe"] if (out / TRIAL).is_file() else {}
+        every = there.get("judge_every") or max(1, recipe.steps // _EVALUATIONS)
+        print(f"note: --until converged evaluates every {every} steps; --judge-every says otherwise.")
+        recipe = replace(recipe, judge_every=every)
+    count = len(recipe.snapshot_steps())
+    if count < WINDOW:
+        print(
+            f"note: --until converged needs {WINDOW} evaluations, and {recipe.steps} steps with one every "
+            f"{recipe.judge_every} have {count}: the trial takes all its steps."
+        )
+    return replace(trial, recipe=recipe)
 
 
 def _source(folder: Path, trial: "Trial", facesets: tuple["Faceset", "Faceset"]) -> "Source":

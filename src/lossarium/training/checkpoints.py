@@ -115,6 +115,12 @@ def keep_the_last(folder: Path, last: int = 1) -> None:
         path.unlink(missing_ok=True)
 
 
+def steps_done(folder: Path) -> int:
+    """The step of a trial's newest checkpoint; 0 without one."""
+    newest = newest_checkpoints(folder)[:1]
+    return int(newest[0].stem.removeprefix("step_")) if newest else 0
+
+
 def keep_as_good(folder: Path, checkpoint: Path) -> None:
     """Make a checkpoint of a finished trial the one to go back to, for the trial to go on from there.
 

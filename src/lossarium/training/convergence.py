@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+WINDOW = 20
+"""Evaluations that a trial is judged by: with fewer it never converges."""
 FEWEST = 8
 """The fewest evaluations from which a slope is computed."""
 
@@ -92,7 +94,7 @@ def has_converged(
     scores: Sequence[float],
     *,
     higher_is_better: bool,
-    window: int = 20,
+    window: int = WINDOW,
     least_gain: float = 0.02,
     confidence: float = 0.95,
 ) -> Convergence | None:

@@ -44,7 +44,7 @@ from lossarium.training.run_state import (
     restored,
     save,
 )
-from lossarium.training.signals import Stopped, listening
+from lossarium.training.signals import Request, Stopped, listening
 from lossarium.training.step import loss_terms, term_names
 from lossarium.training.trial_batches import batch_digest, chained, check_regions, parts_of_step
 
@@ -134,7 +134,12 @@ def train(  # noqa: C901 - one loop, read from top to bottom
 
                 started = time.perf_counter()
                 parts = parts_of_step(state.batches, step, recipe.accumulation)
-                outcome = _step(run, state, parts, clipping, learning_rate)
+                outcome = _step(run, state, parts, clipping, learning_rate, request)
+                if outcome is None:
+                    # Nothing of this step has reached weights or records.
+                    if state.saved < state.step:
+                        save_stopped(run, state, records)
+                    raise Stopped(state.saved, processes.max_over(request.number or 0))
                 passed = time.perf_counter() - started
 
                 chain = state.position.batches
@@ -239,15 +244,25 @@ def _steer(run: Run, state: RunState, control: Control, records: Records | Unrec
 
 
 def _step(
-    run: Run, state: RunState, parts: Sequence[Batch], clipping: Clipping, learning_rate: float
-) -> _Outcome:
-    """Forward and backward pass of every part, then one update, unless loss or gradient is not finite."""
+    run: Run,
+    state: RunState,
+    parts: Sequence[Batch],
+    clipping: Clipping,
+    learning_rate: float,
+    request: Request,
+) -> _Outcome | None:
+    """Forward and backward pass of every part, then one update, unless loss or gradient is not finite.
+
+    None if somebody asked to stop between two parts: a step of large batches may take minutes.
+    """
     run.optimizer.zero_grad()
     buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
-    shares = [
-        _backward(run, state, batch, 1 / len(parts), _seed(run, state, part, len(parts)))
-        for part, batch in enumerate(parts)
-    ]
+    shares = []
+    for part, batch in enumerate(parts):
+        if part and run.processes.max_over(request.number or 0):
+            _restore(buffers)
+            return None
+        shares.append(_backward(run, state, batch, 1 / len(parts), _seed(run, state, part, len(parts))))
     gradient = clippings.clip(run.model.parameters(), clipping, state.history.norms)
     terms = run.processes.mean(torch.stack(shares).sum(dim=0))
     value = terms.sum().item()
@@ -258,10 +273,14 @@ def _step(
         run.optimizer.step()
     else:
         # Running statistics of batch normalisation would stay NaN for ever.
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        _restore(buffers)
     by_term = dict(zip(term_names(state.loss, len(terms)), terms.tolist(), strict=True))
     return _Outcome(value, by_term, gradient.norm, finite)
+
+
+def _restore(buffers: Sequence[tuple[Tensor, Tensor]]) -> None:
+    for buffer, before in buffers:
+        buffer.copy_(before)
 
 
 def _backward(run: Run, state: RunState, batch: Batch, share: float, seed: int) -> Tensor:

@@ -1,13 +1,17 @@
 """How a trial is asked to stop: by Ctrl-C, SIGTERM or a closed terminal, handled between two steps."""
 
+import os
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 # Windows has no SIGHUP.
 _HANDLED = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+_SECONDS_FOR_HANDLERS = 2.0
 
 
 class Stopped(BaseException):
@@ -48,7 +52,45 @@ def listening() -> Iterator[Request]:
     for number in before:
         signal.signal(number, handle)
     try:
-        yield request
+        with _hearing_the_second(before):
+            yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _hearing_the_second(handled: Collection[int]) -> Iterator[None]:
+    """End the process at a second signal of the same kind, even while torch computes.
+
+    Python runs handlers between two operations of the main thread, and a backward pass of minutes is one
+    operation. The system's own handler writes each signal to a socket at once; a thread reads it there.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    over = threading.Event()
+
+    def watch() -> None:
+        seen: set[int] = set()
+        while content := reader.recv(1):
+            number = content[0]
+            # The handler of a second signal comes first, if the main thread gets to it: it leaves nothing
+            # half-written.
+            if number in seen and not over.wait(_SECONDS_FOR_HANDLERS):
+                os._exit(128 + number)
+            if number in handled:
+                seen.add(number)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        over.set()
+        # The thread sees the end of its input and returns.
+        writer.close()
+        watcher.join()
+        reader.close()
