@@ -50,10 +50,10 @@ def results(tmp_path_factory):
 
 
 WENT_BACK = (
-    "The loss of mse (seed 0) exploded: it went back to an earlier checkpoint once, "
-    "and on with 0.5 of the learning rate."
+    "The loss of mse (seed 0) exploded: it was rolled back to an earlier checkpoint once, "
+    "and went on with 0.5 of the learning rate."
 )
-PASSED_OVER = "mae (seed 0) passed over 1 step of 12: the loss or its gradient was NaN or infinity."
+PASSED_OVER = "mae (seed 0) skipped 1 step of 12: the loss or its gradient was NaN or infinity."
 
 
 def test_explosions_and_steps_passed_over_are_in_the_verdict(results):

@@ -224,9 +224,9 @@ def test_values_that_are_nan_are_named_and_do_not_vote():
 
 def test_troubles_of_trials_are_in_the_verdict_and_in_its_sentence():
     finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.2, seed=1)}}
-    troubles = {"mse": ("mse exploded.", "mse passed over 3 steps."), "mae": ()}
+    troubles = {"mse": ("mse exploded.", "mse skipped 3 steps."), "mae": ()}
     verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME, troubles)
-    assert verdict.troubles == ("mse exploded.", "mse passed over 3 steps.")
+    assert verdict.troubles == ("mse exploded.", "mse skipped 3 steps.")
     assert re.fullmatch(
         r"mae makes the best pictures: .* But not all went well with mse: .*", verdict.sentence
     )

@@ -120,14 +120,14 @@ def test_a_trial_that_was_rolled_back_is_not_on_an_even_keel(example: Comparison
     )
     assert "Not on an even keel" in text
     assert f"The loss of {first.loss} (seed {first.seed}) exploded" in text
-    assert "an earlier checkpoint 2 times, and on with 0.25 of the learning rate" in text
+    assert "an earlier checkpoint 2 times, and went on with 0.25 of the learning rate" in text
 
 
 def test_a_trial_that_skipped_steps_is_not_on_an_even_keel(example: ComparisonResult) -> None:
     first, *others = example.trials
     text = readable(render(replace(example, trials=(replace(first, passed_over=3), *others))))
     assert "Not on an even keel" in text
-    assert f"{first.loss} (seed {first.seed}) passed over 3 steps of 500" in text
+    assert f"{first.loss} (seed {first.seed}) skipped 3 steps of 500" in text
 
 
 def test_troubles_stand_beside_the_verdict(example: ComparisonResult) -> None:

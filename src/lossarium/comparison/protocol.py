@@ -1,4 +1,4 @@
-"""The comparison: every loss for every seed on an even keel, judged on held-out frames, to a verdict."""
+"""Run a comparison: train every loss for every seed on an even keel, judge on held-out frames, decide."""
 
 import json
 from collections.abc import Callable

@@ -41,9 +41,9 @@ class TrialResult:
     seconds: float
     snapshots: tuple[Snapshot, ...]
     rollbacks: int = 0
-    """How often its loss exploded and it went back to an earlier checkpoint."""
+    """How often its loss exploded and it was rolled back to an earlier checkpoint."""
     learning_rate_factor: float = 1.0
-    """What is left of the learning rate after going back."""
+    """The share of the learning rate that is left after the rollbacks."""
     passed_over: int = 0
     """Steps without an update, since the loss or its gradient was NaN or infinity."""
 
@@ -53,12 +53,12 @@ class TrialResult:
         if self.rollbacks:
             times = "once" if self.rollbacks == 1 else f"{self.rollbacks} times"
             sentences.append(
-                f"The loss of {self.loss} (seed {self.seed}) exploded: it went back to an earlier checkpoint "
-                f"{times}, and on with {self.learning_rate_factor:g} of the learning rate."
+                f"The loss of {self.loss} (seed {self.seed}) exploded: it was rolled back to an earlier "
+                f"checkpoint {times}, and went on with {self.learning_rate_factor:g} of the learning rate."
             )
         if self.passed_over:
             sentences.append(
-                f"{self.loss} (seed {self.seed}) passed over {counted(self.passed_over, 'step')} of "
+                f"{self.loss} (seed {self.seed}) skipped {counted(self.passed_over, 'step')} of "
                 f"{self.steps:,}: the loss or its gradient was NaN or infinity."
             )
         return tuple(sentences)

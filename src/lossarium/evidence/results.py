@@ -18,7 +18,7 @@ class Score:
     """`reconstruction` (A->A, B->B) or `swap` (A->B against B's frame in the same state)."""
     judge: str
     title: str
-    """For people, such as `PSNR`."""
+    """The name that is shown, such as `PSNR`."""
     unit: str
     """`dB` or empty."""
     higher_is_better: bool
@@ -30,7 +30,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its bootstrap interval, 95% unless said otherwise."""
+    """A mean with its bootstrap interval, 95% unless stated otherwise."""
 
     mean: float
     low: float
@@ -39,17 +39,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Vote:
-    """What one score says about one pair of losses."""
+    """The vote of one score on one pair of losses."""
 
     score: str
     """The score's key."""
     first: str
     second: str
     difference: Estimate
-    """first - second, paired over frames and seeds, turned so that positive means `first` is better.
-    Its interval is widened so that all pairs of this score hold together with 95%."""
+    """first - second, paired over frames and seeds, signed so that positive means `first` is better. Its
+    interval is widened so that those of all pairs of this score hold jointly with 95% confidence."""
     preferred: str | None
-    """`first`, `second`, or None where the interval holds 0 or the score may not vote."""
+    """`first`, `second`, or None if the interval contains 0 or the score may not vote."""
     home_of: tuple[str, ...]
     """Those of the two losses that trained on this judge; if any, the score does not vote on this pair."""
 
@@ -63,9 +63,9 @@ class Verdict:
     contenders: tuple[str, ...]
     """The losses that no other loss beats; more than one of them means "undecided" between these."""
     sentence: str
-    """The verdict for people."""
+    """The verdict in words."""
     troubles: tuple[str, ...]
-    """What went wrong in trials that the verdict rests on, a sentence each: explosions, steps passed over."""
+    """What went wrong in the trials, a sentence each: explosions, skipped steps."""
     caveats: tuple[str, ...]
     """What the verdict does not say, a sentence each."""
     table: dict[str, dict[str, Estimate]]

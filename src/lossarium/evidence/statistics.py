@@ -1,4 +1,4 @@
-"""How sure a mean is: the bootstrap over held-out frames and seeds."""
+"""Confidence intervals of means: the bootstrap over held-out frames and seeds."""
 
 from collections.abc import Iterator
 
@@ -9,21 +9,22 @@ from lossarium.evidence.results import Estimate
 from lossarium.facesets.randomness import Purpose, generator
 
 _RESAMPLES = 20_000
-# Numbers in memory at once: of the resamplings, of the values that they weight, and of their means.
+# The most numbers in memory at once: of the resamplings, of the values that they weight, and of the means.
 _LARGEST_BLOCK = 2_000_000
 _MOST_VALUES = 4_000_000
 _MOST_MEANS = 4_000_000
-# Above so many units it is cheaper to draw units than to draw how often each is drawn.
+# With more units than this, drawing the units is faster than drawing how often each occurs.
 _MANY_UNITS = 5_000
 
 
 class Bootstrap:
     """Resamplings of frames and of seeds, the same for every loss, so that differences are paired.
 
-    Frames in the same state (A's and B's) rise and fall together; they are one unit and are drawn together.
-    Seeds are drawn independently of frames. With one seed the intervals speak of frames alone.
+    The scores of frames in the same state (A's and B's) are correlated, so these frames form a unit that is
+    resampled as a whole. Seeds are drawn independently of frames. With one seed the intervals cover chance in
+    frames only.
 
-    The resamplings are drawn block by block, anew for every call, so that memory does not grow with frames
+    The resamplings are drawn block by block, again for every call, so that memory does not grow with frames
     times resamplings.
 
     Args:
@@ -41,7 +42,7 @@ class Bootstrap:
         """The mean of (seeds, pictures) values with its percentile interval.
 
         Args:
-            values: One value a seed and a picture.
+            values: One value per seed and picture.
             doubt: The share of intervals that may miss the mean: 0.05 for a 95% interval.
         """
         return interval(float(values.mean()), self.means([values])[0], doubt)
@@ -49,8 +50,8 @@ class Bootstrap:
     def means(self, several: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
         """The mean of several (seeds, pictures) values in every resampling, (resamplings,) each.
 
-        The same values have the same means to the last bit, wherever they stand; NaN or infinity among the
-        values makes all of their means NaN.
+        Equal values have bit-identical means, whatever their position; NaN or infinity among the values makes
+        all of their means NaN.
         """
         places: dict[bytes, int] = {}
         different: list[npt.NDArray[np.float64]] = []

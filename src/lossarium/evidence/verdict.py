@@ -1,10 +1,10 @@
-"""From scores to a verdict: pairwise votes of the judges, never a tie broken silently.
+"""From scores to a verdict: pairwise votes of the judges; ties are never broken.
 
-For each pair of losses every score votes whose judge trained neither of them. Its vote goes to the loss that
-is better by more than chance: the paired bootstrap interval of their difference leaves out 0, when it is
-widened so that all pairs of a score hold together with 95% (Bonferroni). A loss beats another if more scores
-vote for it than against it. The winner is the loss that beats every other one; without such a loss the
-verdict is "undecided".
+For each pair of losses, every score votes unless its judge is the home judge of either loss. It votes for the
+loss that is better by more than chance: if the paired bootstrap interval of their difference does not contain
+0, widened so that those of all pairs of a score hold jointly with 95% confidence (Bonferroni). A loss beats
+another if more scores vote for it than against it. The winner is the loss that beats every other one; without
+such a loss the verdict is "undecided".
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def decide(
         losses: Specs, in the user's order.
         scores: What was measured.
         finals: The values.
-        units: Task -> (pictures,), the unit of each picture, drawn together with it; see `Bootstrap`.
+        units: Task -> (pictures,), the unit of each picture, which is resampled as a whole; see `Bootstrap`.
         home: Score key -> the losses that trained on its judge; it has no vote on them.
         troubles: Loss -> what went wrong in its trials, a sentence each; those of values that are NaN or
             infinity are found here.
@@ -96,7 +96,7 @@ def _vote(
     home: tuple[str, ...],
     doubt: float,
 ) -> Vote:
-    """What a score says about a pair, from the means of its values and those in every resampling."""
+    """The vote of a score on a pair, from the means of its values and those in every resampling."""
     first, second = pair
     sign = 1.0 if score.higher_is_better else -1.0
     difference = interval(
@@ -119,7 +119,7 @@ def _beats(loss: str, other: str, votes: Sequence[Vote]) -> bool:
 
 
 def _contenders(losses: Sequence[str], wins: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The losses that none beats; where they beat each other in a circle, those with the most wins."""
+    """The losses that no other beats; if every loss is beaten by another, those with the most wins."""
     unbeaten = tuple(loss for loss in losses if not any(loss in beaten for beaten in wins.values()))
     if unbeaten:
         return unbeaten

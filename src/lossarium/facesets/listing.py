@@ -111,11 +111,12 @@ def plain_listing(folder: Path, *, follow_links: bool = False) -> Listing:
 def _lonely(masks: int) -> Iterator[str]:
     if masks:
         are = "is" if masks == 1 else "are"
-        yield f"{counted(masks, 'file')} in the folder {MASKS} {are} named as no picture and passed over"
+        mistake = "since no picture has such a name"
+        yield f"{counted(masks, 'file')} in the folder {MASKS} {are} skipped, {mistake}"
 
 
 def names_in(folder: Path) -> frozenset[str]:
-    """The names in a folder, apart from those that are passed over.
+    """The names in a folder, without those that are skipped.
 
     Raises:
         LossariumError: it is missing, no folder or not accessible.

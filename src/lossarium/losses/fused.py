@@ -1,9 +1,9 @@
-"""Two ways to one value: plain torch operations, or a kernel that gives value and gradient in one pass.
+"""Compute a loss either by plain torch operations or by a kernel that gives value and gradient in one pass.
 
-Every loss is written in plain torch operations, which serve any device, dtype, transformation and order of
-derivative. On a CPU, where each of those operations is a pass over the pictures, a kernel (in the file of the
-same name that ends in `_cpu`) takes their place when a first derivative of the input in float32 is all that
-is asked.
+Every loss is written in plain torch operations, which work on any device and dtype, under transformations and
+for derivatives of any order. On a CPU, each of these operations is a pass over the pictures. So a kernel (in
+the file of the same name that ends in `_cpu`) replaces them for values and first derivatives by the input in
+float32.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,21 +20,21 @@ from torch.autograd import forward_ad
 from lossarium.losses.reduction import Reduction, reduce
 
 Plain = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(input, target, weight) -> one value a picture, (N,)."""
+"""(input, target, weight) -> one value per picture, (N,)."""
 LossKernel = Callable[[Tensor, Tensor, Tensor | None, float | None], tuple[Tensor, Tensor | None]]
-"""(input, target, weight, scale) -> one value a picture, (N,), and the gradient of each picture's value by
-the input times `scale`, (N, C, H, W); no gradient where scale is None. All are float32, contiguous and
-detached."""
+"""(input, target, weight, scale) -> one value per picture, (N,), and the gradient of each picture's value by
+the input, times `scale`, (N, C, H, W); None for the gradient if scale is None. All tensors are float32,
+contiguous and detached."""
 LoadKernel = Callable[[], LossKernel]
-"""Imports and gives a kernel when it is needed: importing the compiler takes half a second, too long for
-whoever only asks for help."""
+"""Imports and returns a kernel when it is first needed: importing the compiler takes half a second, too long
+for `--help`."""
 
 _KERNELS_ALLOWED = ContextVar("_KERNELS_ALLOWED", default=True)
 
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """Measure in plain torch operations inside this context, to compare or to look for a fault.
+    """Compute losses by plain torch operations inside this context, to compare or to debug.
 
     >>> import torch
     >>> from lossarium import losses
@@ -57,25 +57,25 @@ def measure(
     weight: Tensor | None,
     reduction: Reduction,
 ) -> Tensor:
-    """Measure pictures that `as_pictures` has checked, by the kernel where that serves, else plainly.
+    """Compute a loss of pictures that `as_pictures` has checked, by its kernel if possible, else plainly.
 
     Args:
         plain: The loss in plain torch operations.
-        load_kernel: Imports and gives its kernel; None where there is none for these options.
+        load_kernel: Imports and returns its kernel; None if there is no kernel for these options.
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: How the pictures' values become the result.
     """
     if load_kernel is None or not _kernel_serves(input, target, weight):
-        # Autocast would take products of matrices in half precision.
+        # Autocast would compute matrix products in half precision.
         with torch.autocast(input.device.type, enabled=False):
             return reduce(plain(input, target, weight), reduction)
     kernel = load_kernel()
     input, target = input.contiguous(), target.contiguous()
     weight = None if weight is None else weight.contiguous()
     if torch.is_grad_enabled() and input.requires_grad:
-        # What Function.apply does before this is to look for transformations, and there are none.
+        # The base method skips Function.apply's check for transformations, which are absent here.
         apply = super(torch.autograd.Function, _Fused).apply
         value: Tensor = apply(input, target, weight, plain, kernel, reduction)  # type: ignore[no-untyped-call]
         return value
@@ -84,8 +84,8 @@ def measure(
 
 
 def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
-    # Compilers, tracers and transformations must not look into the rest: a kernel is no operation that they
-    # could record, and what they pass around stands for more than its memory.
+    # Compilers, tracers and transformations cannot record a kernel, and their tensors are more than the
+    # memory that a kernel would read.
     if (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
@@ -106,7 +106,7 @@ def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool
 
 
 def _is_plain_float32_on_cpu(picture: Tensor) -> bool:
-    # Subclasses stand for more than their memory, too.
+    # Tensors of subclasses are more than their memory, too.
     return picture.dtype is torch.float32 and picture.is_cpu and type(picture) in (Tensor, torch.nn.Parameter)
 
 
@@ -120,7 +120,7 @@ def _kernels_installed() -> bool:
 
 
 class _Fused(torch.autograd.Function):
-    """A loss by a kernel, whose gradient comes with the value."""
+    """A loss computed by a kernel, which returns the gradient with the value."""
 
     @staticmethod
     def forward(
@@ -132,12 +132,12 @@ class _Fused(torch.autograd.Function):
         kernel: LossKernel,
         reduction: Reduction,
     ) -> Tensor:
-        # The gradient of the value that is returned: with it, backward has little left to do.
+        # Scaled to be the gradient of the returned value, so that backward has little left to do.
         scale = 1 / len(input) if reduction == "mean" else 1.0
         values, gradient = kernel(input, target, weight, scale)
         ctx.save_for_backward(input, target, weight)
         ctx.plain, ctx.kernel, ctx.reduction, ctx.scale = plain, kernel, reduction, scale
-        # A list, so that whoever comes first can take the gradient out and give it away without a copy.
+        # A list, so that the first backward pass can take the gradient out and return it without a copy.
         ctx.gradients = [gradient]
         return reduce(values, reduction)
 

@@ -11,19 +11,19 @@ from lossarium.losses.spec import Spec, Term, parse
 
 @dataclass(frozen=True)
 class TermReport:
-    """What one term of a loss weighs, its factor counted in."""
+    """The value and gradient of one term of a loss, times its factor."""
 
     term: str
-    """As it stands in the spec: "0.5*mae"."""
+    """As in the spec: "0.5*mae"."""
     value: float
     gradient_norm: float
-    """L2 norm of the value's gradient by the whole input, all pictures of the batch together."""
+    """The L2 norm of the value's gradient by the whole input batch."""
 
 
 class Loss(nn.Module):
-    """A weighted sum of losses, called as `loss(input, target, weight=None)`; gives a scalar.
+    """A weighted sum of losses, called as `loss(input, target, weight=None)`; returns a scalar.
 
-    All arithmetic is float32 or wider, whatever autocast is on around it.
+    All arithmetic is float32 or wider, even under autocast.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -39,20 +39,19 @@ class Loss(nn.Module):
             return torch.stack([_value(term, input, target, weight) for term in self.spec.terms])
 
     def report(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[TermReport, ...]:
-        """What each term weighs: its value, and how hard it pulls at the input.
+        """Report each term's value and the norm of its gradient, to balance the terms of a sum.
 
-        To balance a sum by: a term whose gradient is a hundredth of another's hardly takes part, whatever
-        their values are. It costs a forward and a backward pass a term, beside and not inside a training
-        step: it leaves `input.grad` and all graphs alone, and works under `torch.no_grad` and
-        `torch.inference_mode`, too.
+        A term whose gradient is a hundredth of another's hardly influences training, whatever their values.
+        It takes a forward and a backward pass per term, separate from training: it does not change
+        `input.grad` or any graph, and also works under `torch.no_grad` and `torch.inference_mode`.
 
         Args:
             input: (N, C, H, W), the prediction.
             target: (N, C, H, W), the truth.
-            weight: (N, 1, H, W), non-negative; what each pixel counts.
+            weight: (N, 1, H, W), non-negative; the weight of each pixel.
 
         Returns:
-            One report a term, in the spec's order; their values add up to the loss.
+            One report per term, in the spec's order; their values add up to the loss.
 
         Raises:
             LossariumError: as the losses themselves.
@@ -73,7 +72,7 @@ def get(spec: str | Spec) -> Loss:
     """The loss that a spec describes.
 
     Raises:
-        LossariumError: the spec is malformed or names what there is not; see `lossarium.losses.spec.parse`.
+        LossariumError: the spec is malformed, or a name in it is unknown; see `lossarium.losses.spec.parse`.
 
     >>> loss = get("ssim + 0.5*mae")
     >>> picture = torch.zeros(1, 3, 16, 16)
@@ -93,7 +92,7 @@ def _report(term: Term, input: Tensor, target: Tensor, weight: Tensor | None) ->
         torch.enable_grad(),
         torch.autocast(input.device.type, enabled=False),
     ):
-        # Losses widen half precision themselves; widened before, the gradient is not rounded to it either.
+        # Losses convert half precision to float32 themselves; converted before, the gradient is not rounded.
         wide = torch.promote_types(input.dtype, torch.float32)
         prediction = _outside_all_graphs(input).to(wide).requires_grad_()
         region = None if weight is None else _outside_all_graphs(weight)
@@ -104,5 +103,5 @@ def _report(term: Term, input: Tensor, target: Tensor, weight: Tensor | None) ->
 
 
 def _outside_all_graphs(picture: Tensor) -> Tensor:
-    # What was made in inference mode cannot be saved for a backward pass; its copy can.
+    # Tensors made in inference mode cannot be saved for a backward pass; their copies can.
     return picture.clone() if picture.is_inference() else picture.detach()

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of a spec with what it counts."""
+    """One loss of a spec, with its factor and options."""
 
     name: str
     factor: float = 1.0
@@ -50,8 +50,8 @@ def parse(text: str, *, measures: bool = False) -> Spec:
 
     Args:
         text: The spec.
-        measures: Whether it may name measures that cannot be minimised, such as psnr: to measure with, not to
-            train on.
+        measures: Whether to allow measures that cannot be minimised, such as psnr: for measuring, not for
+            training.
 
     Raises:
         LossariumError: the text is malformed (the place is shown), a name or an option is unknown (the
@@ -67,7 +67,7 @@ def parse(text: str, *, measures: bool = False) -> Spec:
 
 
 def split(text: str) -> list[str]:
-    """Split a list of specs at the commas that stand outside parentheses.
+    """Split a list of specs at the commas outside parentheses.
 
     >>> split("mse, smooth_l1(beta=0.1), ssim + mae")
     ['mse', 'smooth_l1(beta=0.1)', 'ssim + mae']
@@ -82,7 +82,7 @@ def split(text: str) -> list[str]:
 
 
 def option_text(value: Option) -> str:
-    """The value of an option as it stands in a spec: true, 0.05, -inf, alex."""
+    """The value of an option as written in a spec: true, 0.05, -inf, alex."""
     if isinstance(value, bool):
         return str(value).lower()
     return _number_text(value) if isinstance(value, float) else str(value)

@@ -187,9 +187,7 @@ def test_a_packed_faceset(tmp_path: Path) -> None:
     np.testing.assert_allclose(faceset.landmarks[11], LANDMARKS + 11.5, atol=1e-5)
     for number, data in enumerate(pictures(12)):
         (tmp_path / f"{number}.jpg").write_bytes(data)
-    assert load(tmp_path, SIDE).notes == (
-        f"{tmp_path.name}: 12 pictures beside faceset.pak are passed over.",
-    )
+    assert load(tmp_path, SIDE).notes == (f"{tmp_path.name}: 12 pictures beside faceset.pak are skipped.",)
     (tmp_path / "faceset.pak").unlink()
     loose = load(tmp_path, SIDE).faceset
     np.testing.assert_array_equal(loose.frames, faceset.frames)

@@ -57,7 +57,7 @@ def test_no_mask_is_used_where_a_picture_lacks_one(tmp_path):
     assert loaded.faceset.face_masks is None
     assert len(loaded.faceset.frames) == 10
     assert [note.partition(": ")[2] for note in loaded.notes] == [
-        "2 files in the folder masks are named as no picture and passed over.",
+        "2 files in the folder masks are skipped, since no picture has such a name.",
         "2 pictures lack the mask that others carry, so none is used.",
     ]
 
@@ -69,7 +69,7 @@ def test_masks_named_as_nothing_are_passed_over(tmp_path):
     assert len(loaded.faceset.frames) == 10
     assert loaded.faceset.face_masks is None
     (note,) = loaded.notes
-    assert note.endswith("1 file in the folder masks is named as no picture and passed over.")
+    assert note.endswith("1 file in the folder masks is skipped, since no picture has such a name.")
 
 
 def test_a_mask_goes_the_way_of_its_picture(tmp_path):

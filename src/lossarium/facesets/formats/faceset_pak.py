@@ -151,5 +151,5 @@ def _notes(folder: Path, names: Sequence[str]) -> list[str]:
     loose = sum(name.lower().endswith(PICTURE_ENDINGS) for name in names_in(folder))
     if loose:
         are = "is" if loose == 1 else "are"
-        notes.append(f"{counted(loose, 'picture')} beside {PAK_NAME} {are} passed over")
+        notes.append(f"{counted(loose, 'picture')} beside {PAK_NAME} {are} skipped")
     return notes
