@@ -69,7 +69,10 @@ def test_what_may_not_fit_is_warned_of(monkeypatch):
     foretell(Recipe(), told.append, disk=5_000_000)
     assert told[0].startswith("compact at 64 px with a batch of 8 takes memory about 70 MB of ")
     assert told[0].endswith("disk about 5 MB")
-    assert "that may be more memory than there is; this would fit: --batch-size 4 --accumulation 2" in told[1]
+    assert (
+        "that may be more memory than is available; this would fit: --batch-size 4 --accumulation 2"
+        in told[1]
+    )
 
 
 def test_where_nothing_fits_nothing_is_promised():
@@ -139,7 +142,7 @@ sys.exit(main.main(sys.argv[1:]))
         check=False,
     )
     assert ended.returncode == 2, ended.stderr
-    assert "the memory does not suffice for compact at 64 px with a batch of 16" in ended.stderr
+    assert "there is not enough memory for compact at 64 px with a batch of 16" in ended.stderr
     assert "--batch-size 8 --accumulation 2" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert (out / "checkpoints" / "step_00000003.safetensors").exists()

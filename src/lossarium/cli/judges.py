@@ -1,4 +1,4 @@
-"""`lossarium judges`: who can judge, and a check of one's own."""
+"""`lossarium judges`: list the judges, and check users' own ones."""
 
 import argparse
 
@@ -18,13 +18,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Register the command."""
     parser = commands.add_parser(
         "judges",
-        help="list the judges and what each is home to",
+        help="list the judges, the measures that score held-out frames",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "own", metavar="OWN", nargs="*", help="your own to check and list, as package.module:name"
+        "own", metavar="OWN", nargs="*", help="your own judges to check and list, as package.module:name"
     )
     parser.set_defaults(run=run)
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = PlainConsole(highlight=False)
     console.print(table)
     console.print(
-        "home judge of: losses that minimise this measure or its like; it has no vote on what they trained.\n"
+        "home judge of: losses that minimise this measure or a close relative; it has no vote on them.\n"
         "Your own: --judges package.module:name, see docs/own-judges.md.",
         style="dim",
     )

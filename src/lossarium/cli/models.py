@@ -1,4 +1,4 @@
-"""`lossarium models`: which autoencoders there are, and a check of one's own."""
+"""`lossarium models`: list the autoencoders, and check users' own ones."""
 
 import argparse
 
@@ -23,7 +23,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "own", metavar="OWN", nargs="*", help="your own to check and list, as package.module:factory"
+        "own", metavar="OWN", nargs="*", help="your own models to check and list, as package.module:factory"
     )
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""Names that the help lists: here, since the places that know them import torch, and help should not wait."""
+"""The names that --help lists, kept here since the modules that define them import torch, which is slow."""
 
 MODELS = ("compact", "lightweight", "original", "dfl_h128", "dfl_sae")
 JUDGES = ("psnr", "mae", "ssim", "lpips")

@@ -1,16 +1,16 @@
-"""How fast a run is and how long it takes, in words that hold for a millisecond a step and for an hour."""
+"""Speed and time left as text, for steps of a millisecond and for steps of an hour."""
 
 import math
 import time
 from collections.abc import Callable
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-# Beyond this an estimate says nothing but that the run is too large.
+# A longer estimate is not shown, since all it tells is that the run is too long.
 _LONGEST = 1000 * _DAY
 
 
 def pace_text(steps_per_second: float) -> str:
-    """Steps a second, or the time a step takes where that is longer; empty where it is not known.
+    """Steps per second, or the time per step if it is longer than a second; empty if not known.
 
     >>> [pace_text(pace) for pace in (250, 12.34, 0.5, 1 / 36, 1 / 600, 0, float("inf"))]
     ['250 steps/s', '12.3 steps/s', '2.0 s a step', '36 s a step', '10 min a step', '', '']

@@ -1,4 +1,4 @@
-"""How a trial's folder begins and goes on: its `trial.toml` is written, agreed with, or given more steps.
+"""Begin or continue a trial's folder: write its `trial.toml`, compare it with the settings, or add steps.
 
 `trial.toml` says what the trial was begun with. What happened to it since is appended to `continued`, a table
 each: the steps done by then, the steps that it has from there on, and the environment that it goes on in.
@@ -36,12 +36,12 @@ _STEPS = "recipe.steps"
 
 @dataclass(frozen=True)
 class Source:
-    """The trained weights that a trial begins with, instead of initial ones."""
+    """Trained weights that a trial starts from instead of initial ones."""
 
     name: str
-    """The folder that they are taken from, as the user gave it."""
+    """The folder that they come from, as the user gave it."""
     load: Callable[[nn.Module], None]
-    """Gives them to a model of the trial's architecture and size."""
+    """Loads them into a model of the trial's architecture and size."""
 
 
 def begin(
@@ -78,7 +78,7 @@ def begin(
         return _begin_anew(folder, trial, data, environment, source)
     there = read_toml(path)
     _check_source(folder, there, source)
-    # What follows from the settings is not computed again: the guard of the environment covers it.
+    # Values that follow from the settings are not computed again: the check of the environment covers them.
     known: dict[str, Any] = {
         key: there[key] for key in ("initial_weights", "parameters", "begun_from") if key in there
     }
@@ -89,8 +89,8 @@ def begin(
     if not newest_checkpoints(folder):
         if records.is_finished(folder):
             raise LossariumError(
-                f"{folder / 'checkpoints'} holds no weights to go on with; put them back, or choose another "
-                "folder with --out"
+                f"{folder / 'checkpoints'} holds no weights to continue from; put them back, or choose "
+                "another folder with --out"
             )
         if "begun_from" in there and source is None:
             raise LossariumError(f"{folder} has no weights yet; repeat --from {there['begun_from']}")
@@ -110,7 +110,7 @@ def begin(
 
 
 def is_done(folder: Path, trial: Trial) -> bool:
-    """Whether the trial in this folder came to the end that it is to have now."""
+    """Whether the trial in this folder has finished all the steps that are now asked for."""
     return (
         records.is_finished(folder)
         and (folder / TRIAL).exists()
@@ -175,7 +175,7 @@ def _begin_anew(
     }
     write_toml(folder / TRIAL, table)
     if source is not None:
-        # The trial needs its source no more: this is what it resumes from, and goes back to.
+        # The trial no longer needs its source: it resumes from this, and is rolled back to it.
         recipe = trial.recipe
         optimizer = optimizers.make(
             optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate
@@ -185,7 +185,7 @@ def _begin_anew(
 
 
 def _check_source(folder: Path, there: Mapping[str, Any], source: Source | None) -> None:
-    """A trial that was begun from other weights is refused; without a source it goes on as it was begun."""
+    """Refuse a trial that began with other weights; without a source, it continues as it began."""
     if source is None or there.get("begun_from") == source.name:
         return
     begun = f"the weights of {there['begun_from']}" if "begun_from" in there else "initial weights"
@@ -203,7 +203,7 @@ def _go_on(
     environment: Mapping[str, str],
     tell: Callable[[str], None],
 ) -> None:
-    """Let a trial have another number of steps."""
+    """Change a trial's number of steps."""
     checkpoint, position, schedule = _last_checkpoint(folder)
     done, old = position.step, int(change.old)
     if recipe.steps < done:
@@ -211,7 +211,7 @@ def _go_on(
             f"{folder} has done {done:,} steps, more than the {recipe.steps:,} asked for; give "
             f"--steps {done} or more, or choose another folder with --out"
         )
-    # First it is unfinished, then it has more steps: killed in between, it finishes as it was.
+    # It is marked unfinished before its steps change: if killed in between, it finishes as before.
     keep_as_good(folder, checkpoint)
     if records.is_finished(folder):
         # Damaged rows are named now: there is no going back to an earlier checkpoint from here.
@@ -234,7 +234,7 @@ def _record(
 
 
 def _last_checkpoint(folder: Path) -> tuple[Path, Position, str | None]:
-    """The newest one that is whole, where the trial stood, and the schedule that it had.
+    """The newest undamaged checkpoint, its position, and the schedule at that time.
 
     Raises:
         LossariumError: there is none.

@@ -1,4 +1,4 @@
-"""What a trial will take, told before it begins, and what would fit where memory does not suffice.
+"""Forecast a trial's memory and disk before it begins, and suggest what would fit if memory is too small.
 
 The memory of a step is found by running the model on torch's meta device, which computes shapes and nothing
 else, and adding up what autograd keeps for the backward pass. The numbers of the trial are not touched.
@@ -26,7 +26,7 @@ _FLOAT_BYTES = 4
 _FLOATS_A_PIXEL = {"compact": 79}
 # Averages of the gradient that an optimiser keeps; those of the other optimisers are taken for two.
 _MOMENTS = {"sgd": 1, "rmsprop": 1}
-# Pictures' worth of float32 that a loss and a batch hold: input, target, their maps and gradients.
+# How many float32 pictures a loss and a batch hold: input, target, their maps and gradients.
 _PICTURES_OF_LOSS = 24
 # Workspaces of convolutions and gradients of activations, of the activations that are kept.
 _WORKSPACES = 0.25
@@ -46,18 +46,18 @@ _OUT_OF_MEMORY = (
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that training takes beside the process itself and the pictures."""
+    """The bytes that training takes, without the process itself and the pictures."""
 
     weights: int
     """Weights, gradients and the optimiser's state."""
     activations: int
     """What the model keeps of a batch for the backward pass."""
     rest: int
-    """Of a step beside these, or of a checkpoint as it is written: whichever is more. An estimate."""
+    """An estimate for the rest of a step, or for writing a checkpoint, whichever is more."""
 
     @property
     def least(self) -> int:
-        """Fewer bytes than this cannot do."""
+        """A lower bound."""
         return self.weights + self.activations
 
     @property
@@ -66,7 +66,7 @@ class Memory:
 
 
 def memory_needed(recipe: Recipe, identities: int = 2) -> Memory | None:
-    """The memory that a step takes; None for a model of one's own, whose layers may not run without numbers.
+    """The memory that a step takes; None for users' own models, whose layers may not run on the meta device.
 
     >>> memory_needed(Recipe(batch_size=16)).activations == 2 * memory_needed(Recipe()).activations
     True
@@ -77,7 +77,7 @@ def memory_needed(recipe: Recipe, identities: int = 2) -> Memory | None:
         recipe.model, size=recipe.size, identities=identities, options=recipe.model_options
     )
     copies = 2 + _MOMENTS.get(optimizers.parse(recipe.optimizer).name, 2)
-    # As much for every picture: a batch of two says what one more takes.
+    # Memory grows linearly with the batch: the second picture shows what each further one takes.
     one, two = (activation_bytes(recipe, batch, identities) for batch in (1, 2))
     activations = one + (recipe.batch_size - 1) * (two - one)
     picture = 3 * _FLOAT_BYTES * recipe.size**2
@@ -87,7 +87,7 @@ def memory_needed(recipe: Recipe, identities: int = 2) -> Memory | None:
 
 
 def disk_needed(recipe: Recipe, *, held_out: int, trials: int = 1) -> int:
-    """Bytes that finished trials keep, with what one needs in addition while it runs.
+    """The bytes that finished trials keep on disk, plus what one needs in addition while it runs.
 
     Args:
         recipe: Of all trials.
@@ -110,7 +110,7 @@ def foretell(
     disk: int | None = None,
     device: torch.device | None = None,
 ) -> None:
-    """Say what training takes before it begins, and refuse or warn where memory will not do.
+    """Tell what training takes before it begins, and refuse or warn if memory is too small.
 
     Args:
         recipe: Of the trials.
@@ -137,11 +137,11 @@ def foretell(
         facts.append(f"disk about {shown_bytes(disk)}")
     tell(f"{_named(recipe)} takes {', '.join(facts)}")
     if available is not None and memory.total > available:
-        tell(f"that may be more memory than there is; {remedies(recipe, available)}")
+        tell(f"that may be more memory than is available; {remedies(recipe, available)}")
 
 
 def remedies(recipe: Recipe, available: int | None) -> str:
-    """What would fit into so much memory, as options of the command line."""
+    """The command-line options that would fit into this much memory."""
     found = [] if available is None else list(_that_fit(recipe, available))
     return (
         f"this would fit: {'; or '.join(found)}" if found else "close other programs, or use another machine"
@@ -150,7 +150,7 @@ def remedies(recipe: Recipe, available: int | None) -> str:
 
 @contextmanager
 def out_of_memory(recipe: Recipe, folder: Path) -> Iterator[None]:
-    """Turn what torch raises when memory runs out into one sentence with what would fit.
+    """Turn torch's error when memory runs out into one sentence with options that would fit.
 
     Raises:
         LossariumError: memory ran out.
@@ -165,13 +165,13 @@ def out_of_memory(recipe: Recipe, folder: Path) -> Iterator[None]:
         available = _available(None)
         fits = None if memory is None else min(available or memory.total, int(0.75 * memory.total))
         raise LossariumError(
-            f"the memory does not suffice for {_named(recipe)}; what was trained up to the last checkpoint "
-            f"is in {folder}; {remedies(recipe, fits)}"
+            f"there is not enough memory for {_named(recipe)}; the training up to the last checkpoint is in "
+            f"{folder}; {remedies(recipe, fits)}"
         ) from error
 
 
 def shown_bytes(count: int) -> str:
-    """A number of bytes for people.
+    """A number of bytes as text.
 
     >>> shown_bytes(1_240_000_000), shown_bytes(5_000_000)
     ('1.2 GB', '5 MB')
@@ -216,7 +216,7 @@ def _available(device: torch.device | None) -> int | None:
 
 
 def activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
-    """Bytes that autograd keeps of a forward pass, each storage once and without the weights'."""
+    """The bytes that autograd keeps of a forward pass: each storage once, without the weights."""
     if recipe.model in _FLOATS_A_PIXEL:
         return _FLOAT_BYTES * _FLOATS_A_PIXEL[recipe.model] * batch * identities * recipe.size**2
     return _activation_bytes(recipe, batch, identities)
