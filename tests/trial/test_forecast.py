@@ -99,7 +99,7 @@ def test_disk_grows_with_evaluations_steps_and_trials():
 def test_out_of_memory_is_one_sentence(tmp_path, error):
     recipe = Recipe()
     with (
-        pytest.raises(LossariumError, match=r"does not suffice for compact at 64 px .*--batch-size"),
+        pytest.raises(LossariumError, match=r"not enough memory for compact at 64 px .*--batch-size"),
         out_of_memory(recipe, tmp_path),
     ):
         raise error

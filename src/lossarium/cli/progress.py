@@ -79,9 +79,9 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
         yield Callbacks()
         return
     console = PlainConsole(stderr=True)
-    left, passed_over = TimeLeft(trial.recipe.steps), _PassedOver()
+    left, skipped = TimeLeft(trial.recipe.steps), _SkippedSteps()
     if not console.is_terminal:
-        yield Callbacks(_TrainingLines(left, passed_over), _note, on_row=passed_over)
+        yield Callbacks(_TrainingLines(left, skipped), _note, on_row=skipped)
         return
     bar = Progress(
         MofNCompleteColumn(),
@@ -100,12 +100,12 @@ def training_progress(trial: Trial, *, shown: bool = True) -> Iterator[Callbacks
                 tell(sentence)
             bar.update(task, completed=now.step, pace=_joined(_pace(now), left.after(now.step)))
             losses.plain = _loss(now)
-            others.plain = "   ".join((_learning_rate(now), *passed_over.said()))
+            others.plain = "   ".join((_learning_rate(now), *skipped.said()))
 
         def tell(sentence: str) -> None:
             live.console.print(f"note: {escape(sentence)}", highlight=False)
 
-        yield Callbacks(progress, tell, on_row=passed_over)
+        yield Callbacks(progress, tell, on_row=skipped)
         if not bar.tasks[task].completed:
             # The trial was finished before.
             live.update(Text())
@@ -149,7 +149,7 @@ def _learning_rate(now: TrainingProgress) -> str:
     return f"learning rate {now.learning_rate:.3g}"
 
 
-class _PassedOver:
+class _SkippedSteps:
     """Counts the steps of this run that were skipped, as their loss or gradient was not finite."""
 
     def __init__(self) -> None:
@@ -186,8 +186,8 @@ class _Lines:
 class _TrainingLines:
     """Prints a line after the first and the last step, and every few seconds between."""
 
-    def __init__(self, left: TimeLeft, passed_over: _PassedOver) -> None:
-        self._left, self._passed_over = left, passed_over
+    def __init__(self, left: TimeLeft, skipped: _SkippedSteps) -> None:
+        self._left, self._skipped = left, skipped
         self._written = -_SECONDS_BETWEEN_LINES
 
     def __call__(self, now: TrainingProgress) -> None:
@@ -197,5 +197,5 @@ class _TrainingLines:
         if time.monotonic() - self._written < _SECONDS_BETWEEN_LINES and now.step != now.steps:
             return
         self._written = time.monotonic()
-        numbers = (_loss(now), _learning_rate(now), *self._passed_over.said(), _pace(now), left)
+        numbers = (_loss(now), _learning_rate(now), *self._skipped.said(), _pace(now), left)
         print(_joined(f"step {now.step}/{now.steps}", *numbers), file=sys.stderr, flush=True)
