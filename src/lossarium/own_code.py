@@ -1,6 +1,8 @@
 """Users' own losses, judges and models: named `package.module:attribute`, imported when first asked for."""
 
+import hashlib
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +10,8 @@ from typing import Any
 
 from lossarium.errors import LossariumError
 from lossarium.text.suggestions import nearest
+
+_DIGITS = 16
 
 
 def is_own(name: str) -> bool:
@@ -45,6 +49,35 @@ def import_own(name: str, what: str) -> Any:
             f"{nearest(attribute, public)}"
         )
     return found
+
+
+def own_source(name: str, what: str) -> Path | None:
+    """The file that a user's module was imported from; None for one without a source file.
+
+    Args:
+        name: `package.module:attribute`.
+        what: What it should be, for messages.
+
+    Raises:
+        LossariumError: as `import_own`.
+    """
+    import_own(name, what)
+    try:
+        found = inspect.getsourcefile(sys.modules[name.partition(":")[0]])
+    except TypeError:
+        # Built into the interpreter.
+        return None
+    return None if found is None else Path(found)
+
+
+def source_digest(name: str, what: str) -> str:
+    """The beginning of the SHA-256, in hex, of the file of `own_source`; empty if there is none to read."""
+    path = own_source(name, what)
+    try:
+        return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:_DIGITS]
+    except OSError:
+        # A module in a zip archive has a path that is no file.
+        return ""
 
 
 def _imported(name: str, failure: str) -> ModuleType:

@@ -100,8 +100,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--any-environment",
         action="store_true",
-        help="continue a trial even if versions, CPU instructions or the number of threads have changed "
-        "since it began; its numbers may then differ in their last bits",
+        help="continue a trial even if versions, CPU instructions, the number of threads or the files of "
+        "your own judges and model have changed since it began; its numbers may then differ",
     )
     parser.add_argument("--out", type=Path, help="the trial's folder (default: lossarium-train-A-B)")
     parser.set_defaults(run=run)

@@ -40,6 +40,7 @@ from lossarium.trial.folder import (
     write_toml,
 )
 from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
+from lossarium.trial.pinned_code import check_own_code, own_code
 from lossarium.trial.run import data_table, evaluator_of
 
 _FORMAT = "lossarium comparison 1"
@@ -146,8 +147,9 @@ def _agree(
     """Write `comparison.toml`, or agree with the one that is there; losses, seeds and steps may be added.
 
     Raises:
-        LossariumError: the folder was made with other settings or in another environment, something is to
-            be taken away, or the trials so far would not be comparable with those to come.
+        LossariumError: the folder was made with other settings, in another environment or with other own
+            code, something is to be taken away, or the trials so far would not be comparable with those to
+            come.
     """
     path = out / SETTINGS
     table = {
@@ -159,7 +161,8 @@ def _agree(
     }
     restore_toml(path, tell)
     if not path.exists():
-        write_toml(path, {**table, "environment": here})
+        code = own_code(plan.recipe)
+        write_toml(path, {**table, "environment": here, **({"own_code": code} if code else {})})
         return
     there = read_toml(path)
     changes = agree(path, table, may_change=("losses", "seeds", "recipe.steps"), tell=tell)
@@ -167,6 +170,7 @@ def _agree(
         _check_addition(out, plan, change)
     if _remaining(out, plan.trials()):
         remedy = "choose another folder with --out"
+        check_own_code(out, there.get("own_code", {}), plan.recipe, remedy)
         check_environment(out, there.get("environment", {}), here, remedy)
     if changes:
         write_toml(path, {**there, **table})

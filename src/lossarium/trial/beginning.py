@@ -1,7 +1,7 @@
 """Begin or continue a trial's folder: write its `trial.toml`, compare it with the settings, or add steps.
 
 `trial.toml` says what the trial was begun with. What happened to it since is appended to `continued`, a table
-each: the steps done by then, the steps that it has from there on, and the environment that it goes on in.
+each: the steps done by then, and the steps, environment and own code that it has from there on.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,6 +29,7 @@ from lossarium.training.options.schedules import Plateau
 from lossarium.training.run_state import model_of
 from lossarium.trial.environment import check_environment
 from lossarium.trial.folder import TRIAL, Change, agree, read_toml, restore_toml, write_toml
+from lossarium.trial.pinned_code import check_own_code, own_code
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 
 _STEPS = "recipe.steps"
@@ -63,14 +64,14 @@ def begin(
         environment: Of `environment.environment`.
         tell: Called with a sentence where the trial goes on in a way that is out of the ordinary.
         source: Where its first weights come from, if not from its seed.
-        any_environment: Whether it goes on where its numbers may differ in their last bits, too.
+        any_environment: Whether it goes on in another environment or with changed own code, too.
 
     Returns:
         The model with its initial weights, where it had to be built.
 
     Raises:
         LossariumError: the folder is of another trial, has done more steps than that, was begun in another
-            environment, or is damaged.
+            environment or with other own code, or is damaged.
     """
     path = folder / TRIAL
     restore_toml(path, tell)
@@ -98,14 +99,17 @@ def begin(
         path.unlink()
         return _begin_anew(folder, trial, data, environment, source)
     past: list[dict[str, Any]] = there.get("continued", [])
-    last: dict[str, str] = (past[-1] if past else there).get("environment", {})
+    began: dict[str, Any] = past[-1] if past else there
+    last: dict[str, str] = began.get("environment", {})
+    code: dict[str, str] = began.get("own_code", {})
     if not any_environment:
         remedy = "add --any-environment to go on all the same, or choose another folder with --out"
+        check_own_code(folder, code, trial.recipe, remedy)
         check_environment(folder, last, environment, remedy)
     if change is not None:
         _go_on(folder, trial.recipe, change, there, environment, tell)
-    elif dict(environment) != last and any_environment:
-        _record(folder, there, trial.recipe.steps, _last_checkpoint(folder)[1].step, environment)
+    elif any_environment and (dict(environment), own_code(trial.recipe)) != (last, code):
+        _record(folder, there, trial.recipe, _last_checkpoint(folder)[1].step, environment)
     return None
 
 
@@ -172,6 +176,7 @@ def _begin_anew(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "data": dict(data),
         "environment": dict(environment),
+        **_own_code_table(trial.recipe),
     }
     write_toml(folder / TRIAL, table)
     if source is not None:
@@ -219,18 +224,29 @@ def _go_on(
             pass
         records.Records(folder, position.record_bytes).close()
         (folder / TIMELAPSE).unlink(missing_ok=True)
-    _record(folder, there, recipe.steps, done, environment)
+    _record(folder, there, recipe, done, environment)
     tell(f"going on from step {done:,}, to {recipe.steps:,} instead of {old:,} steps")
     for sentence in what_depends_on_length(recipe, done, old, schedule):
         tell(sentence)
 
 
 def _record(
-    folder: Path, there: Mapping[str, Any], steps: int, done: int, environment: Mapping[str, str]
+    folder: Path, there: Mapping[str, Any], recipe: Recipe, done: int, environment: Mapping[str, str]
 ) -> None:
-    event = {"step": done, "steps": steps, "environment": dict(environment)}
-    recipe = {**there["recipe"], "steps": steps}
-    write_toml(folder / TRIAL, {**there, "recipe": recipe, "continued": [*there.get("continued", []), event]})
+    event = {
+        "step": done,
+        "steps": recipe.steps,
+        "environment": dict(environment),
+        **_own_code_table(recipe),
+    }
+    table = {**there["recipe"], "steps": recipe.steps}
+    write_toml(folder / TRIAL, {**there, "recipe": table, "continued": [*there.get("continued", []), event]})
+
+
+def _own_code_table(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """For `trial.toml`; empty where there is no own code."""
+    code = own_code(recipe)
+    return {"own_code": code} if code else {}
 
 
 def _last_checkpoint(folder: Path) -> tuple[Path, Position, str | None]:

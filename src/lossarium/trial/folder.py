@@ -26,8 +26,8 @@ from lossarium.training.folder_lock import locked
 
 SETTINGS = "comparison.toml"
 TRIAL = "trial.toml"
-RECORDED = ("environment", "continued")
-"""Tables of these files that record what happened, and pin nothing."""
+RECORDED = ("environment", "own_code", "continued")
+"""Tables of these files that are not settings: they have checks of their own."""
 _LONGEST_NAME = 80
 _LARGEST_TOML = 1 << 20
 
