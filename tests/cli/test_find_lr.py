@@ -92,6 +92,19 @@ def test_mistakes_are_refused_and_nothing_is_written(tmp_path, capsys, options, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "option", ["--steps", "--learning-rate", "--schedule", "--judge", "--judges", "--judge-every"]
+)
+def test_options_that_mean_nothing_to_it_are_neither_offered_nor_taken(tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        main(find_lr(tmp_path, option, "1"))
+    assert stopped.value.code == 2
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["find-lr", "--help"])
+    assert not re.search(rf"{option}\b(?!-)", capsys.readouterr().out)
+
+
 def test_a_file_in_the_way(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     assert "is not a folder" in refused(capsys, find_lr(tmp_path))

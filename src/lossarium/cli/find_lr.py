@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lossarium.cli.devices import add_accelerator
 from lossarium.cli.loss_list import add_losses, losses_of
 from lossarium.cli.pair import add_pair, default_out, load_pair
-from lossarium.cli.recipe import add_recipe, check_range, recipe_of
+from lossarium.cli.recipe import WITHOUT_A_TRIAL, add_step, check_range, recipe_of
 from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _PAGE = "find-lr.html"
 
 _DESCRIPTION = """\
 Learning-rate range test: train every loss for some steps at a learning rate that rises from tiny to huge, and
-see at which rate it is lowest. Only a page with the curves is kept. Options are those of `lossarium compare`;
---steps, --learning-rate, --schedule, --judge and --judge-every have no effect."""
+see at which rate it is lowest. Only a page with the curves is kept. Options are those of `lossarium compare`
+but for those of a whole trial: its steps, schedule and judges."""
 
 _EXAMPLES = """\
 examples:
@@ -77,10 +77,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="start from the newest weights of this trial instead of new ones; give its --model and --size, "
         "too",
     )
-    add_recipe(parser)
+    add_step(parser)
     add_accelerator(parser)
     parser.add_argument("--out", type=Path, help="folder of the page (default: lossarium-find-lr-A-B)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, **WITHOUT_A_TRIAL)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,12 +11,58 @@ from lossarium.errors import LossariumError
 if TYPE_CHECKING:
     from lossarium.training.configuration import Recipe
 
+WITHOUT_A_TRIAL = {
+    "steps": 1000,
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "judge": None,
+    "judges": None,
+    "judge_every": 0,
+}
+"""What `recipe_of` takes for the options of a whole trial where there is no trial and nothing reads them."""
+
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Register the options."""
+    """Register the options of a trial."""
     parser.add_argument(
         "--steps", type=int, default=1000, help="training steps per trial (default: %(default)s)"
     )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=1e-3,
+        help="the rate that the schedule starts from (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--schedule",
+        default="constant",
+        help=f"of the learning rate: {', '.join(names.SCHEDULES)}, with options such as "
+        '"cosine(warmup=500)" (default: constant)',
+    )
+    add_step(parser)
+    parser.add_argument(
+        "--judge",
+        metavar="NAME",
+        help="the judge that steers plateau schedules, --keep-best and --until converged: one of --judges "
+        "(default: ssim)",
+    )
+    parser.add_argument(
+        "--judges",
+        metavar="LIST",
+        help="the judges that score held-out frames, separated by commas; your own as package.module:name "
+        f"(default: {', '.join(names.JUDGES)})",
+    )
+    parser.add_argument(
+        "--judge-every",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="steps between two evaluations on held-out frames (default: 8 evaluations in all)",
+    )
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """Register the options of a single step: of these, a learning-rate range test takes all."""
     parser.add_argument(
         "--size", type=int, default=64, help="side of the pictures in pixels (default: %(default)s)"
     )
@@ -37,22 +83,10 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=8, help="frames of each identity in a batch (default: 8)"
     )
     parser.add_argument(
-        "--learning-rate",
-        type=float,
-        default=1e-3,
-        help="the rate that the schedule starts from (default: %(default)s)",
-    )
-    parser.add_argument(
         "--optimizer",
         default="adam",
         help=f"{', '.join(names.OPTIMIZERS)}, or one of pytorch-optimizer's, with options such as "
         '"adamw(weight_decay=0.01)" (default: adam)',
-    )
-    parser.add_argument(
-        "--schedule",
-        default="constant",
-        help=f"of the learning rate: {', '.join(names.SCHEDULES)}, with options such as "
-        '"cosine(warmup=500)" (default: constant)',
     )
     parser.add_argument(
         "--clipping", default="none", help='of gradients, such as "norm(1)" or "autoclip" (default: none)'
@@ -87,25 +121,6 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         choices=("float32", "bf16"),
         default="float32",
         help="precision of the model; losses are always computed in float32 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--judge",
-        metavar="NAME",
-        help="the judge that steers plateau schedules, --keep-best and --until converged: one of --judges "
-        "(default: ssim)",
-    )
-    parser.add_argument(
-        "--judges",
-        metavar="LIST",
-        help="the judges that score held-out frames, separated by commas; your own as package.module:name "
-        f"(default: {', '.join(names.JUDGES)})",
-    )
-    parser.add_argument(
-        "--judge-every",
-        type=int,
-        default=0,
-        metavar="STEPS",
-        help="steps between two evaluations on held-out frames (default: 8 evaluations in all)",
     )
 
 
