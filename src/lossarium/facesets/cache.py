@@ -40,7 +40,7 @@ from lossarium.text.wording import printable_name, reason_of
 if TYPE_CHECKING:
     from lossarium.facesets.reading import UnreadablePicture
 
-_FORMAT = "lossarium cache 3"
+_FORMAT = "lossarium cache 4"
 # Decoded frames that are in memory at once while the cache is built.
 _PIECE_BYTES = 64 * 2**20
 

@@ -29,6 +29,16 @@ class Remark(Enum):
         "carries a colour profile other than sRGB and is converted",
         "carry a colour profile other than sRGB and are converted",
     )
+    NOT_UNDERSTOOD = (
+        "carries faceswap's header in a form that is not understood, so its landmarks and mask are unknown; "
+        "extract it again if you need them",
+        "carry faceswap's header in a form that is not understood, so their landmarks and masks are unknown; "
+        "extract them again if you need them",
+    )
+    UNUSABLE_MASK = (
+        "carries a mask of faceswap's that cannot be read; it is not used",
+        "carry masks of faceswap's that cannot be read; they are not used",
+    )
     NO_ALIGNMENTS = (
         "carries faceswap's header without alignments, so its landmarks and mask are unknown",
         "carry faceswap's header without alignments, so their landmarks and masks are unknown",

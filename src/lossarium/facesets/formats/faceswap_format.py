@@ -36,20 +36,22 @@ def faceswap_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | No
     """What faceswap stored in a PNG, or None where it stored nothing.
 
     Landmarks are taken to the crop by faceswap's own alignment: centred on the skull, or on the nose where
-    the alignments are of version 1.0. Data that is whole but does not fit the picture, or is no face's,
-    is not used, and `unused` says why: the pixels are good without it.
+    the alignments are of version 1.0. Data that is whole but is not understood, does not fit the picture or
+    describes no face is not used, and `unused` says why: the pixels are good without it.
 
     Args:
         data: The PNG.
         picture_size: Its width and height.
 
     Raises:
-        RefusedError: its data is damaged, too large or not what faceswap writes.
+        RefusedError: the chunk that holds its data is damaged, cut off or too large.
     """
     text = _chunk_text(data)
     if text is None:
         return None
     header = _parsed(text)
+    if header is None:
+        return StoredFace(unused=Unused.NOT_UNDERSTOOD)
     alignments, source = header.get("alignments"), header.get("source")
     if not isinstance(alignments, dict) or not isinstance(source, dict):
         return StoredFace(unused=Unused.NO_ALIGNMENTS)
@@ -64,21 +66,21 @@ def faceswap_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | No
         matrix = crop_matrix(landmarks, centring, width)
     except ValueError:
         return StoredFace(unused=Unused.NO_LANDMARKS)
-    mask = _chosen_mask(_table(alignments, "mask") if alignments.get("mask") else {})
-    return StoredFace(
-        landmarks=transform_points(matrix, landmarks) + 0.5,
-        mask=None if mask is None else _stored_mask(*mask, matrix),
-    )
+    in_crop = transform_points(matrix, landmarks) + 0.5
+    masks = alignments.get("mask") or {}
+    chosen = _chosen_mask(masks) if isinstance(masks, dict) else None
+    mask = None if chosen is None else _stored_mask(chosen, matrix)
+    unusable = not isinstance(masks, dict) or (chosen is not None and mask is None)
+    return StoredFace(in_crop, mask, Unused.UNUSABLE_MASK if unusable else None)
 
 
-def _parsed(text: str) -> Mapping[object, object]:
+def _parsed(text: str) -> Mapping[str, object] | None:
+    """The header, or None where the text is no dict that can be read."""
     try:
         value = parse_literal(text)
-    except NotLiteralError as error:
-        raise _damaged(f"it {error}") from error
-    if not isinstance(value, dict):
-        raise _damaged("it is no dict")
-    return value
+    except NotLiteralError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _chunk_text(data: bytes) -> str | None:
@@ -136,8 +138,8 @@ def _inflated_text(packed: bytes) -> bytes:
     return text
 
 
-def _chosen_mask(masks: Mapping[object, object]) -> tuple[str, Mapping[object, object]] | None:
-    """The mask to use, and its name."""
+def _chosen_mask(masks: Mapping[object, object]) -> Mapping[object, object] | None:
+    """The mask to use; None where there is none of the whole face."""
     whole = [
         (str(name), mask)
         for name, mask in masks.items()
@@ -148,21 +150,19 @@ def _chosen_mask(masks: Mapping[object, object]) -> tuple[str, Mapping[object, o
         places = (i for i, start in enumerate(MASK_PREFERENCE) if named[0].startswith(start))
         return next(places, len(MASK_PREFERENCE)), named[0]
 
-    return min(whole, key=rank, default=None)
+    return min(whole, key=rank)[1] if whole else None
 
 
-def _stored_mask(name: str, mask: Mapping[object, object], crop: npt.NDArray[np.float64]) -> StoredMask:
-    """A mask with the matrix from the crop by way of the frame."""
-    shown = name if name.isprintable() and len(name) <= 40 else "one"
+def _stored_mask(mask: Mapping[object, object], crop: npt.NDArray[np.float64]) -> StoredMask | None:
+    """A mask with the matrix from the crop by way of the frame; None where it cannot be read."""
     side, packed = mask.get("stored_size"), mask.get("mask")
     if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= MAX_MASK_SIDE:
-        raise _damaged(f"the size of its mask {shown} is not from 1 to {MAX_MASK_SIDE}")
-    if not isinstance(packed, bytes):
-        raise _damaged(f"its mask {shown} is no bytes")
-    pixels = np.frombuffer(_inflated(packed, side * side, shown), np.uint8).reshape(side, side)
+        return None
+    content = _inflated(packed, side * side) if isinstance(packed, bytes) else None
     to_mask = _matrix(mask.get("affine_matrix"))
-    if to_mask is None:
-        raise _damaged(f"its mask {shown} has no matrix of two rows of three numbers")
+    if content is None or to_mask is None:
+        return None
+    pixels = np.frombuffer(content, np.uint8).reshape(side, side)
     to_frame = np.linalg.inv(np.vstack([crop, (0.0, 0.0, 1.0)]))
     from_picture = to_mask @ to_frame
     # From pixel centres at whole numbers to pixel centres at halves.
@@ -170,22 +170,14 @@ def _stored_mask(name: str, mask: Mapping[object, object], crop: npt.NDArray[np.
     return StoredMask(pixels, from_picture)
 
 
-def _inflated(packed: bytes, wanted: int, name: str) -> bytes:
-    stream = zlib.decompressobj()
+def _inflated(packed: bytes, wanted: int) -> bytes | None:
+    """As many bytes as are wanted; None where there are more or fewer, or it is not deflated data."""
     try:
-        data = stream.decompress(packed, wanted + 1)
-    except zlib.error as error:
-        raise _damaged(f"its mask {name} cannot be decompressed") from error
-    if len(data) != wanted:
-        raise _damaged(f"its mask {name} has {'more' if len(data) > wanted else 'fewer'} pixels than it says")
-    return data
-
-
-def _table(parent: Mapping[object, object], key: str) -> Mapping[object, object]:
-    value = parent.get(key)
-    if not isinstance(value, dict):
-        raise _damaged(f"it has no table {key}")
-    return value
+        # One more than wanted, so that a bomb takes no memory.
+        data = zlib.decompressobj().decompress(packed, wanted + 1)
+    except zlib.error:
+        return None
+    return data if len(data) == wanted else None
 
 
 def _points(value: object) -> npt.NDArray[np.float64] | None:

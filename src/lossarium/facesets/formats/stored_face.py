@@ -26,8 +26,10 @@ class StoredMask:
 
 
 class Unused(Enum):
-    """Why the face data in a good picture is not used."""
+    """Why the face data in a good picture is not used, or not all of it."""
 
+    NOT_UNDERSTOOD = "it is not text that faceswap writes"
+    UNUSABLE_MASK = "its mask is not one that faceswap writes"
     NO_ALIGNMENTS = "it says nothing of a face"
     NO_LANDMARKS = "its landmarks are not 68 points of a face"
     CROPPED = "it was written for a square picture"
@@ -41,7 +43,7 @@ class StoredFace:
     """(68, 2) x, y in the stored picture's pixels; pixel centres at halves."""
     mask: StoredMask | None = None
     unused: Unused | None = None
-    """Why nothing is known although the picture carries face data."""
+    """Why something is not known although the picture carries face data."""
 
 
 def landmarks_in_frame(
