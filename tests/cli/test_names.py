@@ -51,4 +51,4 @@ def test_models_and_judges_are_listed(capsys):
     assert main(["judges"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert all(name in printed for name in listed.JUDGES)
-    assert "it has no vote on what they trained" in printed
+    assert "it has no vote on them" in printed
