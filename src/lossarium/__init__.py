@@ -1,3 +1,21 @@
-"""Lossarium: which loss function makes the best pictures from your data, with evidence."""
+"""Lossarium: which loss function makes the best pictures from your data, with evidence.
+
+>>> import lossarium
+>>> lossarium.losses.get("ssim + 0.5*mae")
+Loss(ssim + 0.5*mae)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lossarium import losses as losses
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Late, for the losses need torch, which takes a second to import.
+    if name == "losses":
+        return importlib.import_module("lossarium.losses")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,36 @@ from lossarium.losses.fused import without_kernels
 from lossarium.losses.gradient.derivatives import laplacian, pixel_gradient
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.module import Loss, TermReport, get
+from lossarium.losses.modules import (
+    FFL,
+    FLIP,
+    GMSD,
+    IMAE,
+    LPIPS,
+    MAE,
+    MAPE,
+    MASE,
+    MBE,
+    MPE,
+    MS_GMSD,
+    MS_SSIM,
+    MSE,
+    PSNR,
+    RMSE,
+    SSE,
+    SSIM,
+    UQI,
+    Charbonnier,
+    General,
+    Huber,
+    Laplacian,
+    LInf,
+    LogCosh,
+    Mix,
+    PixelGradient,
+    Quantile,
+    SmoothL1,
+)
 from lossarium.losses.perceptual.flip import flip
 from lossarium.losses.perceptual.lpips import lpips
 from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
@@ -19,10 +49,40 @@ from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, 
 from lossarium.losses.registry import info, map, names
 from lossarium.losses.structure.ms_ssim import mix, ms_ssim
 from lossarium.losses.structure.ssim import ssim, uqi
+from lossarium.losses.value_range import RangeWarning
 
 __all__ = [
+    "FFL",
+    "FLIP",
+    "GMSD",
+    "IMAE",
+    "LPIPS",
+    "MAE",
+    "MAPE",
+    "MASE",
+    "MBE",
+    "MPE",
+    "MSE",
+    "MS_GMSD",
+    "MS_SSIM",
+    "PSNR",
+    "RMSE",
+    "SSE",
+    "SSIM",
+    "UQI",
+    "Charbonnier",
+    "General",
+    "Huber",
+    "LInf",
+    "Laplacian",
+    "LogCosh",
     "Loss",
     "LossInfo",
+    "Mix",
+    "PixelGradient",
+    "Quantile",
+    "RangeWarning",
+    "SmoothL1",
     "TermReport",
     "charbonnier",
     "ffl",

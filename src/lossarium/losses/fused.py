@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from lossarium.losses.reduction import Reduction, reduce
+from lossarium.losses.reduction import How, reduce
 
 Plain = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(input, target, weight) -> one value per picture, (N,)."""
@@ -55,7 +55,7 @@ def measure(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None,
-    reduction: Reduction,
+    how: How,
 ) -> Tensor:
     """Compute a loss of pictures that `as_pictures` has checked, by its kernel if possible, else plainly.
 
@@ -65,22 +65,22 @@ def measure(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: How the pictures' values become the result.
+        how: How the pictures' values become the result.
     """
     if load_kernel is None or not _kernel_serves(input, target, weight):
         # Autocast would compute matrix products in half precision.
         with torch.autocast(input.device.type, enabled=False):
-            return reduce(plain(input, target, weight), reduction)
+            return reduce(plain(input, target, weight), how)
     kernel = load_kernel()
     input, target = input.contiguous(), target.contiguous()
     weight = None if weight is None else weight.contiguous()
     if torch.is_grad_enabled() and input.requires_grad:
         # The base method skips Function.apply's check for transformations, which are absent here.
         apply = super(torch.autograd.Function, _Fused).apply
-        value: Tensor = apply(input, target, weight, plain, kernel, reduction)  # type: ignore[no-untyped-call]
+        value: Tensor = apply(input, target, weight, plain, kernel, how)  # type: ignore[no-untyped-call]
         return value
     values, _ = kernel(input.detach(), target.detach(), weight, None)
-    return reduce(values, reduction)
+    return reduce(values, how)
 
 
 def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
@@ -99,7 +99,6 @@ def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool
         and not (grad and target.requires_grad)
         and (weight is None or (_is_plain_float32_on_cpu(weight) and not (grad and weight.requires_grad)))
         and _KERNELS_ALLOWED.get()
-        and input.numel() > 0
         and not _in_forward_mode()
         and _kernels_installed()
     )
@@ -130,22 +129,22 @@ class _Fused(torch.autograd.Function):
         weight: Tensor | None,
         plain: Plain,
         kernel: LossKernel,
-        reduction: Reduction,
+        how: How,
     ) -> Tensor:
         # Scaled to be the gradient of the returned value, so that backward has little left to do.
-        scale = 1 / len(input) if reduction == "mean" else 1.0
+        scale = 1 / len(input) if how == "mean" else 1.0
         values, gradient = kernel(input, target, weight, scale)
         ctx.save_for_backward(input, target, weight)
-        ctx.plain, ctx.kernel, ctx.reduction, ctx.scale = plain, kernel, reduction, scale
+        ctx.plain, ctx.kernel, ctx.how, ctx.scale = plain, kernel, how, scale
         # A list, so that the first backward pass can take the gradient out and return it without a copy.
         ctx.gradients = [gradient]
-        return reduce(values, reduction)
+        return reduce(values, how)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             input, target, weight = ctx.saved_tensors
-            gradient = _differentiable_gradient(ctx.plain, input, target, weight, slope, ctx.reduction)
+            gradient = _differentiable_gradient(ctx.plain, input, target, weight, slope, ctx.how)
             return gradient, *(None,) * 5
         try:
             gradient = ctx.gradients.pop()
@@ -153,16 +152,16 @@ class _Fused(torch.autograd.Function):
             input, target, weight = ctx.saved_tensors
             _, gradient = ctx.kernel(input.detach(), target, weight, ctx.scale)
         if slope.ndim:
-            gradient.mul_(slope.view(-1, 1, 1, 1))
+            gradient.mul_(slope.reshape(-1, 1, 1, 1))
         elif slope.item() != 1:
             gradient.mul_(slope)
         return gradient, *(None,) * 5
 
 
 def _differentiable_gradient(
-    plain: Plain, input: Tensor, target: Tensor, weight: Tensor | None, slope: Tensor, reduction: Reduction
+    plain: Plain, input: Tensor, target: Tensor, weight: Tensor | None, slope: Tensor, how: How
 ) -> Tensor:
     """The gradient as a function of input and slope that can be differentiated again (create_graph=True)."""
-    value = reduce(plain(input, target, weight), reduction)
+    value = reduce(plain(input, target, weight), how)
     (gradient,) = torch.autograd.grad(value, input, slope, create_graph=True)
     return gradient

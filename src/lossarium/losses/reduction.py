@@ -7,43 +7,95 @@ from torch import Tensor
 
 from lossarium.compute.weighting import SMALLEST_WEIGHT, luminance_shares
 from lossarium.errors import LossariumError
+from lossarium.losses.value_range import warn_of_other_range
 
-Reduction = Literal["mean", "none"]
+Reduction = Literal["mean", "sum", "none"]
+How = Reduction | torch.Size
+"""A reduction, or the shape in which "none" gives its values where pictures are not (N, C, H, W)."""
 
 _COLORS = ("rgb", "gray")
+_MOST_CHANNELS = 4
+"""Of single pictures and video: with more, a dimension is taken to be another than it is."""
 
 
-def as_pictures(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Check the shapes and widen half precision, in which squares and means lose too much, to float32.
+def as_pictures(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: Reduction
+) -> tuple[Tensor, Tensor, Tensor | None, How]:
+    """Check pictures and bring them to the shape and type that losses work on.
+
+    A picture (C, H, W) becomes a batch of one, video (N, T, C, H, W) a batch of N T pictures; both have at
+    most four channels. Half precision, in which squares and means lose too much, is widened to float32.
+
+    Returns:
+        input and target, (N, C, H, W); weight, (N, 1, H, W), or None; and how to reduce the pictures' values.
 
     Raises:
-        LossariumError: the pictures are not floats, the shapes are not (N, C, H, W) twice and (N, 1, H, W),
-            or (on the CPU, where looking costs little) the weight is negative or not a number somewhere.
+        LossariumError: what is given are no tensors of floats, the shapes do not fit each other, there is no
+            picture, or (on the CPU, where looking costs little) the weight is negative or NaN somewhere.
     """
-    if input.ndim != 4 or input.shape != target.shape:
+    how: How = reduction
+    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
         raise LossariumError(
-            f"input and target must both have the shape (N, C, H, W), not {tuple(input.shape)} "
-            f"and {tuple(target.shape)}"
+            f"input and target must be tensors, not {type(input).__name__} and {type(target).__name__}"
         )
+    shape = input.shape
+    if len(shape) != 4 or shape != target.shape:
+        input, target, weight, how = _as_batch(input, target, weight, reduction)
+        shape = input.shape
     if not (input.dtype.is_floating_point and target.dtype.is_floating_point):
         raise LossariumError(
             f"input and target must be floats, with [0, 1] from black to white, not {input.dtype} "
             f"and {target.dtype}; divide bytes by 255"
         )
+    if 0 in shape:
+        raise LossariumError(f"there is nothing to measure: the pictures have the shape {tuple(shape)}")
     if weight is not None:
-        n, _, height, width = input.shape
+        n, _, height, width = shape
         if weight.shape != (n, 1, height, width):
             raise LossariumError(
                 f"weight must have the shape {(n, 1, height, width)} beside these pictures, "
                 f"not {tuple(weight.shape)}"
             )
         if weight.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(weight.amin() >= 0):
-            raise LossariumError("weight must not be negative, it is what each pixel counts")
+            raise LossariumError("weight must not be negative or NaN, it is what each pixel counts")
+    warn_of_other_range(target)
     if input.dtype is target.dtype is torch.float32 and (weight is None or weight.dtype is torch.float32):
-        return input, target, weight
+        return input, target, weight, how
     widest = torch.promote_types(torch.promote_types(input.dtype, target.dtype), torch.float32)
     widened = None if weight is None else weight.to(widest)
-    return input.to(widest), target.to(widest), widened
+    return input.to(widest), target.to(widest), widened, how
+
+
+def _as_batch(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: Reduction
+) -> tuple[Tensor, Tensor, Tensor | None, How]:
+    """A single picture or video as a batch."""
+    shape = input.shape
+    if shape != target.shape or len(shape) not in (3, 5):
+        raise LossariumError(
+            "input and target must both have the shape (N, C, H, W), or (C, H, W), or (N, T, C, H, W) for "
+            f"video, not {tuple(shape)} and {tuple(target.shape)}"
+        )
+    channels = shape[-3]
+    if channels > _MOST_CHANNELS:
+        kind, remedy = (
+            ("a single picture, (C, H, W)", "a batch of grey pictures is (N, 1, H, W)")
+            if len(shape) == 3
+            else ("video, (N, T, C, H, W)", "of (N, C, T, H, W) give movedim(2, 1)")
+        )
+        raise LossariumError(
+            f"{tuple(shape)} would be {kind}, of {channels} channels, and at most {_MOST_CHANNELS} are taken "
+            f"there; {remedy}"
+        )
+    if weight is not None:
+        wanted = (*shape[:-3], 1, *shape[-2:])
+        if weight.shape != wanted:
+            raise LossariumError(
+                f"weight must have the shape {wanted} beside these pictures, not {tuple(weight.shape)}"
+            )
+        weight = weight.reshape(-1, 1, *shape[-2:])
+    how: How = shape[:-3] if reduction == "none" else reduction
+    return input.reshape(-1, *shape[-3:]), target.reshape(-1, *shape[-3:]), weight, how
 
 
 def check_color(color: str) -> None:
@@ -85,20 +137,25 @@ def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:
     total = region.sum(dim=(1, 2))
     empty = total <= SMALLEST_WEIGHT
     mean = (region * per_pixel).sum(dim=(1, 2)) / torch.where(empty, torch.ones_like(total), total)
-    return torch.where(empty, torch.zeros_like(mean), mean)
+    # A product and no choice, through which NaN would be lost.
+    return mean * ~empty
 
 
-def reduce(per_picture: Tensor, reduction: Reduction) -> Tensor:
-    """Average (N,) values over the batch, or leave them.
+def reduce(per_picture: Tensor, how: How) -> Tensor:
+    """Average or add up the pictures' values, (N,), or leave them: (N,), or in the shape `how`.
 
     Raises:
-        LossariumError: `reduction` is neither "mean" nor "none".
+        LossariumError: `how` is no reduction.
     """
-    if reduction == "mean":
+    if how == "mean":
         return per_picture.mean()
-    if reduction == "none":
+    if how == "sum":
+        return per_picture.sum()
+    if how == "none":
         return per_picture
-    raise LossariumError(f'reduction must be "mean" or "none", not {reduction!r}')
+    if isinstance(how, torch.Size):
+        return per_picture.reshape(how)
+    raise LossariumError(f'reduction must be "mean", "sum" or "none", not {how!r}')
 
 
 def blend_to_target(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:

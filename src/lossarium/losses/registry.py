@@ -27,6 +27,11 @@ _LOSSES: tuple[LossInfo, ...] = (
 )
 
 
+def built_in() -> tuple[LossInfo, ...]:
+    """What is declared about the losses that come with Lossarium, family by family."""
+    return _LOSSES
+
+
 def names() -> tuple[str, ...]:
     """The names of all losses, family by family."""
     return tuple(loss.name for loss in _LOSSES)
@@ -75,6 +80,7 @@ def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
     for option in options:
         if option not in loss.options:
             raise LossariumError(f'{name} has no option "{option}"; {nearest(option, tuple(loss.options))}')
-    input, target, _ = as_pictures(input, target, None)
+    input, target, _, how = as_pictures(input, target, None, "none")
     with torch.autocast(input.device.type, enabled=False):
-        return loss.map(input, target, **{**loss.options, **options})
+        mapped = loss.map(input, target, **{**loss.options, **options})
+    return mapped.reshape(*how, *mapped.shape[1:]) if isinstance(how, torch.Size) else mapped

@@ -46,7 +46,7 @@ def ffl(
         log_matrix: w from log(1 + |F|^alpha), which flattens it.
         batch_matrix: Take the maximum over the whole batch, its channels and patches.
         weight: (N, 1, H, W), non-negative; the input is blended to the target where it is small.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: alpha is negative or infinite, or patch_factor does not divide the sides.
@@ -56,7 +56,7 @@ def ffl(
     >>> ffl(stripes, torch.zeros(1, 3, 8, 8))
     tensor(0.5000)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check_options(alpha, patch_factor, input)
     options: dict[str, Any] = {
         "alpha": alpha,
@@ -66,10 +66,10 @@ def ffl(
         "batch_matrix": batch_matrix,
     }
     # A value that depends on all pictures has no gradient of its own picture, as a kernel is to give it; in
-    # the mean over the batch that makes no difference.
-    one_each = not ave_spectrum or len(input) == 1 or reduction == "mean"
+    # the mean and the sum over the batch that makes no difference.
+    one_each = not ave_spectrum or len(input) == 1 or how in ("mean", "sum")
     load_kernel = partial(_ffl_kernel, options) if one_each else None
-    return measure(partial(_ffl_plain, **options), load_kernel, input, target, weight, reduction)
+    return measure(partial(_ffl_plain, **options), load_kernel, input, target, weight, how)
 
 
 def _ffl_kernel(options: dict[str, Any]) -> LossKernel:

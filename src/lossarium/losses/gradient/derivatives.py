@@ -42,7 +42,7 @@ def pixel_gradient(
         target: (N, C, H, W), the truth.
         second_order: What the second order differences count beside the first; 0 leaves them out.
         weight: (N, 1, H, W), non-negative; what each pixel counts. Its differences reach one pixel further.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: second_order is negative or infinite.
@@ -54,10 +54,10 @@ def pixel_gradient(
     >>> pixel_gradient(stripes + 0.5, stripes)
     tensor(0.)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check_second_order(second_order)
     plain = partial(_pixel_gradient_plain, second_order=second_order)
-    return measure(plain, partial(_pixel_gradient_kernel, second_order), input, target, weight, reduction)
+    return measure(plain, partial(_pixel_gradient_kernel, second_order), input, target, weight, how)
 
 
 def _pixel_gradient_kernel(second_order: float) -> LossKernel:
@@ -134,7 +134,7 @@ def laplacian(
         levels: How many band-pass levels lie above the rest; each needs a shorter side of at least 2 pixels.
             0 is as many as fit, five at most (five from 17 pixels on).
         weight: (N, 1, H, W), non-negative; the input is blended to the target where it is small.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: levels is negative, or more than fit the pictures.
@@ -143,10 +143,10 @@ def laplacian(
     >>> laplacian(torch.full((1, 3, 32, 48), 0.5), torch.zeros(1, 3, 32, 48))
     tensor(0.5000)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     count = _count_levels(levels, input)
     plain = partial(_laplacian_plain, levels=count)
-    return measure(plain, partial(_laplacian_kernel, count), input, target, weight, reduction)
+    return measure(plain, partial(_laplacian_kernel, count), input, target, weight, how)
 
 
 def _laplacian_kernel(levels: int) -> LossKernel:

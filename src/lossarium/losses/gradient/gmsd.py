@@ -48,7 +48,7 @@ def gmsd(
         color: "gray" measures the luminance, "rgb" every channel alone and averages the deviations.
         weight: (N, 1, H, W), non-negative; what each pixel counts, averaged over 2x2 pixels, in the mean and
             in the deviation from it.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures are too small, c is not positive or the color is unknown.
@@ -58,13 +58,13 @@ def gmsd(
     >>> gmsd(picture, picture)
     tensor(0.)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check_options("gmsd", c, color)
     height, width = input.shape[2:]
     if (min(height, width) + 1) // 2 < _PREWITT_SIDE:
         raise LossariumError(f"gmsd needs pictures with sides of at least 5 pixels, not {width}x{height}")
     plain = partial(_gmsd_plain, c=c, color=color)
-    return measure(plain, partial(_gmsd_kernel, c, color), input, target, weight, reduction)
+    return measure(plain, partial(_gmsd_kernel, c, color), input, target, weight, how)
 
 
 def _gmsd_kernel(c: float, color: str) -> LossKernel:
@@ -110,7 +110,7 @@ def ms_gmsd(
             most) to 2 (not at all).
         color: "gray" measures the luminance, "rgb" every channel alone and averages the deviations.
         weight: (N, 1, H, W), non-negative; as for `gmsd`, averaged from scale to scale like the pictures.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: that many scales do not fit or are not known, c is not positive, alpha is outside
@@ -121,7 +121,7 @@ def ms_gmsd(
     >>> ms_gmsd(picture, picture)
     tensor(0.)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check_options("ms_gmsd", c, color)
     if not 0 <= alpha <= 2:
         raise LossariumError(f"ms_gmsd's alpha must be from 0 to 2, not {alpha}")
@@ -130,7 +130,7 @@ def ms_gmsd(
     )
     plain = partial(_ms_gmsd_plain, scale_weights=weights, c=c, alpha=alpha, color=color)
     load_kernel = partial(_ms_gmsd_kernel, weights, c, alpha, color)
-    return measure(plain, load_kernel, input, target, weight, reduction)
+    return measure(plain, load_kernel, input, target, weight, how)
 
 
 def _ms_gmsd_kernel(scale_weights: tuple[float, ...], c: float, alpha: float, color: str) -> LossKernel:

@@ -89,7 +89,7 @@ def flip(
         pixels_per_degree: Pixels to one degree of the viewer's sight, at least 1: distance in metres times
             pixels per metre times pi / 180. The default is a screen 0.7 m and 3840 pixels wide, from 0.7 m.
         weight: (N, 1, H, W), non-negative; what each pixel counts. Its difference reaches 10 pixels further.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures are neither RGB nor grey, or pixels_per_degree is below 1 or infinite.
@@ -98,12 +98,12 @@ def flip(
     >>> round(flip(torch.ones(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)).item(), 3)
     0.967
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check(input, pixels_per_degree)
     plain = partial(_flip_plain, pixels_per_degree=pixels_per_degree)
     fits = pixels_per_degree <= _MOST_PIXELS_FOR_KERNEL
     load_kernel = partial(_flip_kernel, pixels_per_degree) if fits else None
-    return measure(plain, load_kernel, input, target, weight, reduction)
+    return measure(plain, load_kernel, input, target, weight, how)
 
 
 def _flip_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, pixels_per_degree: float) -> Tensor:

@@ -55,7 +55,7 @@ def lpips(
             differences of features round.
         weight: (N, 1, H, W), non-negative; what each pixel counts. Unless `spatial`, the input is blended to
             the target where it is small.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures are not RGB or too small, the net or the precision is unknown, or the
@@ -65,14 +65,14 @@ def lpips(
     >>> lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64))
     tensor(0.)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check(input, net, precision)
     if not spatial:
         # Weighted here, where autograd carries the gradient through the blending.
         input, weight = blend_to_target(input, target, weight), None
     plain = partial(_lpips_plain, net=net, spatial=spatial, precision=precision)
     kernel = partial(_lpips_kernel, net=net, spatial=spatial, precision=precision)
-    return measure(plain, lambda: kernel, input, target, weight, reduction)
+    return measure(plain, lambda: kernel, input, target, weight, how)
 
 
 def _lpips_plain(

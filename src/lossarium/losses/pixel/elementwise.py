@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor
 
 from lossarium.losses.declaration import LossFunction
-from lossarium.losses.fused import LoadKernel, measure
+from lossarium.losses.fused import LoadKernel, Plain, measure
 from lossarium.losses.reduction import Reduction, as_pictures, weighted_mean
 
 Formula = Callable[[Tensor, Tensor], Tensor]
@@ -26,8 +26,8 @@ def elementwise_loss(
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
     """
-    input, target, weight = as_pictures(input, target, weight)
-    return measure(partial(_mean, formula), load_kernel, input, target, weight, reduction)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
+    return measure(mean_of(formula), load_kernel, input, target, weight, how)
 
 
 def elementwise_map(with_options: Callable[..., Formula]) -> LossFunction:
@@ -37,6 +37,11 @@ def elementwise_map(with_options: Callable[..., Formula]) -> LossFunction:
         return with_options(**options)(input, target).mean(dim=1, keepdim=True)
 
     return map
+
+
+def mean_of(formula: Formula) -> Plain:
+    """The (weighted) mean of a formula over each picture, (N,), in plain torch operations."""
+    return partial(_mean, formula)
 
 
 def _mean(formula: Formula, input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel, measure
-from lossarium.losses.pixel.elementwise import elementwise_loss, elementwise_map
+from lossarium.losses.pixel.elementwise import elementwise_loss, elementwise_map, mean_of
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, reduce
 
 # The squares of float32 errors stay far from its ends, 1e-38 and 3e38, in units between these.
@@ -38,7 +38,7 @@ def mse(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -73,7 +73,7 @@ def rmse(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -82,8 +82,9 @@ def rmse(
     >>> rmse(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2))
     tensor(0.5000)
     """
-    squares = elementwise_loss(squared_error, mse_kernel, input, target, weight, "none")
-    return reduce(_root(squares), reduction)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
+    squares = measure(mean_of(squared_error), mse_kernel, input, target, weight, "none")
+    return reduce(_root(squares), how)
 
 
 def _root(square: Tensor) -> Tensor:
@@ -107,7 +108,7 @@ def sse(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -116,8 +117,9 @@ def sse(
     >>> sse(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2))
     tensor(3.)
     """
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     values_a_picture = input.shape[1:].numel()
-    return values_a_picture * mse(input, target, weight=weight, reduction=reduction)
+    return values_a_picture * measure(mean_of(squared_error), mse_kernel, input, target, weight, how)
 
 
 def mae(
@@ -132,7 +134,7 @@ def mae(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -166,7 +168,7 @@ def linf(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; the input is blended to the target where it is small.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -177,8 +179,8 @@ def linf(
     >>> linf(input, torch.zeros(1, 3, 4, 5))
     tensor(0.5000)
     """
-    input, target, weight = as_pictures(input, target, weight)
-    return measure(_linf_plain, _linf_kernel, input, target, weight, reduction)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
+    return measure(_linf_plain, _linf_kernel, input, target, weight, how)
 
 
 def _linf_plain(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
@@ -212,7 +214,7 @@ def psnr(
         target: (N, C, H, W), the truth.
         data_range: The peak: the distance between the pictures' black and white.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: data_range is not between 1e-6 and 1e6.
@@ -222,9 +224,10 @@ def psnr(
     tensor(20.)
     """
     check_scale("psnr's data_range", data_range)
-    squares = elementwise_loss(squared_error, mse_kernel, input, target, weight, "none")
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
+    squares = measure(mean_of(squared_error), mse_kernel, input, target, weight, "none")
     error = (squares / data_range**2).clamp(min=_LEAST_ERROR)
-    return reduce(-10 * error.log10(), reduction)
+    return reduce(-10 * error.log10(), how)
 
 
 LOSSES = (

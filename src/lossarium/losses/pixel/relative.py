@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.fused import LossKernel
-from lossarium.losses.pixel.elementwise import Formula, elementwise_loss, elementwise_map
+from lossarium.losses.fused import LossKernel, measure
+from lossarium.losses.pixel.elementwise import Formula, elementwise_loss, elementwise_map, mean_of
 from lossarium.losses.pixel.norms import absolute_error, check_scale, mae_kernel
 from lossarium.losses.reduction import Reduction, as_pictures, reduce
 
@@ -44,7 +44,7 @@ def mape(
         eps: The least that an error is compared with, in units of the pictures: black would divide by 0. The
             default is one of 255 grey levels, the least that a picture of bytes can tell from black.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.
@@ -95,7 +95,7 @@ def mase(
             default is one of 255 grey levels.
         weight: (N, 1, H, W), non-negative; what each pixel's error counts. It does not reach f, which belongs
             to the whole target.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.
@@ -106,9 +106,9 @@ def mase(
     tensor(1.0000)
     """
     check_scale("mase's eps", eps)
-    input, target, weight = as_pictures(input, target, weight)
-    errors = elementwise_loss(absolute_error, mae_kernel, input, target, weight, "none")
-    return reduce(errors / _forecast_error(target).clamp(min=eps), reduction)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
+    errors = measure(mean_of(absolute_error), mae_kernel, input, target, weight, "none")
+    return reduce(errors / _forecast_error(target).clamp(min=eps), how)
 
 
 def _mase(eps: float) -> Formula:
@@ -167,7 +167,7 @@ def imae(
             of a right or a wholly wrong one, at the authors' 8 (theirs for CIFAR-100 with 20% and 40% of
             wrong labels) 7.4 times.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the temperature is not between 0 and 100.
@@ -243,7 +243,7 @@ def mbe(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -284,7 +284,7 @@ def mpe(
         target: (N, C, H, W), the truth.
         eps: The least that an error is compared with, in units of the pictures, as in `mape`.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.

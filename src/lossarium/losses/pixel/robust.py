@@ -47,7 +47,7 @@ def smooth_l1(
         beta: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] torch's default of 1 would make this MSE / 2 everywhere; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: beta is not between 1e-6 and 1e6.
@@ -92,7 +92,7 @@ def huber(
         delta: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] torch's default of 1 would make this MSE / 2 everywhere; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: delta is not between 1e-6 and 1e6.
@@ -142,7 +142,7 @@ def logcosh(
         scale: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] the textbooks' 1 would make this nearly MSE / 2; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: scale is not between 1e-6 and 1e6.
@@ -198,7 +198,7 @@ def charbonnier(
         eps: The error, in units of the pictures, at which the square turns into the absolute value; small,
             since this is meant to be MAE but for equality.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.
@@ -261,7 +261,7 @@ def general(
         c: The error, in units of the pictures, at which the square ends. On pictures in [0, 1] the textbooks'
             1 would make this nearly MSE / 2; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: alpha is not a number, or c is not between 1e-6 and 1e6.
@@ -334,7 +334,7 @@ def quantile(
         target: (N, C, H, W), the truth.
         q: The quantile, between 0 and 1, both excluded.
         weight: (N, 1, H, W), non-negative; what each pixel counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: q is not between 0 and 1.

@@ -10,7 +10,7 @@ from lossarium.compute.weighting import halved_weight
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel, measure
-from lossarium.losses.reduction import Reduction, as_pictures, in_color, weighted_mean
+from lossarium.losses.reduction import How, Reduction, as_pictures, in_color, weighted_mean
 from lossarium.losses.structure.ssim import (
     WIDEST_KERNEL,
     at_centres,
@@ -61,7 +61,7 @@ def ms_ssim(
         weight: (N, 1, H, W), non-negative; averaged from scale to scale like the pictures, and a window
             counts what the pixel at its centre counts there. A scale whose centres all count 0, as when a
             small region lies at the border, is left out of the product.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: that many scales do not fit or are not known, the window is even, sigma is not
@@ -72,11 +72,11 @@ def ms_ssim(
     >>> ms_ssim(picture, picture)
     tensor(0.)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     check_gaussian("ms_ssim", window, sigma)
     exponents = weights_of_scales("ms_ssim", scales, input, smallest_side=window, published=_MS_SSIM_WEIGHTS)
     input, target = in_color(input, color), in_color(target, color)
-    return _ms_ssim(input, target, weight, exponents, window, sigma, reduction)
+    return _ms_ssim(input, target, weight, exponents, window, sigma, how)
 
 
 def _ms_ssim(
@@ -86,11 +86,11 @@ def _ms_ssim(
     exponents: tuple[float, ...],
     window: int,
     sigma: float,
-    reduction: Reduction,
+    how: How,
 ) -> Tensor:
     plain = partial(_ms_ssim_plain, exponents=exponents, window=window, sigma=sigma)
     load_kernel = partial(_ms_ssim_kernel, exponents, window, sigma) if window <= WIDEST_KERNEL else None
-    return measure(plain, load_kernel, input, target, weight, reduction)
+    return measure(plain, load_kernel, input, target, weight, how)
 
 
 def _ms_ssim_kernel(exponents: tuple[float, ...], window: int, sigma: float) -> LossKernel:
@@ -196,7 +196,7 @@ def mix(
         sigma: Standard deviation in pixels of the Gaussian over absolute errors.
         scales: As for `ms_ssim`.
         weight: (N, 1, H, W), non-negative; what each centre counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: alpha is outside [0, 1], sigma is not positive, or that many scales do not fit.
@@ -206,14 +206,14 @@ def mix(
     >>> mix(flat + 0.1, flat, alpha=0.0)
     tensor(0.1000)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     if not 0 <= alpha <= 1:
         raise LossariumError(f"mix's alpha must be from 0 to 1, not {alpha}")
     if not sigma > 0:
         raise LossariumError(f"mix's sigma must be positive, not {sigma}")
     exponents = weights_of_scales("mix", scales, input, smallest_side=_WINDOW, published=_MS_SSIM_WEIGHTS)
     plain = partial(_mix_plain, alpha=alpha, sigma=sigma, exponents=exponents)
-    return measure(plain, partial(_mix_kernel, alpha, sigma, exponents), input, target, weight, reduction)
+    return measure(plain, partial(_mix_kernel, alpha, sigma, exponents), input, target, weight, how)
 
 
 def _mix_kernel(alpha: float, sigma: float, exponents: tuple[float, ...]) -> LossKernel:

@@ -51,7 +51,7 @@ def ssim(
         sigma: Standard deviation of the Gaussian in pixels.
         color: "rgb" measures every channel and averages, "gray" the luminance alone, as the paper does.
         weight: (N, 1, H, W), non-negative; a window counts what the pixel at its centre counts.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the window is even, too large for the pictures, or sigma is not positive.
@@ -61,7 +61,7 @@ def ssim(
     >>> ssim(picture, picture)
     tensor(0.)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     check_gaussian("ssim", window, sigma)
     _check_fit("ssim", window, input)
     check_color(color)
@@ -69,7 +69,7 @@ def ssim(
     # The kernel mixes channels as it reads them.
     shares = luminance_shares(input.shape[1]) if color == "gray" else ()
     load_kernel = partial(_ssim_kernel, window, sigma, shares) if window <= WIDEST_KERNEL else None
-    return measure(plain, load_kernel, input, target, weight, reduction)
+    return measure(plain, load_kernel, input, target, weight, how)
 
 
 def _ssim_kernel(window: int, sigma: float, shares: tuple[float, ...]) -> LossKernel:
@@ -122,7 +122,7 @@ def uqi(
         color: "rgb" measures every channel and averages, "gray" the luminance alone, as the paper does.
         weight: (N, 1, H, W), non-negative; a window counts what the pixel at its centre counts, or of an even
             window the mean of the four pixels around its centre.
-        reduction: "mean" for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the window is smaller than 2 pixels or too large for the pictures, or the color is
@@ -132,12 +132,12 @@ def uqi(
     >>> uqi(torch.full((1, 3, 16, 16), 0.2), torch.full((1, 3, 16, 16), 0.4))  # 1 - 2 * 0.08 / 0.2
     tensor(0.2000)
     """
-    input, target, weight = as_pictures(input, target, weight)
+    input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check_uqi_window(window, input)
     input, target = in_color(input, color), in_color(target, color)
     plain = partial(_uqi_plain, window=window)
     load_kernel = partial(_uqi_kernel, window) if window <= WIDEST_KERNEL else None
-    return measure(plain, load_kernel, input, target, weight, reduction)
+    return measure(plain, load_kernel, input, target, weight, how)
 
 
 def _uqi_kernel(window: int) -> LossKernel:
