@@ -119,10 +119,17 @@ def test_half_precision_pictures_are_computed_in_float32(name, dtype):
 def test_autocast_does_not_reach_inside(name):
     input, target = random_pair(height=SIDE, width=SIDE)
     loss = losses.get(name)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(loss(input, target), losses.get(name)(input, target))
-        inside = loss(input, target)
-    assert torch.equal(inside, loss(input, target))
+    outside = input.clone().requires_grad_()
+    value = loss(outside, target)
+    value.backward()
+    for inside in (input.clone().requires_grad_(), input.double().requires_grad_()):
+        # In double precision the plain operations are under autocast, which would halve their products.
+        with torch.autocast("cpu", torch.bfloat16):
+            under = loss(inside, target.to(inside.dtype))
+        under.backward()
+        assert under.dtype is inside.dtype
+        assert torch.allclose(under, value.to(under.dtype), rtol=1e-4, atol=1e-6)
+        assert (inside.grad - outside.grad).abs().max() <= 1e-3 * outside.grad.abs().max()
 
 
 @pytest.mark.parametrize(

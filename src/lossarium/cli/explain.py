@@ -19,6 +19,7 @@ _EXAMPLES = """\
 examples:
   lossarium explain ssim
   lossarium explain 'ssim + 0.5*smooth_l1(beta=0.1)'
+  lossarium explain mypackage.mine:loss
 """
 
 
@@ -85,7 +86,7 @@ def _lines(loss: "LossInfo", term: "Term") -> "Iterator[tuple[str, RenderableTyp
 
     for label, text in (
         ("formula", loss.formula),
-        ("", "(x the input, y the target)"),
+        ("", "(x the input, y the target)" if loss.formula else ""),
         ("source", loss.source),
         ("range", loss.range),
         ("good at", loss.good_at),
@@ -96,7 +97,9 @@ def _lines(loss: "LossInfo", term: "Term") -> "Iterator[tuple[str, RenderableTyp
         ("map", _map_text(loss)),
         ("minimised", "yes" if loss.objective else f"no: {loss.not_minimised}"),
     ):
-        yield label, escape(text)
+        # Of a loss of one's own little may be said.
+        if text:
+            yield label, escape(text)
     if loss.options:
         yield "options", _options(loss, term)
     yield "to type", _to_type(loss)

@@ -27,6 +27,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """Register the command."""
     parser = commands.add_parser("losses", help="list the losses and their cost", description=_DESCRIPTION)
     parser.add_argument(
+        "own", nargs="*", metavar="OWN", help="losses of your own to list too, as package.module:function"
+    )
+    parser.add_argument(
         "--no-cost", action="store_true", help="leave out the cost, whose timing takes seconds"
     )
     formats = parser.add_mutually_exclusive_group()
@@ -41,11 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.losses.cost import costs
     from lossarium.losses.registry import info, names
 
-    declared = [info(name) for name in names()]
+    own = [info(name).name for name in arguments.own]
+    listed = tuple(dict.fromkeys((*names(), *own)))
+    declared = [info(name) for name in listed]
     timed: Mapping[str, Cost] | None = None
     if not arguments.no_cost:
         with _timing_progress() as watch:
-            timed = {cost.name: cost for cost in costs(names(), watch)}
+            timed = {cost.name: cost for cost in costs(listed, watch)}
     if arguments.json:
         print(json.dumps([_record(loss, timed) for loss in declared], indent=2))
     elif arguments.csv:
@@ -149,6 +154,8 @@ def _groups(declared: "list[LossInfo]") -> "dict[str, list[LossInfo]]":
 def _cost_text(times_mse: float | None) -> str:
     if times_mse is None:
         return "-"
+    if times_mse < 0.1:
+        return f"{times_mse:.1g}"
     return f"{times_mse:.1f}" if times_mse < 9.95 else f"{times_mse:.0f}"
 
 

@@ -13,6 +13,7 @@ _SQRT_2 = np.float32(1.4142135623730951)
 # Beyond these, exp leaves the normal float32 numbers.
 _LEAST_EXPONENT, _GREATEST_EXPONENT = np.float32(-87), np.float32(88)
 _SMALLEST_NORMAL = np.float32(1.17549435e-38)
+_INFINITY = np.float32(np.inf)
 
 
 @inlined
@@ -43,7 +44,8 @@ def exp(x: Real) -> Real:
 
 @inlined
 def log(x: Real) -> Real:
-    """The natural logarithm to 3e-7 of its value or of 1e-3, for x clamped to normal positive numbers.
+    """The natural logarithm to 3e-7 of its value or of 1e-3, for x clamped to normal positive numbers; NaN
+    and infinity stay what they are.
 
     log x = k log 2 + log m with m in [1/sqrt 2, sqrt 2]; log m = 2 artanh s with s = (m - 1) / (m + 1), whose
     series in s^2 <= 0.03 needs five terms.
@@ -61,7 +63,9 @@ def log(x: Real) -> Real:
     series = series * square + np.float32(2 / 5)
     series = series * square + np.float32(2 / 3)
     series = series * square + _TWO
-    return np.float32(exponent) * _LOG_2 + s * series
+    value = np.float32(exponent) * _LOG_2 + s * series
+    # NaN and infinity have bits that look like a large number's.
+    return value if x < _INFINITY else x
 
 
 @inlined

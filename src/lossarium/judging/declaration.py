@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lossarium.losses.spec import parse
-
 
 @dataclass(frozen=True)
 class Judge:

@@ -41,6 +41,7 @@ from lossarium.losses.modules import (
     Quantile,
     SmoothL1,
 )
+from lossarium.losses.own import register
 from lossarium.losses.perceptual.flip import flip
 from lossarium.losses.perceptual.lpips import lpips
 from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
@@ -111,6 +112,7 @@ __all__ = [
     "pixel_gradient",
     "psnr",
     "quantile",
+    "register",
     "rmse",
     "smooth_l1",
     "sse",

@@ -1,25 +1,23 @@
 """What losses cost on this machine, in units of MSE's cost."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
-from lossarium.losses.declaration import LossFunction
+from lossarium.losses.declaration import LossInfo
 from lossarium.losses.registry import info
 
 SHAPE = (4, 3, 128, 128)
 """Of the pictures that losses are timed on."""
 
-# Runs a loss, unless they take longer together; one before them is not counted, for it may compile or load.
-_MOST_RUNS, _FEWEST_RUNS = 15, 3
+# Calls of a loss, unless they take longer together; the one before them may compile or load, and is left out.
+_MOST_RUNS, _FEWEST_RUNS = 60, 3
 _SECONDS_A_LOSS = 0.1
-# Of MSE, before each loss: the unit should be of the same minutes, for other work comes and goes.
-_RUNS_OF_THE_UNIT = 3
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Cost:
 
     name: str
     seconds: float | None
-    """Median over some calls; None where it cannot be called, as without its weights."""
+    """The least over some calls; None where it cannot be called, as without its weights."""
     times_mse: float | None
     """The same in units of MSE's forward and backward pass."""
     with_backward: bool
@@ -40,55 +38,73 @@ def costs(
 ) -> tuple[Cost, ...]:
     """Time losses with their default options, in float32 on the CPU with torch's number of threads.
 
-    What cannot be called here, a loss without its weights or pictures too small for it, has no cost.
+    On a busy machine other work takes the processor in the midst of calls. So it is the calling thread's own
+    time that counts, losses take turns, so that all meet the same minutes, and of a loss's calls the least
+    counts. What cannot be called here, a loss without its weights or pictures too small for it, has no cost.
 
     Args:
         names: The losses.
-        progress: Called before each and after the last with how many have been timed and how many there are.
+        progress: Called with how many losses have been timed and how many there are, when that changes.
         shape: (N, C, H, W), of the pictures.
     """
     source = torch.Generator().manual_seed(0)
     target = torch.rand(tuple(shape), generator=source)
     input = torch.rand(tuple(shape), generator=source).lerp(target, 0.8)
-    units = _times(info("mse").function, input, target, backward=True)
-    medians: list[float | None] = []
-    for done, name in enumerate(names):
-        if progress is not None:
+    calls = {name: _call(info(name), input, target) for name in dict.fromkeys(("mse", *names))}
+    least: dict[str, float | None] = dict.fromkeys(calls, math.inf)
+    spent, runs = dict.fromkeys(calls, 0.0), dict.fromkeys(calls, 0)
+    waiting = list(calls)
+    told = None
+    while waiting:
+        done = sum(name not in waiting for name in names)
+        if progress is not None and done != told:
             progress(done, len(names))
-        loss = info(name)
-        units += _times(info("mse").function, input, target, backward=True, most=_RUNS_OF_THE_UNIT)
-        try:
-            medians.append(median(_times(loss.function, input, target, backward=loss.objective)))
-        except LossariumError:
-            medians.append(None)
+            told = done
+        for name in tuple(waiting):
+            try:
+                seconds = _seconds_of(calls[name])
+            except LossariumError:
+                least[name] = None
+                waiting.remove(name)
+                continue
+            # The first is left out.
+            if runs[name] > 0:
+                least[name] = min(seconds, least[name] or math.inf)
+                spent[name] += seconds
+            runs[name] += 1
+            if runs[name] > _MOST_RUNS or (runs[name] > _FEWEST_RUNS and spent[name] >= _SECONDS_A_LOSS):
+                waiting.remove(name)
     if progress is not None:
         progress(len(names), len(names))
-    unit = median(units)
+    unit = least["mse"]
+    assert unit is not None
     return tuple(
         Cost(
             name,
-            # Timed anew among the others, it might be 0.97 of itself.
-            seconds=unit if name == "mse" else seconds,
-            times_mse=None if seconds is None else 1.0 if name == "mse" else seconds / unit,
+            seconds=seconds,
+            times_mse=None if seconds is None else seconds / unit,
             with_backward=info(name).objective,
         )
-        for name, seconds in zip(names, medians, strict=True)
+        for name, seconds in ((name, least[name]) for name in names)
     )
 
 
-def _times(
-    function: LossFunction, input: Tensor, target: Tensor, *, backward: bool, most: int = _MOST_RUNS
-) -> list[float]:
-    """Seconds of each of a few calls."""
-    input = input.clone().requires_grad_(backward)
-    times: list[float] = []
-    # The first is left out.
-    while len(times) <= _FEWEST_RUNS or (len(times) <= most and sum(times[1:]) < _SECONDS_A_LOSS):
-        input.grad = None
-        start = time.perf_counter()
-        with torch.set_grad_enabled(backward):
-            value = function(input, target)
-            if backward:
+def _call(loss: LossInfo, input: Tensor, target: Tensor) -> Callable[[], None]:
+    """One forward and, of what can be minimised, one backward pass."""
+    leaf = input.clone().requires_grad_(loss.objective)
+
+    def call() -> None:
+        leaf.grad = None
+        with torch.set_grad_enabled(loss.objective):
+            value = loss.function(leaf, target)
+            if loss.objective:
                 value.backward()  # type: ignore[no-untyped-call]
-        times.append(time.perf_counter() - start)
-    return times[1:]
+
+    return call
+
+
+def _seconds_of(call: Callable[[], None]) -> float:
+    start = time.thread_time()
+    call()
+    # No clock is finer.
+    return max(time.thread_time() - start, 1e-9)

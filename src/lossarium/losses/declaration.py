@@ -21,7 +21,7 @@ class LossInfo:
     function: LossFunction
     """(input, target, *, weight=None, reduction="mean", **options) -> scalar or (N,)."""
     family: str
-    """pixel, structure, frequency or perceptual."""
+    """pixel, structure, frequency or perceptual; own for a user's."""
     formula: str
     """In plain text, with x the input and y the target."""
     source: str

@@ -20,6 +20,7 @@ class LossModule(nn.Module):
 
     def extra_repr(self) -> str:
         public = {key: value for key, value in vars(self).items() if key[0] != "_" and key != "training"}
-        if public["reduction"] == "mean":
-            del public["reduction"]
+        reduction = public.pop("reduction")
+        if reduction != "mean":
+            public["reduction"] = reduction
         return ", ".join(f"{key}={value!r}" for key, value in public.items())

@@ -1,10 +1,12 @@
 """Losses as modules, made from a spec."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from lossarium.errors import LossariumError
 from lossarium.losses.registry import info
 from lossarium.losses.spec import Spec, Term, parse
 
@@ -29,6 +31,10 @@ class Loss(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return self.terms(input, target, weight).sum()
@@ -79,6 +85,8 @@ def get(spec: str | Spec) -> Loss:
     >>> loss(picture + 0.1, picture).ndim
     0
     """
+    if not isinstance(spec, str | Spec):
+        raise LossariumError(f'a loss is a spec such as "ssim + 0.5*mae", not {type(spec).__name__}')
     return Loss(parse(spec) if isinstance(spec, str) else spec)
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.losses import own
 from lossarium.losses.declaration import LossInfo, Option
 from lossarium.losses.frequency import ffl
 from lossarium.losses.gradient import derivatives, gmsd
@@ -25,6 +26,8 @@ _LOSSES: tuple[LossInfo, ...] = (
     *lpips.LOSSES,
     *flip.LOSSES,
 )
+# What else people call them.
+_ALSO_CALLED = {"l1": "mae", "l2": "mse"}
 
 
 def built_in() -> tuple[LossInfo, ...]:
@@ -32,24 +35,36 @@ def built_in() -> tuple[LossInfo, ...]:
     return _LOSSES
 
 
+def built_in_names() -> frozenset[str]:
+    """What losses that come with Lossarium are called, with what else people call them."""
+    return frozenset((*(loss.name for loss in _LOSSES), *_ALSO_CALLED))
+
+
 def names() -> tuple[str, ...]:
-    """The names of all losses, family by family."""
-    return tuple(loss.name for loss in _LOSSES)
+    """The names of all losses: those that come with Lossarium, family by family, and registered ones."""
+    return (*(loss.name for loss in _LOSSES), *own.names())
 
 
 def info(name: str) -> LossInfo:
-    """What is declared about the loss of this name.
+    """What is declared about the loss of this name, which may be `package.module:function`.
 
     Raises:
-        LossariumError: there is none of this name; the nearest names are told.
+        LossariumError: there is none of this name (the nearest names are told), or one's own cannot be
+            imported or is not what a loss has to be.
 
-    >>> info("ssim").family
-    'structure'
+    >>> info("ssim").family, info("l1").name
+    ('structure', 'mae')
     """
+    wanted = _ALSO_CALLED.get(name, name)
     for loss in _LOSSES:
-        if loss.name == name:
+        if loss.name == wanted:
             return loss
-    raise LossariumError(f'there is no loss "{name}"; {nearest(name, names())}')
+    found = own.find(name)
+    if found is not None:
+        return found
+    raise LossariumError(
+        f'there is no loss "{name}"; {nearest(name, names())} (your own is named package.module:function)'
+    )
 
 
 def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
@@ -73,9 +88,9 @@ def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
     """
     loss = info(name)
     if loss.map is None:
-        mapped = ", ".join(other.name for other in _LOSSES if other.map)
+        others = ", ".join(other.name for other in _LOSSES if other.map)
         raise LossariumError(
-            f"{name} measures the whole picture at once and has no map; these have: {mapped}"
+            f"{name} measures the whole picture at once and has no map; these have: {others}"
         )
     for option in options:
         if option not in loss.options:

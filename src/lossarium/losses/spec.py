@@ -1,7 +1,8 @@
-"""Losses written as text: `"0.84*ssim + 0.16*mae"`, `"smooth_l1(beta=0.1)"`.
+"""Losses written as text: `"0.84*ssim + 0.16*mae"`, `"smooth_l1(beta=0.1)"`, `"mypackage.mine:loss(k=3)"`.
 
 spec    = term { "+" term }
-term    = [ number "*" ] name [ "(" [ option { "," option } ] ")" ]
+term    = [ number "*" ] loss [ "(" [ option { "," option } ] ")" ]
+loss    = name | name { "." name } ":" name
 option  = name "=" ( [ "-" ] ( number | "inf" ) | name | "true" | "false" )
 """
 
@@ -16,7 +17,7 @@ from lossarium.text.suggestions import nearest
 
 _MAX_LENGTH = 1000
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<mark>[-+*(),=]))"
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>(?:[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*:)?[A-Za-z_][A-Za-z0-9_]*)|(?P<mark>[-+*(),=]))"
 )
 
 
@@ -79,6 +80,15 @@ def split(text: str) -> list[str]:
             pieces.append(text[start:place])
             start = place + 1
     return [piece.strip() for piece in (*pieces, text[start:])]
+
+
+def names_in(text: str) -> list[str]:
+    """The losses that a canonical spec names, which need not be there any more.
+
+    >>> names_in("0.5*ssim(window=7) + mypackage.mine:loss(k=3)")
+    ['ssim', 'mypackage.mine:loss']
+    """
+    return [term.partition("(")[0].rpartition("*")[2].strip() for term in text.split(" + ")]
 
 
 def option_text(value: Option) -> str:
@@ -172,7 +182,7 @@ class _Reader:
             raise self._error(
                 f"{name.text} is a measure and cannot be minimised, since {loss.not_minimised}", name.place
             )
-        return Term(name.text, factor, self._options(name.text, loss.options))
+        return Term(loss.name, factor, self._options(name.text, loss.options))
 
     def _factor(self) -> float:
         if minus := self._mark("-"):

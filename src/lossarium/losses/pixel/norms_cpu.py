@@ -57,13 +57,17 @@ def _largest(x: Reals, y: Reals, shares: Reals) -> tuple[Real, int]:
 
 @compiled
 def _mark_largest(x: Reals, y: Reals, shares: Reals, gradient: Reals, largest: Real, slope: Real) -> None:
-    """Write the gradient: `slope` (times the share) with the error's sign where the error is the largest."""
+    """Write the gradient: `slope` (times the share) with the error's sign where the error is the largest.
+
+    Where the largest is NaN, so is the whole gradient.
+    """
     for channel in range(x.shape[0]):
         for j in range(x.shape[1]):
             error = x[channel, j] - y[channel, j]
             share = shares[j] if shares.size > 0 else np.float32(1)
             at_largest = abs(error) * share == largest
-            gradient[channel, j] = sign(error) * share * slope if at_largest else np.float32(0)
+            slope_here = sign(error) * share * slope if at_largest else np.float32(0)
+            gradient[channel, j] = slope_here if largest == largest else largest
 
 
 def linf(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None) -> Measured:

@@ -1,0 +1,157 @@
+"""The shapes that every loss takes, how it reduces them, and what it says of NaN."""
+
+import math
+
+import pytest
+import torch
+
+import lossarium
+from lossarium import losses
+from lossarium.errors import LossariumError
+from tests.losses.pictures import random_pair
+
+ALL = losses.names()
+SIDE = 32
+# Bounded, or defined on [0, 1]: an infinite value counts as the furthest one.
+BOUNDED = {("general", -math.inf), ("general", -2.0), ("flip", None)}
+WITH_OPTIONS = [(name, {}) for name in ALL] + [
+    ("general", {"alpha": alpha}) for alpha in (2.0, 0.0, -2.0, -math.inf, 0.5, 1.99, 3.0, math.inf)
+]
+
+
+def function(name):
+    return losses.info(name).function
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_sum_is_the_sum_of_the_pictures_values_and_gradients(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    leaf, again = input.clone().requires_grad_(), input.clone().requires_grad_()
+    value = function(name)(leaf, target, reduction="sum")
+    each = function(name)(again, target, reduction="none")
+    value.backward()
+    each.sum().backward()
+    assert torch.allclose(value, each.sum())
+    assert torch.allclose(leaf.grad, again.grad)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_single_picture_is_a_batch_of_one(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    weight = torch.rand(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    batch = function(name)(input[:1], target[:1], weight=weight[:1])
+    single = input[0].clone().requires_grad_()
+    for reduction in ("mean", "sum", "none"):
+        value = function(name)(single, target[0], weight=weight[0], reduction=reduction)
+        assert value.shape == ()
+        assert torch.equal(value, batch)
+    value.backward()
+    assert single.grad.shape == (3, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_video_is_a_batch_of_its_frames(name):
+    input, target = random_pair(height=SIDE, width=SIDE)
+    video = torch.stack((input, input.flip(0), target)).requires_grad_()
+    truth = target.expand(3, *target.shape)
+    weight = torch.rand(3, 2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    each = function(name)(video, truth, weight=weight, reduction="none")
+    frames = function(name)(
+        video.detach().flatten(0, 1), truth.flatten(0, 1), weight=weight.flatten(0, 1), reduction="none"
+    )
+    assert each.shape == (3, 2)
+    assert torch.equal(each.flatten(), frames)
+    (each * torch.arange(6.0).view(3, 2)).sum().backward()
+    assert video.grad.shape == video.shape
+    assert torch.allclose(function(name)(video, truth, weight=weight), frames.mean())
+
+
+def test_maps_of_single_pictures_and_video_keep_their_dimensions():
+    input, target = random_pair(height=SIDE, width=SIDE)
+    batch = losses.map("ssim", input, target)
+    assert torch.equal(losses.map("ssim", input[0], target[0]), batch[0])
+    assert torch.equal(losses.map("ssim", input[:, None], target[:, None]), batch[:, None])
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [((32, 24, 3), "(N, 1, H, W)"), ((2, 3, 5, 24, 20), "movedim(2, 1)"), ((24, 20), "(C, H, W)")],
+)
+def test_shapes_that_could_be_taken_for_others_are_refused_with_the_remedy(shape, remedy):
+    picture = torch.zeros(shape)
+    with pytest.raises(LossariumError) as caught:
+        losses.mse(picture, picture)
+    assert remedy in str(caught.value)
+
+
+def test_a_weight_must_have_the_dimensions_of_its_pictures():
+    picture = torch.zeros(3, 24, 20)
+    with pytest.raises(LossariumError, match=r"weight must have the shape \(1, 24, 20\)"):
+        losses.mse(picture, picture, weight=torch.ones(1, 1, 24, 20))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_empty_batch_is_refused(name):
+    empty = torch.zeros(0, 3, SIDE, SIDE)
+    with pytest.raises(LossariumError, match="nothing to measure"):
+        function(name)(empty, empty)
+
+
+def test_what_is_no_tensor_and_no_reduction_is_refused():
+    picture = torch.zeros(1, 3, 4, 4)
+    with pytest.raises(LossariumError, match="tensors, not ndarray and Tensor"):
+        losses.mse(picture.numpy(), picture)
+    for name in ALL:
+        big = torch.zeros(1, 3, SIDE, SIDE)
+        with pytest.raises(LossariumError, match="reduction must be"):
+            function(name)(big, big, reduction="median")
+
+
+@pytest.mark.parametrize(("name", "options"), WITH_OPTIONS, ids=str)
+@pytest.mark.parametrize("plainly", [False, True], ids=["kernel", "plain"])
+def test_nan_anywhere_gives_nan_whatever_its_weight(name, options, plainly):
+    for wrong in ("input", "target"):
+        pictures = dict(zip(("input", "target"), random_pair(height=SIDE, width=SIDE), strict=True))
+        pictures[wrong][0, 1, 5, 6] = math.nan
+        away, without = torch.ones(2, 1, SIDE, SIDE), torch.ones(2, 1, SIDE, SIDE)
+        away[0, 0, 5, 6] = 0
+        without[0] = 0
+        for weight in (None, away, without):
+            leaf = pictures["input"].clone().requires_grad_()
+            each, alone = (
+                _measured(name, plainly, picture, pictures["target"], weight, options)
+                for picture in (leaf, pictures["input"])
+            )
+            assert torch.isnan(each[0])
+            assert torch.isnan(alone[0])
+            assert torch.isfinite(each[1])
+            each.sum().backward()
+            # The other picture's gradient is its own.
+            assert torch.isfinite(leaf.grad[1]).all()
+
+
+@pytest.mark.parametrize(("name", "options"), WITH_OPTIONS, ids=str)
+@pytest.mark.parametrize("plainly", [False, True], ids=["kernel", "plain"])
+def test_infinity_is_never_measured_as_a_common_value(name, options, plainly):
+    for value in (math.inf, -math.inf):
+        input, target = random_pair(height=SIDE, width=SIDE)
+        usual = _measured(name, plainly, input, target, None, options)[0]
+        input[0, 1, 5, 6] = value
+        measured = _measured(name, plainly, input, target, None, options)[0]
+        if (name, options.get("alpha")) in BOUNDED:
+            assert measured > usual or not torch.isfinite(measured)
+        else:
+            assert not torch.isfinite(measured)
+
+
+def _measured(name, plainly, input, target, weight, options):
+    if not plainly:
+        return function(name)(input, target, weight=weight, reduction="none", **options)
+    with losses.without_kernels():
+        return function(name)(input, target, weight=weight, reduction="none", **options)
+
+
+def test_the_package_gives_its_losses():
+    assert lossarium.losses is losses
+    with pytest.raises(AttributeError, match="no attribute 'loses'"):
+        lossarium.loses  # noqa: B018

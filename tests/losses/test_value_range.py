@@ -1,0 +1,79 @@
+"""The warning of pictures in another range."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+from lossarium import losses
+from lossarium.losses import value_range
+from tests.losses.pictures import checkerboard, extremes, random_pair
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_new_process(monkeypatch):
+    monkeypatch.setattr(value_range, "_WATCH", value_range._Watch())
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "remedy"), [(255, 0, "divide input and target by 255"), (2, -1, "(x + 1) / 2")]
+)
+def test_bytes_and_centred_pictures_are_warned_of_once_with_the_remedy(factor, offset, remedy):
+    input, target = random_pair(height=64, width=48)
+    input, target = input * factor + offset, target * factor + offset
+    with pytest.warns(losses.RangeWarning) as caught:
+        losses.mse(input, target)
+    assert remedy in str(caught[0].message)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses.ssim(input, target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        random_pair()[0],
+        checkerboard(),
+        random_pair()[1] - 0.2,
+        torch.zeros(1, 3, 24, 20),
+        torch.full((1, 3, 24, 20), 30.0),
+        torch.randn(1, 3, 24, 20, generator=torch.Generator().manual_seed(0)),
+        *(target for _, target in extremes().values()),
+    ],
+)
+def test_values_that_training_and_noise_have_are_not_warned_of(target):
+    losses.mse(target.roll(1, dims=3), target)
+
+
+def test_predictions_may_have_any_values():
+    _, target = random_pair()
+    losses.mse(target * 255, target)
+
+
+def test_compilers_see_no_warning():
+    _, target = random_pair()
+    compiled = torch.compile(losses.mse, fullgraph=True, backend="eager")
+    compiled(target * 255, target * 255)
+    torch.func.vmap(losses.mse)(target[:, None] * 255, target[:, None] * 255)
+
+
+def test_calls_are_looked_at_again_after_a_while(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(value_range.time, "monotonic", lambda: now[0])
+    _, target = random_pair()
+    for _ in range(value_range._FIRST_CALLS):
+        losses.mse(target, target)
+    losses.mse(target * 255, target * 255)
+    now[0] += 2 * value_range._SECONDS
+    with pytest.warns(losses.RangeWarning):
+        losses.mse(target * 255, target * 255)
+
+
+def test_importing_the_package_imports_no_torch():
+    imported = "print('torch' in sys.modules)"
+    script = f"import sys, lossarium; {imported}; lossarium.losses.mse; {imported}"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
