@@ -28,4 +28,4 @@ class Judge:
 
     def is_home_of(self, spec: str) -> bool:
         """Whether a loss with this spec trained on this judge; one that bears its name always did."""
-        return any(term.name in self.home_of or term.name == self.name for term in parse(spec).terms)
+        return any(name in self.home_of or name == self.name for name in names_in(spec))
