@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lossarium.losses.spec import names_in
+
 
 @dataclass(frozen=True)
 class Judge:
