@@ -7,8 +7,8 @@ crash makes the same changes at the same steps. A mistake in the file is reporte
 import errno
 import hashlib
 import json
-import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
@@ -181,18 +181,45 @@ def _append(path: Path, row: bytes) -> None:
 
 
 def _past_changes(log: Path) -> list[Change]:
-    """The changes of earlier runs, but for a last one that is only half written."""
+    """The changes of earlier runs, but for a last one that is only half written.
+
+    Raises:
+        LossariumError: a line is not what was written; it is named.
+    """
     if not log.exists():
         return []
     *lines, rest = log.read_bytes().split(b"\n")
     if rest:
         with log.open("r+b") as file:
             file.truncate(sum(len(line) + 1 for line in lines))
-    try:
-        rows = [json.loads(line) for line in lines]
-        return [Change(int(row["step"]), checked(row["changes"]), str(row["digest"])) for row in rows]
-    except (ValueError, KeyError, TypeError, LossariumError) as error:
-        raise LossariumError(f"{log} is damaged ({error}); remove it to go on without past changes") from None
+    changes = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            changes.append(_change(json.loads(line)))
+        except RecursionError:
+            raise _damaged(log, number, "it is nested too deeply") from None
+        except ValueError:
+            raise _damaged(log, number, "it is not JSON") from None
+        except LossariumError as error:
+            raise _damaged(log, number, str(error)) from None
+    return changes
+
+
+def _change(row: object) -> Change:
+    """A change as a line of the log tells it."""
+    if not isinstance(row, dict):
+        raise LossariumError("it is not a JSON object")
+    step, changes, digest = row.get("step"), row.get("changes"), row.get("digest")
+    if type(step) is not int or not isinstance(changes, dict) or not isinstance(digest, str):
+        raise LossariumError("its step, changes or digest are missing or of another kind")
+    return Change(step, checked(changes), digest)
+
+
+def _damaged(log: Path, number: int, what: str) -> LossariumError:
+    return LossariumError(
+        f"{log} is damaged in line {number} ({what}); put back a copy of it, or remove it to go on without "
+        "past changes"
+    )
 
 
 def checked(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,8 +250,9 @@ def _checked(name: str, value: object) -> object:
         if not isinstance(value, bool):
             raise LossariumError(f"mask_loss must be true or false, not {value!r}")
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise LossariumError(f"{name} must be a positive number, not {value!r}")
+    # A whole number may be larger than any float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        raise LossariumError(f"{name} must be a positive number, not {value!r:.40}")
     return float(value)
 
 

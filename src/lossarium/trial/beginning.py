@@ -260,7 +260,7 @@ def _last_checkpoint(folder: Path) -> tuple[Path, Position, str | None]:
         try:
             table, _ = read_checkpoint(path)
             return path, position_of(table), table["state"].get("settings", {}).get("schedule")
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
             damaged.append(f"the checkpoint {path} is damaged ({error})")
     raise LossariumError(
         f"{damaged[0]}, and there is none before it; put back a copy of it, or choose another folder with "
