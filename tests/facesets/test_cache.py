@@ -354,3 +354,59 @@ def test_a_picture_that_changes_while_it_is_read_is_noticed(pictures, tmp_path):
 
     with pytest.raises(LossariumError, match="changed while they were read"):
         cached_frames(plain_listing(pictures), SIZE, tmp_path / "cache", meddle)
+
+
+def cache_of(folder, number, *, digest="ab" * 32, name=None, order=("format", "digest")):
+    """The files of a cache of some format, with a name of their own."""
+    name = name or digest[:32]
+    values = {"format": f"lossarium cache {number}", "digest": digest}
+    about = folder / f"{name}.json"
+    about.write_text(json.dumps({**{key: values[key] for key in order}, "kept": [0]}))
+    arrays = [folder / f"{name}-{array}.npy" for array in ("frames", "masks", "points")]
+    for array in arrays:
+        np.save(array, np.zeros(3, np.uint8))
+    return [about, *arrays]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_cache_of_an_older_format_is_removed_when_another_is_made(pictures, tmp_path, number):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    older = cache_of(folder, number)
+    cached_frames(plain_listing(pictures), SIZE, folder)
+    assert not any(path.exists() for path in older)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".npy"]
+
+
+def test_nothing_else_is_removed_from_the_folder_of_a_cache(pictures, tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    cached_frames(plain_listing(pictures), 32, folder)
+    kept = [*folder.iterdir()]
+    kept += cache_of(folder, 5, digest="01" * 32)
+    kept += cache_of(folder, 3, digest="23" * 32, name="45" * 16)
+    kept += cache_of(folder, 3, digest="67" * 32, name="mine")
+    kept += cache_of(folder, 3, digest="89" * 32, order=("digest", "format"))
+    linked = cache_of(elsewhere, 3)
+    (folder / linked[0].name).symlink_to(linked[0])
+    kept += [*linked, folder / linked[0].name]
+    orphan = folder / f"{'cd' * 16}-frames.npy"
+    np.save(orphan, np.zeros(3))
+    # An array of a user's own that happens to be called like one of an older cache's.
+    about, frames_file, *rest = cache_of(folder, 3, digest="ef" * 32)
+    frames_file.write_text("not an array")
+    kept += [orphan, about, frames_file]
+    contents = {path: path.read_bytes() for path in kept}
+    cached_frames(plain_listing(pictures), SIZE, folder)
+    assert {path: path.read_bytes() for path in kept} == contents
+    assert not any(path.exists() for path in rest)
+
+
+def test_older_caches_stay_while_the_one_that_is_there_serves(pictures, tmp_path):
+    folder = tmp_path / "cache"
+    cached_frames(plain_listing(pictures), SIZE, folder)
+    older = cache_of(folder, 3)
+    cached_frames(plain_listing(pictures), SIZE, folder)
+    assert all(path.exists() for path in older)

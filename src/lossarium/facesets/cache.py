@@ -28,7 +28,16 @@ import numpy.typing as npt
 from lossarium import __version__
 from lossarium.errors import LossariumError
 from lossarium.facesets.array_file import ArrayFile
-from lossarium.facesets.cache_files import DamagedCacheError, cache_files, opened_cache, seal, sources_of
+from lossarium.facesets.cache_files import (
+    FORMAT,
+    MAGIC,
+    DamagedCacheError,
+    cache_files,
+    opened_cache,
+    remove_older,
+    seal,
+    sources_of,
+)
 from lossarium.facesets.checksums import checksums
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing
@@ -40,7 +49,7 @@ from lossarium.text.wording import printable_name, reason_of
 if TYPE_CHECKING:
     from lossarium.facesets.reading import UnreadablePicture
 
-_FORMAT = "lossarium cache 4"
+_FORMAT = f"{MAGIC}{FORMAT}"
 # Decoded frames that are in memory at once while the cache is built.
 _PIECE_BYTES = 64 * 2**20
 
@@ -50,7 +59,7 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
 
     They are made when there are none for just these files (by names, sizes and times of change) at this size,
     or when their checksums say that they are damaged, which a note says then. Making them takes little memory
-    and 3 bytes a pixel of disk.
+    and 3 bytes a pixel of disk; caches of older formats in `folder` are removed first.
 
     Args:
         listing: The frames.
@@ -71,6 +80,7 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
         return readings
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_older(folder)
         _check_room(folder, decoded_bytes(listing, size))
         _build(listing, size, folder, digest, progress)
     except OSError as error:

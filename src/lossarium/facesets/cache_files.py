@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,17 @@ from lossarium.facesets.reading import UnreadablePicture
 from lossarium.facesets.remarks import Remark
 from lossarium.text.wording import printable_name, reason_of
 
+FORMAT = 4
+"""Of the caches that are written and read here; raised with every change of what they hold."""
+MAGIC = "lossarium cache "
+"""With the format, the first value of DIGEST.json."""
+
+_ARRAYS = ("frames", "masks", "points")
+_NAME = re.compile(r"([0-9a-f]{32})\.json")
+_BEGINNING = re.compile(rb'\{"format": "' + MAGIC.encode() + rb'([0-9]{1,6})", "digest": "([0-9a-f]{64})"')
+_NUMPY = b"\x93NUMPY"
+_LONGEST_BEGINNING = 160
+
 _Number = TypeVar("_Number", np.uint8, np.float32)
 
 
@@ -38,8 +51,48 @@ def cache_files(folder: Path, digest: str) -> CacheFiles:
     """Where the cache of the listing and size with this digest lies."""
     # 32 digits tell any two listings apart and keep names within what every file system takes.
     name = digest[:32]
-    frames, masks, landmarks = (folder / f"{name}-{array}.npy" for array in ("frames", "masks", "points"))
+    frames, masks, landmarks = (folder / f"{name}-{array}.npy" for array in _ARRAYS)
     return CacheFiles(frames, masks, landmarks, folder / f"{name}.json")
+
+
+def remove_older(folder: Path) -> None:
+    """Remove the caches in a folder that are of an older format, which nothing reads any more.
+
+    Whatever is not certain to be one, by its name and by how its content begins, stays: links, files of
+    users, caches of newer formats, and arrays without a description.
+    """
+    for about in _older(folder):
+        files = cache_files(folder, about.stem)
+        # The description goes last: if this is interrupted, it still tells what is left.
+        for array in (files.frames, files.masks, files.landmarks):
+            if _beginning(array).startswith(_NUMPY):
+                with suppress(OSError):
+                    array.unlink()
+        if not any(array.exists() for array in (files.frames, files.masks, files.landmarks)):
+            with suppress(OSError):
+                about.unlink()
+
+
+def _older(folder: Path) -> Iterator[Path]:
+    """The descriptions of caches of older formats."""
+    for path in sorted(folder.glob("*.json")):
+        name, beginning = _NAME.fullmatch(path.name), _BEGINNING.match(_beginning(path))
+        if name is None or beginning is None:
+            continue
+        is_its_own = beginning[2].decode().startswith(name[1])
+        if is_its_own and int(beginning[1]) < FORMAT:
+            yield path
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a regular file; none of anything else."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(_LONGEST_BEGINNING)
+    except OSError:
+        return b""
 
 
 class DamagedCacheError(Exception):
