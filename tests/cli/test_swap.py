@@ -56,6 +56,27 @@ def test_swaps_a_folder_marks_it_and_refuses_to_replace_it(trial, tmp_path, caps
     assert {path: path.read_bytes() for path in written} != before
 
 
+def test_a_folder_that_another_process_swaps_to_is_refused_and_left_as_it_is(trial, tmp_path, capsys):
+    folder, ada, _ = trial
+    out = tmp_path / "new" / "out"
+    # In a process of its own, as it would be; it lets go when its input ends.
+    script = (
+        "import sys; from pathlib import Path; from lossarium.swapping.unfinished import locked_out\n"
+        "with locked_out(Path(sys.argv[1])):\n"
+        "    print('locked', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        assert f"another process is swapping to {out}" in refused(capsys, folder, ada, out, *ADA_TO_BEN)
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    # It wrote nothing, so nothing is left of it.
+    assert not out.parent.exists()
+    assert swap(folder, ada, out, *ADA_TO_BEN) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in ada.iterdir())
+
+
 def test_one_picture_in_its_own_size_with_all_that_can_be_done(trial, tmp_path):
     folder, ada, _ = trial
     (tmp_path / "frames").mkdir()

@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.swapping.apply import Finish, swap_pictures
     from lossarium.swapping.jobs import find_jobs
     from lossarium.swapping.trained import identity_index, load_trained
-    from lossarium.swapping.unfinished import Ledger, swap_digest
+    from lossarium.swapping.unfinished import Ledger, locked_out, swap_digest
     from lossarium.text.wording import counted, printable_name
 
     trained = load_trained(arguments.trial, own_model=arguments.own_model)
@@ -112,29 +113,32 @@ def run(arguments: argparse.Namespace) -> int:
         colour_transfer=arguments.colour_transfer,
         full_size=arguments.full_size,
     )
-    ledger = None
-    if arguments.input.is_dir():
-        ledger = Ledger(arguments.output, swap_digest(trained.digest, target, asdict(finish)))
-    jobs = find_jobs(
-        arguments.input,
-        arguments.output,
-        ending=_ENDINGS.get(arguments.format),
-        force=arguments.force,
-        follow_links=arguments.follow_links,
-        tell=notes.append,
-        is_finished=lambda job: ledger is not None and ledger.remarks_of(job) is not None,
-    )
-    try:
-        with counting("swapping") as watch:
-            swapped = swap_pictures(
-                trained, target, jobs, finish, skip_bad=arguments.skip_bad, watch=watch, ledger=ledger
-            )
-    except KeyboardInterrupt:
-        print(
-            "\nThe pictures written so far are complete; the same command continues from there.",
-            file=sys.stderr,
+    # A folder is written to by one command at a time; a single picture is written whole or not at all.
+    is_folder = arguments.input.is_dir()
+    with locked_out(arguments.output) if is_folder else nullcontext():
+        ledger = None
+        if is_folder:
+            ledger = Ledger(arguments.output, swap_digest(trained.digest, target, asdict(finish)))
+        jobs = find_jobs(
+            arguments.input,
+            arguments.output,
+            ending=_ENDINGS.get(arguments.format),
+            force=arguments.force,
+            follow_links=arguments.follow_links,
+            tell=notes.append,
+            is_finished=lambda job: ledger is not None and ledger.remarks_of(job) is not None,
         )
-        raise
+        try:
+            with counting("swapping") as watch:
+                swapped = swap_pictures(
+                    trained, target, jobs, finish, skip_bad=arguments.skip_bad, watch=watch, ledger=ledger
+                )
+        except KeyboardInterrupt:
+            print(
+                "\nThe pictures written so far are complete; the same command continues from there.",
+                file=sys.stderr,
+            )
+            raise
     if swapped.finished_before:
         print(f"note: {counted(swapped.finished_before, 'picture')} had been written before.")
     for note in (*trained.notes, *notes, *swapped.notes):

@@ -1,6 +1,7 @@
 """A swap that was interrupted: which of its pictures are written, so that the same command goes on.
 
 OUT/.lossarium-swap.jsonl    while a folder is swapped; removed at the end
+OUT/.lock                    while a command works in OUT; removed when it ends
 
 The first line says what the swap is: the trial with its weights, the identity, what is done to the faces.
 Then comes a line for each picture, before the picture itself is written, with the SHA-256 of its file and the
@@ -11,16 +12,55 @@ it was made from is unchanged.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lossarium.facesets.remarks import Remark
 from lossarium.files import remove_leftovers
 from lossarium.swapping.jobs import Job
+from lossarium.text.wording import printable_name
+from lossarium.training.folder_lock import LOCK, locked
 
 NAME = ".lossarium-swap.jsonl"
 _LARGEST = 1 << 28
+
+
+@contextmanager
+def locked_out(out: Path) -> Iterator[None]:
+    """Lock the folder that a folder is swapped to, and make it if need be.
+
+    Afterwards nothing is left of the lock, nor of the folder if nothing was written to it.
+
+    Args:
+        out: The folder. If a file is there it is not locked: `find_jobs` says what is wrong.
+
+    Raises:
+        LossariumError: another process swaps to it, or it cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        yield
+        return
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    name = printable_name(out)
+    try:
+        with locked(
+            out,
+            busy=f"another process is swapping to {name}; wait for it, or choose another folder",
+            unwritable=f"cannot write to the folder {name}: {{reason}}; choose another one",
+        ):
+            try:
+                yield
+            finally:
+                # While it is held: whoever opens the file from here on locks another one. Windows refuses to
+                # remove an open file, and removes this one as it is released.
+                with suppress(OSError):
+                    (out / LOCK).unlink()
+    finally:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
 
 
 def swap_digest(trial: str, identity: int, finish: Mapping[str, object]) -> str:

@@ -9,6 +9,9 @@ from filelock import FileLock, Timeout
 from lossarium.errors import LossariumError
 from lossarium.files import remove_leftovers
 
+LOCK = ".lock"
+"""The file in a folder that is locked; nothing is written to it."""
+
 _WRITTEN_TO = ("checkpoints", "snapshots", "previews")
 
 
@@ -39,7 +42,7 @@ def locked(folder: Path, *, busy: str, unwritable: str) -> Iterator[None]:
     Raises:
         LossariumError: one of these.
     """
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
