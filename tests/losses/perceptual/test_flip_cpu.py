@@ -30,7 +30,7 @@ SHAPES = [
 
 
 def kernel(input, target, weight=None, scale=1.0, pixels_per_degree=DEFAULT):
-    return flip._flip_kernel(input, target, weight, scale, pixels_per_degree=pixels_per_degree)
+    return flip._flip_kernel(pixels_per_degree)(input, target, weight, scale)
 
 
 def plain(input, target, weight=None, scale=1.0, pixels_per_degree=DEFAULT, dtype=torch.float64):
@@ -144,15 +144,15 @@ def test_same_bits_for_any_number_of_threads_and_without_gradient(height, width)
 def test_is_in_use_as_far_as_its_filters_fit(monkeypatch):
     called = []
 
-    def spy(*arguments, **options):
-        called.append(options)
-        return original(*arguments, **options)
+    def spy(pixels_per_degree):
+        called.append(pixels_per_degree)
+        return original(pixels_per_degree)
 
     original = flip._flip_kernel
     monkeypatch.setattr(flip, "_flip_kernel", spy)
     input, target = random_pair(height=6, width=7)
     flip.flip(input, target)
-    assert called == [{"pixels_per_degree": DEFAULT}]
+    assert called == [DEFAULT]
     broad = flip.flip(input, target, pixels_per_degree=flip._MOST_PIXELS_FOR_KERNEL * 1.01)
     with fused.without_kernels():
         flip.flip(input, target)
