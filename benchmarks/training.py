@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from benchmarks.machine import file_name, package_version, processor
 from lossarium import losses
-from lossarium.facesets.batches.augmentation import FACESWAP, Augmentation, augment_frames, draw
+from lossarium.facesets.batches.amount import FACESWAP, Augmentation
+from lossarium.facesets.batches.augmentation import augment_frames, draw
 from lossarium.facesets.batches.batch import Batch
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.folder import load

@@ -20,7 +20,7 @@ from lossarium.swapping.trained import load_trained
 from lossarium.training import records
 from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.run_state import Keeping
+from lossarium.training.keeping import Keeping
 from lossarium.trial.run import run_trial
 from tests.facesets.examples import blobs
 

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from lossarium.cli import names as listed
 from lossarium.cli.main import main
 from lossarium.models import own_models
 from lossarium.models.registry import names as models
+from lossarium.text import listed_names as listed
 from lossarium.training.options import optimizers, schedules
 
 

@@ -13,9 +13,9 @@ from lossarium.provenance import DIGITAL_SOURCE_TYPE, trial_digest
 from lossarium.training import records
 from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Recipe, Trial
-from lossarium.training.run_state import Keeping
-from lossarium.trial.callbacks import ViewOptions
+from lossarium.training.keeping import Keeping
 from lossarium.trial.run import run_trial
+from lossarium.trial.view_options import ViewOptions
 from tests.cli.folders import QUICK, pair
 from tests.facesets.examples import blobs
 from tests.swapping.marks import mark_of

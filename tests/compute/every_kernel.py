@@ -22,7 +22,8 @@ from torch import Tensor
 
 from lossarium import losses
 from lossarium.cli.main import main
-from lossarium.facesets.batches.augmentation import FACESWAP, Augmentation, augment_frames, draw
+from lossarium.facesets.batches.amount import FACESWAP, Augmentation
+from lossarium.facesets.batches.augmentation import augment_frames, draw
 from lossarium.facesets.randomness import Purpose, generator
 
 OPTIONS: dict[str, tuple[dict[str, object], ...]] = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lossarium.facesets import cache
-from lossarium.facesets.batches.augmentation import Augmentation
+from lossarium.facesets.batches.amount import Augmentation
 from lossarium.facesets.batches.batch import Batches
 from lossarium.facesets.cache import decoded_bytes, is_cached
 from lossarium.facesets.faceset import data_digest

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from lossarium.cli import names as listed
 from lossarium.errors import LossariumError
 from lossarium.judging import own_judges as registering
 from lossarium.judging.held_out import directions, score
 from lossarium.judging.judges import JUDGES, chosen, judge, judges_of, names, register
 from lossarium.judging.rehearsal import rehearse_judges, rehearse_on_made_up_pictures
+from lossarium.text import listed_names as listed
 from lossarium.training.configuration import Recipe
 from tests.facesets.examples import blobs
 from tests.judging import own_judges

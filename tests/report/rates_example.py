@@ -4,7 +4,8 @@ import math
 
 from lossarium.report.find_lr import RateSearch
 from lossarium.training.range_test import RangeTest
-from lossarium.training.rate_finder import Found, Span, shared_rate
+from lossarium.training.rate_finder import Found, shared_rate
+from lossarium.training.span import Span
 
 STEPS = 57
 """Eight a decade: powers of ten are among the rates."""

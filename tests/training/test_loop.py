@@ -19,8 +19,8 @@ from lossarium.training import checkpoints, loop, records
 from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.folder_lock import locked_trial
+from lossarium.training.keeping import Keeping
 from lossarium.training.loop import train
-from lossarium.training.run_state import Keeping
 from lossarium.training.signals import Stopped
 from tests.facesets.examples import blobs
 

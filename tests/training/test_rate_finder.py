@@ -13,7 +13,8 @@ from lossarium.models.registry import initial_model
 from lossarium.training import rate_finder as module
 from lossarium.training.configuration import Recipe
 from lossarium.training.range_test import RangeTest
-from lossarium.training.rate_finder import Found, Span, find_rates, shared_rate
+from lossarium.training.rate_finder import Found, find_rates, shared_rate
+from lossarium.training.span import Span
 from lossarium.training.step import loss_terms
 from lossarium.training.trial_batches import batches_of
 from tests.facesets.examples import blobs

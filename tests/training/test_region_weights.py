@@ -7,7 +7,8 @@ from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.facesets.batches.batch import Batch
 from lossarium.models.prediction import Prediction
-from lossarium.training.region_weights import MaskOptions, RegionWeights, parse, pixel_weights
+from lossarium.training.configuration import RegionWeights
+from lossarium.training.region_weights import MaskOptions, parse, pixel_weights
 from lossarium.training.step import loss_terms, term_names
 
 

@@ -11,7 +11,7 @@ import pytest
 from lossarium import files
 from lossarium.errors import LossariumError
 from lossarium.training import checkpoints, records, rescue
-from lossarium.training.run_state import Keeping
+from lossarium.training.keeping import Keeping
 from lossarium.training.signals import Stopped
 from tests.training.test_loop import StoppedError, run, timeless
 

@@ -14,7 +14,8 @@ from lossarium.training import records
 from lossarium.training.callbacks import Callbacks
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.loop import train
-from lossarium.training.rate_finder import Span, find_rates
+from lossarium.training.rate_finder import find_rates
+from lossarium.training.span import Span
 from lossarium.trial.run import evaluator_of
 from tests.facesets.examples import blobs
 from tests.models import own_models

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from lossarium.cli.devices import add_accelerator
 from lossarium.cli.loss_list import add_losses, losses_of
 from lossarium.cli.pair import add_pair, default_out, load_pair
-from lossarium.cli.recipe import WITHOUT_A_TRIAL, add_step, check_range, recipe_of
+from lossarium.cli.recipe import add_recipe, check_range, recipe_of
 from lossarium.errors import LossariumError
+from lossarium.training.span import Span
 
 if TYPE_CHECKING:
     from torch import nn
 
     from lossarium.facesets.faceset import Faceset
     from lossarium.training.configuration import Recipe
-    from lossarium.training.rate_finder import Found, Span
+    from lossarium.training.rate_finder import Found
 
 _PAGE = "find-lr.html"
 
@@ -48,23 +49,23 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--lowest",
         type=float,
-        default=1e-7,
+        default=Span.lowest,
         metavar="RATE",
         help="the first rate tried (default: %(default)s)",
     )
     parser.add_argument(
         "--highest",
         type=float,
-        default=1.0,
+        default=Span.highest,
         metavar="RATE",
         help="the last rate tried (default: %(default)s)",
     )
     parser.add_argument(
         "--test-steps",
         type=int,
-        default=100,
+        default=Span.steps,
         metavar="STEPS",
-        help="steps from the lowest rate to the highest (default: 100)",
+        help="steps from the lowest rate to the highest (default: %(default)s)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the weights and batches (default: %(default)s)"
@@ -77,10 +78,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="start from the newest weights of this trial instead of new ones; give its --model and --size, "
         "too",
     )
-    add_step(parser)
+    add_recipe(parser, of_whole_trial=False)
     add_accelerator(parser)
     parser.add_argument("--out", type=Path, help="folder of the page (default: lossarium-find-lr-A-B)")
-    parser.set_defaults(run=run, **WITHOUT_A_TRIAL)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -120,15 +121,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _span(arguments: argparse.Namespace) -> "Span":
+def _span(arguments: argparse.Namespace) -> Span:
     check_range(arguments, "test_steps", 10_000, least=10)
     if not 0 < arguments.lowest < arguments.highest < math.inf:
         raise LossariumError(
             "--lowest must be a learning rate above 0 and --highest one above that, not "
             f"{arguments.lowest:g} and {arguments.highest:g}"
         )
-    from lossarium.training.rate_finder import Span
-
     return Span(arguments.lowest, arguments.highest, arguments.test_steps)
 
 
@@ -164,7 +163,7 @@ def _found(
     seed: int,
     recipe: "Recipe",
     facesets: tuple["Faceset", "Faceset"],
-    span: "Span",
+    span: Span,
 ) -> tuple["Found", ...]:
     from lossarium.cli.progress import comparison_progress
     from lossarium.comparison.plan import Plan

@@ -1,180 +1,103 @@
-"""The options for how a trial is trained, except for its loss."""
+"""The options for how a trial is trained, except for its loss: derived from the fields of `Recipe`."""
 
 import argparse
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import Field, fields
+from typing import Any
 
-from lossarium.cli import names
 from lossarium.cli.assignment import assigned
 from lossarium.errors import LossariumError
-
-if TYPE_CHECKING:
-    from lossarium.training.configuration import Recipe
-
-WITHOUT_A_TRIAL = {
-    "steps": 1000,
-    "learning_rate": 1e-3,
-    "schedule": "constant",
-    "judge": None,
-    "judges": None,
-    "judge_every": 0,
-}
-"""What `recipe_of` takes for the options of a whole trial where there is no trial and nothing reads them."""
+from lossarium.training.configuration import Option, Recipe
 
 
-def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Register the options of a trial."""
-    parser.add_argument(
-        "--steps", type=int, default=1000, help="training steps per trial (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--learning-rate",
-        type=float,
-        default=1e-3,
-        help="the rate that the schedule starts from (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--schedule",
-        default="constant",
-        help=f"of the learning rate: {', '.join(names.SCHEDULES)}, with options such as "
-        '"cosine(warmup=500)" (default: constant)',
-    )
-    add_step(parser)
-    parser.add_argument(
-        "--judge",
-        metavar="NAME",
-        help="the judge that steers plateau schedules, --keep-best and --until converged: one of --judges "
-        "(default: ssim)",
-    )
-    parser.add_argument(
-        "--judges",
-        metavar="LIST",
-        help="the judges that score held-out frames, separated by commas; your own as package.module:name "
-        f"(default: {', '.join(names.JUDGES)})",
-    )
-    parser.add_argument(
-        "--judge-every",
-        type=int,
-        default=0,
-        metavar="STEPS",
-        help="steps between two evaluations on held-out frames (default: 8 evaluations in all)",
-    )
+def add_recipe(parser: argparse.ArgumentParser, *, of_whole_trial: bool = True) -> None:
+    """Register the options of a recipe.
+
+    Args:
+        parser: Of the command.
+        of_whole_trial: Whether the command trains whole trials; if not, those options are left out that mean
+            nothing to single steps.
+    """
+    for field, option in _options():
+        if of_whole_trial or not option.of_whole_trial:
+            flag = _flag(option.flag or field.name)
+            parser.add_argument(flag, dest=field.name, **_argument(field, option))
 
 
-def add_step(parser: argparse.ArgumentParser) -> None:
-    """Register the options of a single step: of these, a learning-rate range test takes all."""
-    parser.add_argument(
-        "--size", type=int, default=64, help="side of the pictures in pixels (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--model",
-        default="compact",
-        help=f"the autoencoder: {', '.join(names.MODELS)}, or your own as package.module:factory "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--model-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the autoencoder, such as architecture=liae; may be repeated",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=8, help="frames of each identity in a batch (default: 8)"
-    )
-    parser.add_argument(
-        "--optimizer",
-        default="adam",
-        help=f"{', '.join(names.OPTIMIZERS)}, or one of pytorch-optimizer's, with options such as "
-        '"adamw(weight_decay=0.01)" (default: adam)',
-    )
-    parser.add_argument(
-        "--clipping", default="none", help='of gradients, such as "norm(1)" or "autoclip" (default: none)'
-    )
-    parser.add_argument(
-        "--accumulation", type=int, default=1, help="batches whose gradients a step adds up (default: 1)"
-    )
-    parser.add_argument(
-        "--augmentation",
-        default="default",
-        help='such as "faceswap", "default(warp=0.03, flip=0)" or "none" (default: default)',
-    )
-    parser.add_argument(
-        "--mask",
-        default="none",
-        help='the face mask for --mask-loss and for models that learn masks: "stored" with the pictures, or '
-        'made from landmarks, as "components" or "extended(dilation=2, blur=1)", in pixels (default: none)',
-    )
-    parser.add_argument(
-        "--mask-loss", action="store_true", help="leave pixels outside the mask out of the loss"
-    )
-    for region in ("eye", "mouth"):
-        parser.add_argument(
-            f"--{region}-multiplier",
-            type=float,
-            default=1.0,
-            metavar="TIMES",
-            help=f"weight of the {region} in the loss, as a multiple of the other pixels' (default: 1)",
-        )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bf16"),
-        default="float32",
-        help="precision of the model; losses are always computed in float32 (default: %(default)s)",
-    )
-
-
-def recipe_of(arguments: argparse.Namespace) -> "Recipe":
-    """The recipe of the options.
+def recipe_of(arguments: argparse.Namespace) -> Recipe:
+    """The recipe of the options; fields without an option in this command keep their defaults.
 
     Raises:
-        LossariumError: a number is out of its range.
+        LossariumError: a number is out of its range, or a text cannot be read.
     """
+    # Late: these import torch, which takes a second.
     from lossarium.judging.judges import chosen
     from lossarium.models.registry import all_options
     from lossarium.training import region_weights
-    from lossarium.training.configuration import Recipe
     from lossarium.training.options import augmentations, clipping, optimizers, schedules
 
-    for option, most in (("steps", 10**8), ("batch_size", 1024), ("accumulation", 1024)):
-        check_range(arguments, option, most)
-    check_range(arguments, "judge_every", 10**8, least=0)
-    if not 32 <= arguments.size <= 512 or arguments.size % 16:
-        raise LossariumError(f"--size must be a multiple of 16 from 32 to 512, not {arguments.size}")
-    if not 0 < arguments.learning_rate < math.inf:
-        raise LossariumError(f"--learning-rate must be positive, not {arguments.learning_rate}")
-    for option in ("eye_multiplier", "mouth_multiplier"):
-        if not 0 < getattr(arguments, option) < math.inf:
-            raise LossariumError(
-                f"--{option.replace('_', '-')} must be positive, not {getattr(arguments, option)}"
-            )
-    scoring, steering = chosen(arguments.judges, arguments.judge)
-    given = [assigned(text, "--model-option is") for text in arguments.model_option]
-    return Recipe(
-        steps=arguments.steps,
-        size=arguments.size,
-        model=arguments.model,
-        model_options=all_options(arguments.model, dict(given)),
-        batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        optimizer=str(optimizers.parse(arguments.optimizer)),
-        schedule=str(schedules.parse(arguments.schedule)),
-        clipping=str(clipping.parse(arguments.clipping)),
-        accumulation=arguments.accumulation,
-        augmentation=augmentations.parse(arguments.augmentation),
-        mask=str(region_weights.parse(arguments.mask) or "none"),
-        mask_loss=arguments.mask_loss,
-        eye_multiplier=arguments.eye_multiplier,
-        mouth_multiplier=arguments.mouth_multiplier,
-        precision=arguments.precision,
-        judge=steering,
-        judges=scoring,
-        judge_every=arguments.judge_every,
-    )
+    given = {field.name: getattr(arguments, field.name) for field, _ in _options() if field.name in arguments}
+    _check_numbers(given)
+    scoring, steering = chosen(given.get("judges"), given.get("judge"))
+    options = [assigned(text, "--model-option is") for text in given["model_options"]]
+    given |= {
+        "model_options": all_options(given["model"], dict(options)),
+        "optimizer": str(optimizers.parse(given["optimizer"])),
+        "clipping": str(clipping.parse(given["clipping"])),
+        "mask": str(region_weights.parse(given["mask"]) or "none"),
+        "judges": scoring,
+        "judge": steering,
+    }
+    augmentation = given.pop("augmentation")
+    if augmentation is not None:
+        given["augmentation"] = augmentations.parse(augmentation)
+    if "schedule" in given:
+        given["schedule"] = str(schedules.parse(given["schedule"]))
+    return Recipe(**given)
 
 
 def check_range(arguments: argparse.Namespace, option: str, most: int, least: int = 1) -> None:
     """Refuse a whole number out of its range."""
-    value = getattr(arguments, option)
-    if not least <= value <= most:
-        raise LossariumError(f"--{option.replace('_', '-')} must be from {least} to {most:,}, not {value}")
+    _check_between(option, getattr(arguments, option), least, most)
+
+
+def _options() -> Iterator[tuple[Field[Any], Option]]:
+    """The fields of a recipe that the command line has, in their order."""
+    for field in fields(Recipe):
+        if "option" in field.metadata:
+            yield field, field.metadata["option"]
+
+
+def _argument(field: Field[Any], option: Option) -> dict[str, Any]:
+    """What argparse is told of a field."""
+    if option.repeated:
+        return {"action": "append", "default": [], "metavar": option.metavar, "help": option.help}
+    if field.default is False:
+        return {"action": "store_true", "help": option.help}
+    shown = field.default if option.default_text is None else option.default_text
+    if isinstance(shown, float):
+        shown = f"{shown:g}"
+    argument = {"metavar": option.metavar, "help": f"{option.help} (default: {shown})"}
+    if option.as_text:
+        return argument
+    return argument | {"type": type(field.default), "choices": option.choices, "default": field.default}
+
+
+def _check_numbers(given: dict[str, Any]) -> None:
+    for field, option in _options():
+        if field.name in given and option.between is not None:
+            _check_between(field.name, given[field.name], *option.between, option.multiple_of)
+    for field, option in _options():
+        if field.name in given and option.positive and not 0 < given[field.name] < math.inf:
+            raise LossariumError(f"{_flag(field.name)} must be positive, not {given[field.name]}")
+
+
+def _check_between(name: str, value: int, least: int, most: int, multiple_of: int = 1) -> None:
+    if not least <= value <= most or value % multiple_of:
+        multiple = "" if multiple_of == 1 else f"a multiple of {multiple_of} "
+        raise LossariumError(f"{_flag(name)} must be {multiple}from {least} to {most:,}, not {value}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

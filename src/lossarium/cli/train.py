@@ -12,6 +12,8 @@ from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
 from lossarium.cli.rescue import add_rescue
 from lossarium.errors import LossariumError
+from lossarium.training.keeping import Keeping
+from lossarium.trial.view_options import ViewOptions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,12 +73,16 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--keep-best", action="store_true", help="keep the checkpoint with the best --judge score"
     )
     parser.add_argument(
-        "--keep-every", type=int, default=0, metavar="STEPS", help="keep a checkpoint every so many steps"
+        "--keep-every",
+        type=int,
+        default=Keeping.every,
+        metavar="STEPS",
+        help="keep a checkpoint every so many steps (default: none)",
     )
     parser.add_argument(
         "--keep-last",
         type=int,
-        default=1,
+        default=Keeping.last,
         metavar="K",
         help="how many of the last checkpoints to keep; at least two during training (default: %(default)s)",
     )
@@ -90,9 +96,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--preview-every",
         type=float,
-        default=60.0,
+        default=ViewOptions.preview_every,
         metavar="SECONDS",
-        help="seconds between two updates of preview.png, 0 for no preview (default: 60)",
+        help="seconds between two updates of preview.png, 0 for no preview (default: %(default)g)",
     )
     parser.add_argument(
         "--tensorboard", action="store_true", help="write event files to the trial's folder tensorboard"
@@ -144,9 +150,7 @@ def _train(
 ) -> None:
     from lossarium.cli.progress import training_progress
     from lossarium.training.checkpoints import steps_done
-    from lossarium.training.run_state import Keeping
     from lossarium.training.signals import Stopped
-    from lossarium.trial.callbacks import ViewOptions
     from lossarium.trial.run import run_trial
     from lossarium.trial.timelapse import NAME as TIMELAPSE
 

@@ -12,7 +12,7 @@ from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
 from lossarium.errors import LossariumError
 from lossarium.evidence.results import Score, Scores
 from lossarium.evidence.verdict import decide
-from lossarium.facesets.batches.augmentation import Augmentation
+from lossarium.facesets.batches.amount import Augmentation
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.judging.held_out import Direction, score_key

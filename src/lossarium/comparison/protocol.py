@@ -22,9 +22,9 @@ from lossarium.judging.rehearsal import rehearse_judges
 from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Trial
 from lossarium.training.folder_lock import locked_trial
+from lossarium.training.keeping import Keeping
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
-from lossarium.training.run_state import Keeping
 from lossarium.training.step import rehearse
 from lossarium.training.trial_batches import batches_of
 from lossarium.trial.beginning import begin, is_done, what_depends_on_length

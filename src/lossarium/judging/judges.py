@@ -16,6 +16,7 @@ from lossarium.judging.own_judges import own_judge, register, registered
 from lossarium.losses.spec import split
 from lossarium.own_code import is_own
 from lossarium.text.suggestions import nearest
+from lossarium.training.configuration import Recipe
 
 __all__ = ["JUDGES", "Judge", "chosen", "judge", "names", "register"]
 
@@ -44,8 +45,6 @@ def _lpips(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
 _SQUARED = frozenset({"mse", "rmse", "sse"})
 _ABSOLUTE = frozenset({"mae", "charbonnier", "quantile", "mape", "mase", "imae", "laplacian", "mix"})
 _BETWEEN = frozenset({"smooth_l1", "huber", "logcosh", "general"})
-
-_STEERING = "ssim"
 
 JUDGES = (
     Judge(
@@ -96,7 +95,8 @@ def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str
 
     Args:
         text: Names with commas between; None for those that come with Lossarium and the steering one.
-        steering: The name of the judge that steers; None for "ssim", or the first where that does not score.
+        steering: The name of the judge that steers; None for that of a recipe by default, or the first
+            where that does not score.
 
     Returns:
         The names of the judges that score, and the name of the one that steers.
@@ -107,8 +107,8 @@ def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str
     >>> chosen("psnr, lpips", None)
     (('psnr', 'lpips'), 'psnr')
     """
-    defaults = tuple(one.name for one in JUDGES)
     if text is None:
+        defaults = Recipe.judges
         scoring = defaults if steering in (None, *defaults) else (*defaults, str(steering))
     else:
         scoring = tuple(split(text))
@@ -117,7 +117,7 @@ def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str
         if name in scoring[:place]:
             raise LossariumError(f"--judges names {name} twice")
     if steering is None:
-        return scoring, _STEERING if _STEERING in scoring else scoring[0]
+        return scoring, Recipe.judge if Recipe.judge in scoring else scoring[0]
     if steering not in scoring:
         judge(steering)
         raise LossariumError(f"--judge {steering} steers and has to score, too; add it to --judges")

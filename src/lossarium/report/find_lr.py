@@ -9,7 +9,8 @@ from lossarium.report.formatting import NOTHING, count
 from lossarium.report.page import page, write_page
 from lossarium.report.palette import colour_of
 from lossarium.report.views import LossMark, environment_version
-from lossarium.training.rate_finder import WIDEST_SPREAD, Found, SharedRate, Span, rounded
+from lossarium.training.rate_finder import WIDEST_SPREAD, Found, SharedRate, rounded
+from lossarium.training.span import Span
 
 
 @dataclass(frozen=True)

@@ -1,60 +1,168 @@
-"""What pins a trial: two trials with equal configurations and equal facesets give equal numbers."""
+"""What pins a trial: two trials with equal configurations and equal facesets give equal numbers.
+
+The command line is derived from `Recipe` (see `cli.recipe`), and no default stands anywhere else. For --help,
+this module imports nothing that is slow to import, such as torch.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lossarium.facesets.batches.augmentation import Augmentation
-from lossarium.training.region_weights import RegionWeights
+from lossarium.facesets.batches.amount import Augmentation
+from lossarium.text.listed_names import JUDGES, MODELS, OPTIMIZERS, SCHEDULES
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field of a recipe is given on the command line; its type and default are those of the field."""
+
+    help: str
+    """Without the default, which is added to it."""
+    metavar: str | None = None
+    """What stands for the value in the help; by default the option's name."""
+    choices: tuple[str, ...] | None = None
+    """The values that there are; None for any."""
+    between: tuple[int, int] | None = None
+    """The lowest and the highest whole number that is allowed."""
+    multiple_of: int = 1
+    positive: bool = False
+    """Whether the number has to be above 0."""
+    as_text: bool = False
+    """Whether the option is a text that is read into the field, and None where it is not given."""
+    default_text: str | None = None
+    """The default as the help says it; by default the field's own."""
+    flag: str | None = None
+    """The option's name without its dashes; by default the field's."""
+    repeated: bool = False
+    """Whether the option may be repeated, each time with one value."""
+    of_whole_trial: bool = False
+    """Whether the option means nothing to a single step, and so to a learning-rate range test."""
+
+
+def option(default: Any, help: str, **details: Any) -> Any:  # noqa: A002 - argparse's word
+    """A field that is an option of the command line, with `details` as in `Option`."""
+    return field(default=default, metadata={"option": Option(help, **details)})
+
+
+@dataclass(frozen=True)
+class RegionWeights:
+    """The weights of regions in the loss."""
+
+    mask_loss: bool = False
+    """Whether pixels outside the face have the weight 0."""
+    eye_multiplier: float = 1.0
+    """The weight of the eyes relative to the rest."""
+    mouth_multiplier: float = 1.0
+    """The weight of the mouth relative to the rest."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """All that the trials of a comparison share."""
 
-    steps: int = 1000
-    size: int = 64
-    """Side of the pictures in pixels."""
-    model: str = "compact"
-    model_options: Mapping[str, Any] = field(default_factory=dict)
-    """As `models.registry.all_options` gives them; its defaults where there are none."""
-    batch_size: int = 8
-    """Pictures of each identity a step."""
-    learning_rate: float = 1e-3
-    """Where the schedule starts from."""
-    optimizer: str = "adam"
-    """As `training.optimizers` writes it: "adamw(weight_decay=0.01)"."""
-    schedule: str = "constant"
-    """As `training.schedules` writes it: "cosine(warmup=500)"."""
-    clipping: str = "none"
-    """As `training.clipping` writes it: "norm(1)"."""
-    accumulation: int = 1
-    """Batches a step."""
-    mask: str = "none"
-    """As `training.region_weights` writes it: "extended(blur=2)"; for `mask_loss`, and for models that learn
-    masks."""
-    mask_loss: bool = False
-    """Whether pixels outside the mask count nothing."""
-    eye_multiplier: float = 1.0
-    """What the eyes count, of what the rest does."""
-    mouth_multiplier: float = 1.0
-    """What the mouth counts."""
-    precision: str = "float32"
-    """float32, or bf16 for autocast; losses are float32 either way."""
+    steps: int = option(1000, "training steps per trial", between=(1, 10**8), of_whole_trial=True)
+    size: int = option(64, "side of the pictures in pixels", between=(32, 512), multiple_of=16)
+    model: str = option(
+        "compact",
+        f"the autoencoder: {', '.join(MODELS)}, or your own as package.module:factory",
+    )
+    model_options: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "option": Option(
+                "an option of the autoencoder, such as architecture=liae; may be repeated",
+                metavar="NAME=VALUE",
+                flag="model-option",
+                repeated=True,
+            )
+        },
+    )
+    """As `models.registry.all_options` gives them; the model's defaults where there are none."""
+    batch_size: int = option(8, "frames of each identity in a batch", between=(1, 1024))
+    learning_rate: float = option(
+        1e-3, "the rate that the schedule starts from", positive=True, of_whole_trial=True
+    )
+    optimizer: str = option(
+        "adam",
+        f"{', '.join(OPTIMIZERS)}, or one of pytorch-optimizer's, with options such as "
+        '"adamw(weight_decay=0.01)"',
+    )
+    """As `training.options.optimizers` writes it."""
+    schedule: str = option(
+        "constant",
+        f'of the learning rate: {", ".join(SCHEDULES)}, with options such as "cosine(warmup=500)"',
+        of_whole_trial=True,
+    )
+    """As `training.options.schedules` writes it."""
+    clipping: str = option("none", 'of gradients, such as "norm(1)" or "autoclip"')
+    """As `training.options.clipping` writes it."""
+    accumulation: int = option(1, "batches whose gradients a step adds up", between=(1, 1024))
+    mask: str = option(
+        "none",
+        'the face mask for --mask-loss and for models that learn masks: "stored" with the pictures, or made '
+        'from landmarks, as "components" or "extended(dilation=2, blur=1)", in pixels',
+    )
+    """As `training.region_weights` writes it."""
+    mask_loss: bool = option(RegionWeights.mask_loss, "leave pixels outside the mask out of the loss")
+    eye_multiplier: float = option(
+        RegionWeights.eye_multiplier,
+        "weight of the eyes in the loss, as a multiple of the other pixels'",
+        metavar="TIMES",
+        positive=True,
+    )
+    mouth_multiplier: float = option(
+        RegionWeights.mouth_multiplier,
+        "weight of the mouth in the loss, as a multiple of the other pixels'",
+        metavar="TIMES",
+        positive=True,
+    )
+    precision: str = option(
+        "float32",
+        "precision of the model, bf16 by autocast; losses are always computed in float32",
+        choices=("float32", "bf16"),
+    )
     snapshots: int = 8
     """How often in all the trial is judged and photographed, the last time at its end."""
-    judge_every: int = 0
-    """Instead of `snapshots`: judged and photographed every so many steps, and at the end."""
-    judge: str = "ssim"
-    """Whose mean over held-out reconstructions says whether a trial gets better: for plateau schedules, the
-    best checkpoint and convergence."""
-    judges: tuple[str, ...] = ("psnr", "mae", "ssim", "lpips")
-    """Who scores held-out frames: names of judges, or package.module:name for a user's own."""
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    judge_every: int = option(
+        0,
+        "steps between two evaluations on held-out frames",
+        metavar="STEPS",
+        between=(0, 10**8),
+        default_text=f"{snapshots} evaluations in all",
+        of_whole_trial=True,
+    )
+    """0 for `snapshots`."""
+    judge: str = option(
+        "ssim",
+        "the judge that steers plateau schedules, --keep-best and --until converged: one of --judges",
+        metavar="NAME",
+        as_text=True,
+        of_whole_trial=True,
+    )
+    """Its mean over held-out reconstructions says whether a trial gets better."""
+    judges: tuple[str, ...] = option(
+        JUDGES,
+        "the judges that score held-out frames, separated by commas; your own as package.module:name",
+        metavar="LIST",
+        as_text=True,
+        default_text=", ".join(JUDGES),
+        of_whole_trial=True,
+    )
+    augmentation: Augmentation = field(
+        default_factory=Augmentation,
+        metadata={
+            "option": Option(
+                'such as "faceswap", "default(warp=0.03, flip=0)" or "none"',
+                as_text=True,
+                default_text="default",
+            )
+        },
+    )
+    """As text, `training.options.augmentations` reads it."""
 
     @property
     def region_weights(self) -> RegionWeights:
-        """What regions of the pictures count."""
+        """The weights of regions in the loss."""
         return RegionWeights(self.mask_loss, self.eye_multiplier, self.mouth_multiplier)
 
     def snapshot_steps(self) -> tuple[int, ...]:

@@ -22,8 +22,8 @@ from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 from lossarium.losses.spec import parse
 from lossarium.text.toml import parse_toml
+from lossarium.training.configuration import RegionWeights
 from lossarium.training.options import schedules
-from lossarium.training.region_weights import RegionWeights
 
 NAME, _HISTORY = "control.toml", "control.jsonl"
 _LARGEST = 1 << 16

@@ -26,6 +26,7 @@ from lossarium.training.control import Control, Settings
 from lossarium.training.convergence import Convergence, has_converged
 from lossarium.training.folder_lock import locked_trial
 from lossarium.training.guards import Guards, LossHistory, exploded, update_history
+from lossarium.training.keeping import Keeping
 from lossarium.training.options import clipping as clippings
 from lossarium.training.options import optimizers, schedules
 from lossarium.training.options.clipping import Clipping
@@ -34,7 +35,6 @@ from lossarium.training.processes import Processes, single_process
 from lossarium.training.records import Records, Row, Unrecorded
 from lossarium.training.rescue import flush_last, save_last, save_stopped, take_back
 from lossarium.training.run_state import (
-    Keeping,
     Run,
     RunState,
     batches_for,

@@ -25,6 +25,7 @@ from lossarium.training.configuration import Recipe
 from lossarium.training.options import clipping as clippings
 from lossarium.training.options import optimizers
 from lossarium.training.range_test import RangeTest, range_test
+from lossarium.training.span import Span
 from lossarium.training.step import loss_terms, rehearse
 from lossarium.training.trial_batches import batches_of, parts_of_step
 
@@ -35,16 +36,6 @@ _SHARE_OF_LOWEST = 0.1
 # The shared rate is at most this share of the lowest rate at which any loss exploded, since the test sees an
 # explosion a few steps late.
 _SAFE_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Span:
-    """Which learning rates a range test tries."""
-
-    lowest: float = 1e-7
-    highest: float = 1.0
-    steps: int = 100
-    """The number of rates, each a constant factor above the one before."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.regions.landmark_masks import MASK_KINDS
 from lossarium.facesets.regions.regions import STORED, Region, region
+from lossarium.training.configuration import RegionWeights
 from lossarium.training.options.syntax import Call, call_text, read_call
 
 FACE, EYES, MOUTH = "face", "eyes", "mouth"
@@ -29,18 +30,6 @@ class MaskOptions:
     def __str__(self) -> str:
         given = {name: getattr(self, name) for name in ("dilation", "blur") if getattr(self, name)}
         return call_text(self.kind, given)
-
-
-@dataclass(frozen=True)
-class RegionWeights:
-    """The weights of regions in the loss."""
-
-    mask_loss: bool = False
-    """Whether pixels outside the face have the weight 0."""
-    eye_multiplier: float = 1.0
-    """The weight of the eyes relative to the rest."""
-    mouth_multiplier: float = 1.0
-    """The weight of the mouth relative to the rest."""
 
 
 def parse(text: str) -> MaskOptions | None:

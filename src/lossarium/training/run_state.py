@@ -22,6 +22,7 @@ from lossarium.training.checkpoints import Position, load_checkpoint, load_good,
 from lossarium.training.configuration import Trial
 from lossarium.training.control import Settings
 from lossarium.training.guards import Guards, LossHistory, remembered, went_back
+from lossarium.training.keeping import Keeping
 from lossarium.training.options import clipping, optimizers, schedules
 from lossarium.training.options.clipping import NormHistory
 from lossarium.training.options.schedules import PlateauState, Schedule
@@ -32,20 +33,6 @@ from lossarium.training.trial_batches import batches_of
 # A killed trial loses at most this much work. A checkpoint that failed on a full disk is retried as often.
 _SECONDS_BETWEEN_CHECKPOINTS = 15.0
 _STEPS_BETWEEN_GOOD_CHECKPOINTS = 500
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """Which checkpoints are kept; the numbers of the trial do not depend on it."""
-
-    best: bool = False
-    """Whether to keep the best of all snapshots."""
-    every: int = 0
-    """Keep a checkpoint for good every so many steps; 0 for none."""
-    last: int = 1
-    """How many of the last checkpoints to keep; while the trial runs, at least two."""
-    rescue: Path | None = None
-    """Where the last checkpoint goes if the trial's folder cannot be written."""
 
 
 @dataclass(frozen=True, kw_only=True)

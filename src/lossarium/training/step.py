@@ -10,7 +10,8 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.batches.batch import Batch
 from lossarium.losses.module import Loss
 from lossarium.models.prediction import Prediction, predict
-from lossarium.training.region_weights import FACE, RegionWeights, pixel_weights
+from lossarium.training.configuration import RegionWeights
+from lossarium.training.region_weights import FACE, pixel_weights
 
 MASK_TERM = "mask"
 """The term of a model that also predicts masks: their mean squared error."""

@@ -7,8 +7,8 @@ import torch
 
 from lossarium.facesets.batches.batch import Batch, Batches
 from lossarium.facesets.faceset import Faceset
-from lossarium.training.configuration import Recipe
-from lossarium.training.region_weights import RegionWeights, parse, regions_for
+from lossarium.training.configuration import Recipe, RegionWeights
+from lossarium.training.region_weights import parse, regions_for
 
 
 def check_regions(recipe: Recipe, weights: RegionWeights, facesets: Sequence[Faceset]) -> None:

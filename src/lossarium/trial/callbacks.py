@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -13,16 +13,7 @@ from lossarium.training.configuration import Trial
 from lossarium.training.records import Row
 from lossarium.trial.event_file import EventFile
 from lossarium.trial.live_preview import LivePreview, PreviewSheets
-
-
-@dataclass(frozen=True)
-class ViewOptions:
-    """What a trial shows while it runs; its numbers do not depend on it."""
-
-    preview_every: float = 60.0
-    """Seconds between two updates of `preview.png`; 0 for no previews."""
-    tensorboard: bool = False
-    """Whether to write event files; needs the package tensorboardX."""
+from lossarium.trial.view_options import ViewOptions
 
 
 @contextmanager

@@ -18,17 +18,18 @@ from lossarium.training.callbacks import Callbacks, HeldOutScores
 from lossarium.training.checkpoints import why_without_weights
 from lossarium.training.configuration import Trial
 from lossarium.training.folder_lock import locked_trial
+from lossarium.training.keeping import Keeping
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
-from lossarium.training.run_state import Keeping
 from lossarium.training.trial_batches import check_regions
 from lossarium.trial.beginning import Source, begin, is_done
-from lossarium.trial.callbacks import ViewOptions, showing
+from lossarium.trial.callbacks import showing
 from lossarium.trial.environment import environment
 from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
 from lossarium.trial.previews import Previews
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 from lossarium.trial.timelapse import sheet_count, write_timelapse
+from lossarium.trial.view_options import ViewOptions
 
 
 def run_trial(

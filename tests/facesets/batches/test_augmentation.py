@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.batches.amount import FACESWAP, Augmentation
 from lossarium.facesets.batches.augmentation import (
-    FACESWAP,
-    Augmentation,
     augment,
     augment_frames,
     augment_regions,

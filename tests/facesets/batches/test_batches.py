@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lossarium.facesets.batches.augmentation import Augmentation, augment, draw
+from lossarium.facesets.batches.amount import Augmentation
+from lossarium.facesets.batches.augmentation import augment, draw
 from lossarium.facesets.batches.batch import Batches, frame_order
 from lossarium.facesets.randomness import Purpose, generator
 from lossarium.facesets.regions.regions import Region, region

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.batches.augmentation import FACESWAP, Augmentation
+from lossarium.facesets.batches.amount import FACESWAP, Augmentation
 from lossarium.training.options.augmentations import parse
 
 

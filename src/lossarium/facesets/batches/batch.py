@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.facesets.batches.amount import Augmentation
 from lossarium.facesets.batches.augmentation import (
-    Augmentation,
     augment,
     augment_frames,
     augment_regions,

@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 
 from lossarium.errors import LossariumError
-from lossarium.facesets.batches.augmentation import FACESWAP, Augmentation
+from lossarium.facesets.batches.amount import FACESWAP, Augmentation
 from lossarium.text.suggestions import nearest
 from lossarium.training.options.syntax import read_call
 
