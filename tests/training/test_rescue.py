@@ -125,8 +125,13 @@ def test_waiting_can_be_given_up(tmp_path, monkeypatch, number):
     monkeypatch.setattr(rescue, "_FIRST_WAIT", 3600.0)
     monkeypatch.setattr(rescue, "_LONGEST_WAIT", 3600.0)
     disk.on_refusal = lambda: os.kill(os.getpid(), number) if disk.refused == 3 else None
-    with pytest.raises(Stopped, match="stopped after step 0") as stopped:
-        run(tmp_path)
+    # Tests that a shell script starts in the background ignore SIGINT, and so would the trial.
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(Stopped, match="stopped after step 0") as stopped:
+            run(tmp_path)
+    finally:
+        signal.signal(number, before)
     assert stopped.value.number == number
 
 
