@@ -1,4 +1,4 @@
-"""A faceset as it is trained on: the aligned frames of one identity, and what two have in common."""
+"""Facesets: the aligned frames of one identity, and which frames of two facesets show the same state."""
 
 import hashlib
 import json
@@ -12,27 +12,27 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Faceset:
-    """Aligned frames of one identity, all of one size, with what is known about each.
+    """Aligned frames of one identity, all of one size, with their masks, landmarks and states if known.
 
-    Frames are held as 8-bit RGB, so that 10,000 frames of 128 px take 490 MB. Frames and masks may be
-    memory-mapped files (`lossarium.facesets.cache`), for reading alone and larger than memory: what takes
-    some of them takes them by their indices, and nothing takes them all.
+    Frames are 8-bit RGB, so that 10,000 frames of 128 px take 490 MB. Frames and masks may be read-only
+    memory-mapped files (`lossarium.facesets.cache`) that are larger than memory: take the frames that are
+    needed by their indices, and never copy a whole array.
     """
 
     identity: str
-    """Name shown to people: the manifest's, or the folder's."""
+    """The name that users see: the manifest's, or the folder's."""
     frames: npt.NDArray[np.uint8]
     """(N, size, size, 3), RGB."""
     frame_names: tuple[str, ...]
     """N names: paths relative to the faceset's folder, with forward slashes."""
     held_out: npt.NDArray[np.bool_]
-    """(N,), True where the frame is kept from training and used for judging."""
+    """(N,), True for frames that are not trained on but used for judging."""
     face_masks: npt.NDArray[np.uint8] | None = None
-    """(N, size, size), 255 where the face is, where masks are known."""
+    """(N, size, size), 255 where the face is; None if masks are not known."""
     states: tuple[str, ...] | None = None
-    """N of `state_digest`; two facesets' frames with equal digests are an exact swap pair."""
+    """N values of `state_digest`; frames of two facesets with equal digests are an exact swap pair."""
     landmarks: npt.NDArray[np.float32] | None = None
-    """(N, 68, 2) x, y in frame pixels, iBUG order, pixel centres at halves, where landmarks are known."""
+    """(N, 68, 2) x, y in frame pixels, iBUG order, pixel centres at halves; None if they are not known."""
 
     @property
     def size(self) -> int:
@@ -41,11 +41,11 @@ class Faceset:
 
 
 def state_digest(renderer: str, state: Mapping[str, Any]) -> str:
-    """SHA-256, in hex, of what a rendered frame shows apart from whose face it is.
+    """SHA-256, in hex, of everything that a rendered frame shows except whose face it is.
 
     Args:
-        renderer: Program and version; what it draws from a state may change with each.
-        state: Whatever the renderer drew the frame from, as JSON has it.
+        renderer: Program and version; another version may draw the same state differently.
+        state: What the renderer drew the frame from, as it stands in JSON.
     """
     return hashlib.sha256(_canonical_json([renderer, state])).hexdigest()
 
@@ -53,7 +53,7 @@ def state_digest(renderer: str, state: Mapping[str, Any]) -> str:
 def exact_swaps(a: Faceset, b: Faceset) -> npt.NDArray[np.intp]:
     """For each held-out frame of `a`, in order, the frame of `b` that was rendered in the same state.
 
-    Only frames that `b` holds out count: a truth that `b`'s decoder was trained on would flatter it.
+    Only held-out frames of `b` count: its decoder would score too well on a truth that it was trained on.
 
     Returns:
         (number of held-out frames of `a`,): indices into `b.frames`, or -1 where there is none.
@@ -78,13 +78,13 @@ def data_digest(faceset: Faceset) -> str:
         "states": faceset.states,
     }
     if faceset.landmarks is not None:
-        # Named only where there are any, so that other facesets keep the digest of versions without them.
+        # Added only if there are any, so that other facesets keep the digest that earlier versions gave.
         described["landmarks"] = True
     digest.update(_canonical_json(described))
-    # The description fixes how many bytes follow, so nothing can be read as something else.
+    # The description fixes how many bytes follow, so different facesets cannot give the same bytes.
     for array in (faceset.frames, faceset.face_masks, faceset.landmarks):
         for row in () if array is None else array:
-            # Row by row, so that an array that is not contiguous is not copied as a whole.
+            # Row by row: a whole array that is not contiguous would be copied at once.
             digest.update(np.ascontiguousarray(row).data)
     return digest.hexdigest()
 

@@ -1,7 +1,7 @@
 """Folders to facesets: any folder of pictures, and the facesets that Lossarium renders itself.
 
-A folder becomes a list of files (`listing` for a plain folder, `own_format` for one of Lossarium's), the
-files become arrays (`frames`, where `reading` reads each picture), the arrays a faceset with a fair `split`.
+`listing` (for a plain folder) or `own_format` (for one of Lossarium's) lists the files, `frames` reads them
+into arrays (each picture by `reading`), and `split` divides the arrays into training and held-out frames.
 """
 
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ FEWEST_PICTURES = 8
 
 @dataclass(frozen=True)
 class LoadedFaceset:
-    """A faceset and what its user ought to know about how it was read."""
+    """A faceset, and what the user should know about how it was read."""
 
     faceset: Faceset
     notes: tuple[str, ...]
-    """Sentences, each to be said once."""
+    """Sentences, each to be printed once."""
 
 
 def load(
@@ -49,28 +49,28 @@ def load(
     facesets, at `size` x `size`.
 
     A plain folder is searched with its subfolders for `PICTURE_ENDINGS`, in natural order (frame_2 before
-    frame_10); names that begin with a dot and `__MACOSX` are passed over. Its split is `held_out_blocks`.
-    Where every picture carries landmarks, or a mask, in the way of faceswap's extracted PNGs or DeepFaceLab's
-    aligned JPEGs, the faceset has them. A mask may be a grey picture, too, in a folder `masks` at the top
-    (`lossarium.facesets.regions.masks_beside`), and goes before one inside the picture. A `faceset.pak` is
-    read in place of loose pictures. A folder with a `faceset.toml` brings its own split, masks, landmarks and
-    states.
+    frame_10); names that begin with a dot and `__MACOSX` are skipped. Its split is `held_out_blocks`. If
+    every picture stores landmarks or a mask, as faceswap's extracted PNGs and DeepFaceLab's aligned JPEGs do,
+    the faceset has them. A mask can also be a grey picture in a folder `masks` at the top
+    (`lossarium.facesets.regions.masks_beside`), which takes precedence over one inside the picture. If there
+    is a `faceset.pak`, it is read instead of loose pictures. A folder with a `faceset.toml` has its own
+    split, masks, landmarks and states.
 
-    Training frames that equal a held-out frame pixel by pixel are left out, for they would flatter.
+    Training frames that equal a held-out frame pixel by pixel are left out: they would make scores too good.
 
     Args:
         folder: The folder.
         size: Side of the frames in memory, in pixels.
         skip_bad: Leave unreadable pictures out, with a note, instead of refusing the folder.
         progress: Called after each picture, from the thread that called `load`.
-        follow_links: Enter linked folders, and let linked files lead out of the folder; every real file is
-            read once. Without it linked folders are passed over with a note.
-        cache: A folder for decoded frames. Frames and masks are then memory-mapped files in it, the next time
-            no picture is read, and nothing else changes; see `lossarium.facesets.cache`.
+        follow_links: Enter linked folders, and read linked files outside the folder; every real file is read
+            once. Without it linked folders are skipped, with a note.
+        cache: A folder for decoded frames. Frames and masks are then memory-mapped files in it, and the next
+            time no picture is read. The result is the same; see `lossarium.facesets.cache`.
 
     Raises:
-        LossariumError: the folder is missing, no folder, not accessible or holds no pictures; pictures cannot
-            be read and `skip_bad` is not given (all are listed in the one message); fewer than
+        LossariumError: the folder is missing, not a folder, not accessible or holds no pictures; pictures
+            cannot be read and `skip_bad` is not given (one message lists them all); fewer than
             `FEWEST_PICTURES` are left; the faceset's own files are damaged; or `cache` cannot be written.
     """
     listing = list_folder(folder, follow_links=follow_links)
@@ -78,11 +78,11 @@ def load(
 
 
 def list_folder(folder: Path, *, follow_links: bool = False) -> Listing:
-    """What a folder of pictures holds, whoever made it; no picture is read. `follow_links` as for `load`.
+    """List a folder of pictures of any format; no picture is read. `follow_links` as for `load`.
 
     Raises:
-        LossariumError: the folder is missing, no folder, not accessible or holds no pictures, or files that
-            describe its pictures are damaged.
+        LossariumError: the folder is missing, not a folder, not accessible or holds no pictures, or files
+            that describe its pictures are damaged.
     """
     names = names_in(folder)
     if MANIFEST_NAME in names:
@@ -100,7 +100,7 @@ def load_listing(
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> LoadedFaceset:
-    """As `load`, of what `list_folder` found."""
+    """Like `load`, for a listing from `list_folder`."""
     if size < 1:
         raise LossariumError(f"Frames of {size} pixels are too small; give a size of at least 1.")
     if cache is None:
@@ -116,7 +116,7 @@ def load_listing(
 
 
 def _faceset(listing: Listing, readings: Readings) -> Faceset:
-    # The copies had their part in the split, so that it is the same with them and without.
+    # Copies count in the split, so that leaving them out does not change it.
     readable = sorted({*readings.kept, *readings.copies})
     held_out = held_out_frames(listing, readable)[np.searchsorted(readable, readings.kept)]
     states = listing.states
@@ -164,7 +164,7 @@ def _check_enough(folder: Path, faceset: Faceset, copies: int) -> None:
 
 
 def _notes(listing: Listing, readings: Readings, size: int) -> Iterator[str]:
-    """What is said about a faceset that is accepted."""
+    """The notes on a faceset that is accepted."""
     copies = len(readings.copies)
     yield from listing.notes
     yield from readings.notes
@@ -189,7 +189,7 @@ def _notes(listing: Listing, readings: Readings, size: int) -> Iterator[str]:
 
 
 def _failures(listing: Listing, readings: Readings) -> tuple[str, str]:
-    """How many pictures cannot be read, and which and why."""
+    """How many pictures cannot be read, and which ones for what reason."""
     failures = readings.failures
     how_many = f"{len(failures)} of {counted(len(listing.frames), 'picture')}"
     which = [

@@ -1,4 +1,4 @@
-"""All pictures of a listing, read side by side into one array."""
+"""Read all pictures of a listing in parallel into one array."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ from lossarium.facesets.whole_pictures import read_grey_face_mask
 from lossarium.text.links import why_outside
 from lossarium.text.wording import counted
 
-# Each decodes one picture; with transparency and the most pixels that are read that takes over a gigabyte.
+# Each thread decodes one picture, which takes over 1 GB for the largest pictures with transparency.
 _MOST_THREADS = 8
 
 _Number = TypeVar("_Number", np.uint8, np.float32)
@@ -41,32 +41,32 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Readings:
-    """The outcome of reading a listing; the arrays hold the readable frames alone, in order."""
+    """The outcome of reading a listing; the arrays hold only the readable frames, in order."""
 
     frames: npt.NDArray[np.uint8]
     """(N, size, size, 3), sRGB."""
     face_masks: npt.NDArray[np.uint8] | None
-    """(N, size, size), where the listing or every picture has a mask."""
+    """(N, size, size), if the listing or every picture has a mask."""
     kept: Sequence[int]
     """N indices into the listing's frames."""
     remarks: Mapping[Remark, int]
     """How many pictures each applies to."""
     failures: Sequence[UnreadablePicture]
     landmarks: npt.NDArray[np.float32] | None = None
-    """(N, 68, 2) in frame pixels, centres at halves, where the listing or every picture has them."""
+    """(N, 68, 2) in frame pixels, pixel centres at halves, if the listing or every picture has them."""
     without_mask: int = 0
-    """How many lack a mask, where others carry one."""
+    """How many pictures lack a mask, if others have one."""
     without_landmarks: int = 0
-    """How many lack landmarks, where others carry them."""
+    """How many pictures lack landmarks, if others have them."""
     copies: Sequence[int] = ()
     """Indices of readable frames that were left out, see `lossarium.facesets.split.without_leaks`."""
     notes: tuple[str, ...] = ()
-    """What the user ought to know about where the arrays come from."""
+    """What the user should know about where the arrays come from."""
 
 
 @dataclass(frozen=True)
 class _ReadFrame:
-    """One frame, and what is known of the face in it."""
+    """One frame, with the mask and the landmarks of its face if they are known."""
 
     picture: Picture
     mask: npt.NDArray[np.uint8] | None
@@ -74,9 +74,9 @@ class _ReadFrame:
 
 
 def read_frames(listing: Listing, size: int, progress: Progress | None = None) -> Readings:
-    """Read every frame at `size` x `size`, with its mask and landmarks where they are known.
+    """Read every frame at `size` x `size`, with its mask and landmarks if they are known.
 
-    What fails is listed, not raised.
+    Pictures that cannot be read are listed in `failures`.
 
     Raises:
         LossariumError: the frames need more memory than there is.
@@ -100,7 +100,7 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
         try:
             return _read_frame(frame, boundary, size, listing.source_size)
         except UnreadablePicture as failure:
-            # Kept as a value; its traceback would keep the whole file in memory.
+            # A new error without the traceback, which would keep the whole file in memory.
             return UnreadablePicture(failure.path, failure.reason)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
@@ -118,7 +118,7 @@ def read_frames(listing: Listing, size: int, progress: Progress | None = None) -
                 if progress is not None:
                     progress(index + 1, count)
         except BaseException:
-            # Ctrl-C must not wait for thousands of pictures.
+            # On Ctrl-C do not wait for thousands of pictures.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     known_masks, without_mask = _all_or_none(masks)
@@ -142,7 +142,7 @@ def _read_frame(frame: FrameFile, boundary: Path | None, size: int, source_size:
     with refusals_named(frame.path):
         data = stored_bytes(frame.path, frame.packed)
         picture = picture_from(data, frame.path.suffix, size)
-        # A faceset that says what its frames are says all there is to know about them.
+        # A faceset with a manifest describes its frames itself; metadata in the pictures is not read.
         face = None if source_size is not None else _stored_face(data, picture.source_size)
     width, height = picture.source_size
     if source_size is not None and (width, height) != (source_size, source_size):
@@ -165,20 +165,20 @@ def _read_frame(frame: FrameFile, boundary: Path | None, size: int, source_size:
 
 
 def _stored_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | None:
-    """What other programs stored in a picture about its face."""
+    """The face data that faceswap or DeepFaceLab stored in a picture."""
     if png.is_png(data):
         return faceswap_face(data, picture_size)
     return dfl_face(data, picture_size) if jpeg.is_jpeg(data) else None
 
 
 def _all_or_none(arrays: list[npt.NDArray[_Number] | None]) -> tuple[npt.NDArray[_Number] | None, int]:
-    """The arrays as one where none is missing, else None and how many are missing where some are not."""
+    """All arrays joined into one; None if any is missing, with how many are missing (0 if all are)."""
     known: list[npt.NDArray[_Number]] = [array for array in arrays if array is not None]
     if not known or len(known) < len(arrays):
         return None, len(arrays) - len(known) if known else 0
     joined = np.empty((len(known), *known[0].shape), known[0].dtype)
     arrays.clear()
     for place in reversed(range(len(known))):
-        # Given back one by one, so that masks are never in memory twice.
+        # Each array is freed as soon as it is copied, so that masks are never in memory twice.
         joined[place] = known.pop()
     return joined, 0

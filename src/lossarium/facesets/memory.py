@@ -1,4 +1,4 @@
-"""How much memory there is for frames."""
+"""How much memory is available for frames."""
 
 import ctypes
 import os
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 
 class _Controller(NamedTuple):
-    """Where a version of Linux's control groups says how much memory a group has."""
+    """The files in which a version of Linux's control groups reports a group's memory."""
 
     line: str
-    """What the line of /proc/self/cgroup begins with, after its number."""
+    """How its line of /proc/self/cgroup begins, after the number."""
     root: str
     limit: str
     used: str
     idle: str
-    """In memory.stat: cached files that nobody has read of late, given up when memory is wanted."""
+    """Key in memory.stat: file cache not used lately, which the kernel frees when memory is needed."""
 
 
 _CONTROLLERS = (
@@ -27,13 +27,13 @@ _CONTROLLERS = (
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process can take without swapping, or None where the system does not say.
+    """Bytes that this process can allocate without swapping, or None if the system does not say.
 
-    On Linux that is the least of what the machine has available and what the control groups of the process
-    (a container's limit, say) leave it; on Windows the available and on macOS all of the physical memory.
+    On Linux, the available memory of the machine or, if that is less, what the process's control groups (such
+    as a container's limit) leave; on Windows, the available physical memory; on macOS, all physical memory.
 
     Args:
-        root: Where Linux's `proc` and `sys` are.
+        root: The folder of Linux's `proc` and `sys`.
     """
     if sys.platform == "win32":
         return _of_windows()
@@ -48,14 +48,14 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """What each control group that the process is in leaves it."""
+    """The memory that each of the process's control groups leaves."""
     groups = [line.partition(":")[2] for line in _lines(root / "proc/self/cgroup")]
     for controller in _CONTROLLERS:
         top = root / "sys/fs/cgroup" / controller.root
         for group in groups:
             if group.startswith(controller.line):
                 folder = top / group.removeprefix(controller.line).strip("/")
-                # Inside a container the path may be that outside of it, whose own group is the top.
+                # Inside a container this may be the path as seen from outside: then only the top exists.
                 for level in (folder, *folder.parents):
                     if level.is_relative_to(top):
                         yield from _left_in(level, controller)

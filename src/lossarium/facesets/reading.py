@@ -1,9 +1,8 @@
-"""Reading one picture: any JPEG, PNG or WebP to a square of 8-bit RGB, or one sentence why not.
+"""Read one picture, any JPEG, PNG or WebP, as a square of 8-bit RGB, or say in one sentence why it cannot be.
 
-A picture's container is taken apart by `decoding`, and only what its pixels need is handed to Pillow's
-decoder for that format. So the size is known before any pixel memory is asked for, text and metadata can
-neither overflow nor spoil a good picture, and Pillow's global settings and warnings, which threads would
-share, play no part.
+`decoding` parses a picture's container, and hands Pillow's decoder for that format only what it needs for the
+pixels. So the size is known before memory for pixels is allocated, text and metadata cannot take memory or
+make a good picture fail, and Pillow's global settings and warnings, which threads would share, are not used.
 """
 
 import stat
@@ -27,12 +26,12 @@ from lossarium.facesets.remarks import Remark
 from lossarium.text.wording import printable_name, reason_of
 
 MAX_FILE_BYTES = 512 * 2**20
-"""Larger files are refused unread."""
+"""Larger files are refused without being read."""
 MID_GREY = 128
-"""What transparent pixels are laid on."""
+"""The background that transparent pictures are composited on."""
 
-# The reduction inside the JPEG decoder and the box reduction before Lanczos both stop at this multiple of the
-# wanted size. Pillow's documentation calls the outcome of 3 close to indistinguishable from Lanczos alone.
+# The JPEG decoder's reduction and the box reduction before Lanczos both stop at this multiple of the wanted
+# size. Pillow's documentation calls the result of 3 close to indistinguishable from Lanczos alone.
 _REDUCING_GAP = 3
 
 
@@ -43,41 +42,41 @@ class Picture:
     pixels: npt.NDArray[np.uint8]
     """(size, size, 3), sRGB."""
     remarks: frozenset[Remark]
-    """What has to be said about it."""
+    """What the user should know about how it was read."""
     source_size: tuple[int, int]
     """Width and height as stored in the file, in pixels."""
 
 
 class UnreadablePicture(LossariumError):  # noqa: N818 - what was read, not what went wrong
-    """A file that cannot be read as a picture; the message names it and the reason."""
+    """A file that cannot be read as a picture; the message names the file and the reason."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)
         self.path = path
         self.reason = reason
-        """Goes on from the file's name: "is empty (0 bytes)"."""
+        """Continues the sentence after the file's name: "is empty (0 bytes)"."""
 
     def __str__(self) -> str:
         return f"The picture {printable_name(self.path)} {self.reason}."
 
 
 def read_picture(path: Path, size: int, packed: Packed | None = None) -> Picture:
-    """Read a JPEG, PNG or WebP, told by its content and not by its name, as `size` x `size` 8-bit sRGB.
+    """Read a JPEG, PNG or WebP, recognised by its content and not by its name, as `size` x `size` 8-bit sRGB.
 
-    Any mode is read: 1-bit, grey, palette, RGB, CMYK and YCCK, with 8 or 16 bits (16-bit grey is rounded, of
-    16-bit colour the decoder keeps the high byte). Colour profiles are converted to sRGB, or ignored where
-    they are unusable. Alpha is laid on mid-grey, the EXIF orientation applied, and of an animation the first
-    frame used (of an animated PNG its still picture, which is the first frame unless the file hides it from
-    the animation). The centre square is scaled by Lanczos when it shrinks and bicubically when it grows; a
-    picture that has the size already keeps its pixels bit for bit.
+    Any mode is read: 1-bit, grey, palette, RGB, CMYK and YCCK, with 8 or 16 bits (16-bit grey is rounded; for
+    16-bit colour the decoder keeps the high byte). Colour profiles are converted to sRGB, or ignored if they
+    are unusable. Transparent pictures are composited on mid-grey, and the EXIF orientation is applied. Of an
+    animation the first frame is read (of an animated PNG the still picture, which is the first frame unless
+    the file excludes it from the animation). The centre square is scaled by Lanczos to a smaller size and
+    bicubically to a larger one; a picture that already has the size keeps its pixels bit for bit.
 
     Args:
-        path: The file, or what a packed picture is called.
-        size: Side of the outcome.
-        packed: Where a picture that is no file of its own is.
+        path: The file, or the name of a packed picture.
+        size: Side of the result, in pixels.
+        packed: Where a packed picture is in its archive.
 
     Raises:
-        UnreadablePicture: the file cannot be opened, is no such picture, is damaged, or is larger than
+        UnreadablePicture: the file cannot be opened, is not such a picture, is damaged, or is larger than
             `MAX_PIXELS` or `MAX_FILE_BYTES`.
     """
     with refusals_named(path):
@@ -85,15 +84,15 @@ def read_picture(path: Path, size: int, packed: Packed | None = None) -> Picture
 
 
 def picture_from(data: bytes, name_ending: str, size: int) -> Picture:
-    """As `read_picture`, of a file's bytes.
+    """Like `read_picture`, from a file's bytes.
 
     Args:
         data: The whole file.
-        name_ending: Of its name, such as ".png"; said where it holds no picture.
-        size: Side of the outcome.
+        name_ending: The ending of its name, such as ".png", for the message if it holds no picture.
+        size: Side of the result, in pixels.
 
     Raises:
-        RefusedError: it is no such picture, is damaged or too large.
+        RefusedError: it is not such a picture, is damaged or too large.
     """
     decoded = decode(data, name_ending, smallest_side=_REDUCING_GAP * size)
     remarks: set[Remark] = set()
@@ -116,19 +115,19 @@ def picture_from(data: bytes, name_ending: str, size: int) -> Picture:
 def read_face_mask(path: Path, size: int, *, source_size: int) -> npt.NDArray[np.uint8]:
     """Read the first channel of a faceset's mask PNG, reduced to `size` by area averages.
 
-    The channels of a mask are face, eyes, mouth and foreground; the last of them, stored as alpha, is not
-    transparency and nothing is laid on grey.
+    The channels of a mask are face, eyes, mouth and foreground. The last one is stored as alpha but does not
+    mean transparency, so nothing is composited.
 
     Args:
         path: PNG in colour of `source_size` x `source_size` pixels.
-        size: Side of the outcome.
-        source_size: Side of the stored mask; another one is refused.
+        size: Side of the result, in pixels.
+        source_size: Side that the stored mask must have, in pixels.
 
     Returns:
         (size, size), 255 where the face is.
 
     Raises:
-        UnreadablePicture: as `read_picture`, and for a mask of another kind or size.
+        UnreadablePicture: as for `read_picture`, or the mask is of another kind or size.
     """
     with refusals_named(path):
         data = read_bytes(path)
@@ -148,7 +147,7 @@ def read_face_mask(path: Path, size: int, *, source_size: int) -> npt.NDArray[np
 
 @contextmanager
 def refusals_named(path: Path) -> Iterator[None]:
-    """Give whatever is refused inside the name of its file."""
+    """Turn refusals inside into `UnreadablePicture` errors that name the file."""
     try:
         yield
     except RefusedError as refusal:
@@ -158,23 +157,23 @@ def refusals_named(path: Path) -> Iterator[None]:
 
 
 def stored_bytes(path: Path, packed: Packed | None) -> bytes:
-    """A picture's bytes: of a file of its own, or packed into another.
+    """A picture's bytes, from a file of its own or from an archive.
 
     Raises:
-        RefusedError: as `read_bytes`.
+        RefusedError: as for `read_bytes`.
     """
     return read_bytes(path) if packed is None else read_bytes(packed.archive, packed.offset, packed.length)
 
 
 def read_bytes(path: Path, offset: int = 0, length: int | None = None) -> bytes:
-    """A regular file's bytes, or those of a part of it.
+    """The bytes of a regular file, or of a part of it.
 
     Raises:
-        RefusedError: it cannot be opened, is empty, or what is asked for is larger than `MAX_FILE_BYTES`.
+        RefusedError: it cannot be opened, is empty, or more than `MAX_FILE_BYTES` are wanted.
     """
     try:
         status = path.stat()
-        # A pipe or a device would block or never end.
+        # Reading a pipe or a device could block, or never end.
         if not stat.S_ISREG(status.st_mode):
             raise RefusedError("is not a regular file")
         wanted = status.st_size if length is None else length
@@ -183,7 +182,7 @@ def read_bytes(path: Path, offset: int = 0, length: int | None = None) -> bytes:
             raise RefusedError(f"takes {megabytes} MiB; at most {MAX_FILE_BYTES // 2**20} MiB are read")
         with path.open("rb") as file:
             file.seek(offset)
-            # No more than was announced, even if the file grows meanwhile; memory for it is taken beforehand.
+            # At most the size from stat, even if the file grows meanwhile: memory is allocated up front.
             data = file.read(wanted)
     except FileNotFoundError as error:
         raise RefusedError("does not exist") from error

@@ -1,4 +1,4 @@
-"""Colour profiles: what is stored, as sRGB."""
+"""Convert stored colours to sRGB by their colour profile."""
 
 import functools
 import io
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 MAX_PROFILE_BYTES = 4 * 2**20
-"""Larger colour profiles are ignored; the largest in use, of printing presses, take 3 MB."""
+"""Larger colour profiles are ignored; the largest in use, those of printing presses, take 3 MB."""
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bool]:
@@ -17,21 +17,21 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, boo
         The picture in mode RGB, and whether the profile changed any colour.
     """
     if profile and len(profile) <= MAX_PROFILE_BYTES:
-        # A grey picture often carries the profile of the colour one that it was made from.
+        # A grey picture often has the profile of the colour picture that it was made from.
         for coloured in (image, image.convert("RGB")) if image.mode == "L" else (image,):
             if not _is_srgb(profile, coloured.mode):
                 converted = _converted(coloured, profile)
                 if converted is not None:
                     return converted, True
-    # Pillow would copy a picture that is RGB already.
+    # convert() would copy a picture that is already RGB.
     return image if image.mode == "RGB" else image.convert("RGB"), False
 
 
 @functools.lru_cache(maxsize=32)
 def _is_srgb(profile: bytes, mode: str) -> bool:
-    """Whether a profile is sRGB, which comes in dozens of files and names.
+    """Whether a profile is sRGB, by its effect: it changes no colour by more than rounding.
 
-    What it does to colours tells it: up to rounding, nothing.
+    There are dozens of sRGB profiles under different names, so that neither name nor bytes can tell.
     """
     if mode == "CMYK":
         return False
@@ -52,7 +52,7 @@ def _probe_colours(mode: str) -> Image.Image:
 
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """The picture in sRGB, or None where the profile is damaged or for pictures of another kind."""
+    """The picture in sRGB, or None if the profile is damaged or made for another colour mode."""
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}.get(embedded.profile.xcolor_space) != image.mode:
@@ -68,6 +68,6 @@ def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
         return transform.apply(image)
     except MemoryError:
         raise
-    # Whatever is wrong with a profile, the picture is good. Pillow raises OSError, ValueError and more.
+    # A broken profile does not make the picture unusable. Pillow raises OSError, ValueError and more.
     except Exception:
         return None

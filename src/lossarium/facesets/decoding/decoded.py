@@ -1,4 +1,4 @@
-"""What all formats share: the outcome, the refusal, the limit on pixels, the way into Pillow's decoders."""
+"""What all formats share: decoded pictures, refusals, the limit on pixels, calls of Pillow's decoders."""
 
 import io
 from dataclasses import dataclass
@@ -6,42 +6,42 @@ from dataclasses import dataclass
 from PIL import Image, ImageFile
 
 MAX_PIXELS = 100_000_000
-"""Pictures with more pixels are refused from their header alone."""
+"""Pictures with more pixels are refused by their header, before anything is decoded."""
 CUT_OFF = "ends early: its picture data is cut off"
 """The reason for refusing a file whose end is missing."""
 
 
 class RefusedError(Exception):
-    """Why a file is not read; becomes an `UnreadablePicture` where its path is known."""
+    """Why a file is not read; callers that know its path turn it into an `UnreadablePicture`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        """Goes on from the file's name: "is empty (0 bytes)"."""
+        """Continues the sentence after the file's name: "is empty (0 bytes)"."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels as stored, and what the container says about them."""
+    """A picture's pixels as stored, and what its container says about them."""
 
     image: Image.Image
     """Mode L, RGB or CMYK."""
     source_size: tuple[int, int]
-    """Width and height as stored; those of `image` may be smaller."""
+    """Width and height as stored, in pixels; `image` may be smaller."""
     alpha: Image.Image | None = None
-    """Mode L, where the file has an alpha channel or a transparent colour."""
+    """Mode L, if the file has an alpha channel or a transparent colour."""
     profile: bytes | None = None
     """ICC profile, unchecked."""
     orientation: int = 1
-    """EXIF's, 1 to 8."""
+    """EXIF orientation, 1 to 8."""
     animated: bool = False
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse what a header announces, before memory is asked for.
+    """Check the size that a header announces, before memory is allocated.
 
     Raises:
-        RefusedError: no pixels, or more than `MAX_PIXELS`.
+        RefusedError: there are no pixels, or more than `MAX_PIXELS`.
     """
     if width < 1 or height < 1:
         raise RefusedError(f"is damaged: its header says {width} x {height} pixels")
@@ -53,12 +53,12 @@ def check_size(width: int, height: int) -> None:
 def decoded_by(
     decoder: type[ImageFile.ImageFile], data: bytes, *, draft_side: int | None = None
 ) -> ImageFile.ImageFile:
-    """Decode with one of Pillow's plugins; its class skips the global checks and warnings of `Image.open`.
+    """Decode with one of Pillow's plugins, called directly to skip the global checks of `Image.open`.
 
     Args:
         decoder: The plugin's class.
         data: The whole file.
-        draft_side: Lets the decoder shrink the picture, though neither side below this.
+        draft_side: Let the decoder shrink the picture, but neither side below this many pixels.
 
     Raises:
         RefusedError: the data is damaged.

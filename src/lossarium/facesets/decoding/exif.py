@@ -1,4 +1,4 @@
-"""EXIF, of which one tag matters: the way up."""
+"""EXIF, of which only the orientation is read."""
 
 import struct
 from types import MappingProxyType
@@ -6,7 +6,7 @@ from types import MappingProxyType
 from PIL import Image
 
 _TAG = 0x0112
-# The orientations, apart from 1 (upright), to what undoes each.
+# From each orientation but 1 (upright) to the transposition that undoes it.
 _TRANSPOSITIONS = MappingProxyType(
     {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,7 +21,7 @@ _TRANSPOSITIONS = MappingProxyType(
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation, 1 to 8, in the first directory; 1, upright, where it is missing or broken."""
+    """The orientation, 1 to 8, from the first directory; 1 (upright) if it is missing or damaged."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
@@ -32,7 +32,7 @@ def orientation(exif: bytes) -> int:
         for entry in range(directory + 2, directory + 2 + 12 * count, 12):
             tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
             if tag == _TAG:
-                # A SHORT by the standard; some write a LONG.
+                # The standard wants a SHORT; some programs write a LONG.
                 (value,) = struct.unpack_from(f"{order}{'I' if kind == 4 else 'H'}", tiff, entry + 8)
                 return int(value) if 1 <= value <= 8 else 1
     except struct.error:
@@ -41,7 +41,7 @@ def orientation(exif: bytes) -> int:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture turned and mirrored back from an orientation."""
+    """Turn and mirror a picture with this orientation upright."""
     if orientation not in _TRANSPOSITIONS:
         return image
     return image.transpose(_TRANSPOSITIONS[orientation])

@@ -1,4 +1,4 @@
-"""JPEG: bytes to pixels, by way of a copy that holds nothing but what the pixels need."""
+"""Decode JPEG, through a copy that holds only the segments that the pixels need."""
 
 import struct
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ from lossarium.facesets.decoding.exif import orientation
 
 _APP0, _APP1, _APP2, _APP14, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _END, _START_OF_SCAN = 0xD9, 0xDA
-# C4, C8 and CC lie among the frame headers and mean something else.
+# C4, C8 and CC lie in the range of the frame headers but are something else.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # 00 is a stuffed FF; the others are markers without a segment.
 _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
-# APP0 (JFIF) and APP14 (Adobe) tell the decoder how colours are stored. Of all other APPn and of comments it
-# needs nothing, and Pillow's parsers of theirs warn, raise and take time.
+# APP0 (JFIF) and APP14 (Adobe) tell the decoder how colours are stored. It does not need the other APPn
+# segments and comments, and Pillow's parsers for them warn, raise and take time.
 _UNNEEDED = frozenset({_COMMENT, *range(0xE1, 0xF0)}) - {_APP14}
-# What the two begin with; Pillow lists all others that are called so, too.
+# How these two begin; Pillow would also keep a list of other segments with the same markers.
 _COLOUR_SIGNS = MappingProxyType({_APP0: b"JFIF", _APP14: b"Adobe"})
 
 _MOST_PROFILE_PARTS = 255
-# A progressive JPEG is drawn in some ten scans. An empty one takes a few bytes, and makes the decoder walk
-# over all pixels.
+# A progressive JPEG has about ten scans. An empty scan takes a few bytes in the file, but the decoder visits
+# all pixels for it.
 _MOST_SCANNED_PIXELS = 20 * MAX_PIXELS
 
 
@@ -40,12 +40,12 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def decode(data: bytes, smallest_side: int) -> Decoded:
-    """Decode a JPEG of 8 bits, at a reduced size where both sides stay at least `smallest_side`.
+    """Decode a JPEG of 8 bits, at a reduced size if both sides stay at least `smallest_side`.
 
     Raises:
-        RefusedError: it is damaged, cut off, too large or of another depth.
+        RefusedError: it is damaged, cut off, too large or has another bit depth.
     """
-    # Joined as they come: a list of millions of empty segments would take far more than the file.
+    # Appended at once: a list of millions of empty segments would take far more memory than the file.
     minimal = bytearray(b"\xff\xd8")
     profile_parts: list[bytes] = []
     turned: int | None = None
@@ -75,10 +75,10 @@ def decode(data: bytes, smallest_side: int) -> Decoded:
 
 
 def stored_size(data: bytes) -> tuple[int, int]:
-    """Width and height as `decode` would find them, from the headers alone.
+    """Width and height as `decode` finds them, from the headers only.
 
     Raises:
-        RefusedError: as `decode`.
+        RefusedError: as for `decode`.
     """
     sizes = [_frame_size(segment[4:]) for marker, segment in _segments(data) if marker in _FRAME_HEADERS]
     if not sizes:
@@ -87,11 +87,11 @@ def stored_size(data: bytes) -> tuple[int, int]:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Markers and their segments, from the marker on; the last is the start of scan with all that follows."""
+    """Each marker with its segment, marker included; the last, start of scan, has the rest of the file."""
     view = memoryview(data)
     offset = 2
     while True:
-        # Between segments there may be filling: 0xFF by the standard, anything by what decoders let pass.
+        # There may be fill bytes between segments: 0xFF by the standard, any in files that decoders accept.
         offset = data.find(b"\xff", offset)
         while 0 <= offset < len(data) - 1 and data[offset + 1] == 0xFF:
             offset += 1
@@ -117,7 +117,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
 
 
 def _scans(data: bytes, start: int) -> int:
-    """How many scans there are from the first on, at most: in picture data FF is followed by 00."""
+    """An upper bound on the number of scans; inside picture data FF is always followed by 00."""
     end = data.find(b"\xff\xd9", start)
     return data.count(b"\xff\xda", start, len(data) if end < 0 else end)
 
@@ -133,7 +133,7 @@ def _frame_size(header: memoryview) -> tuple[int, int]:
 
 
 def _joined_profile(parts: list[bytes]) -> bytes | None:
-    """Join the parts of a profile; each begins with its number, from 1, and how many there are."""
+    """Join the parts of a profile; each begins with its number, from 1, and the number of parts."""
     ordered = sorted(parts)
     count = len(ordered)
     if not 1 <= count <= _MOST_PROFILE_PARTS:

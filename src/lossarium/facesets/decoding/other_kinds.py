@@ -1,4 +1,4 @@
-"""What turns up under a picture's name, so that its owner learns what happened to it."""
+"""Recognise other files that are named like pictures, so that the message can say what they are."""
 
 import re
 
@@ -22,7 +22,7 @@ _KINDS = (
 
 
 def other_kind(data: bytes) -> str | None:
-    """What a file's bytes are if not a JPEG, PNG or WebP: "a GIF"; None where they are nothing known."""
+    """What a file is that is not a JPEG, PNG or WebP, such as "a GIF"; None if it is not recognised."""
     for pattern, kind in _KINDS:
         if re.match(pattern, data[:512], re.DOTALL | re.IGNORECASE):
             return kind

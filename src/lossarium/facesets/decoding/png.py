@@ -1,4 +1,4 @@
-"""PNG: bytes to pixels, by way of a copy that holds nothing but what the pixels need."""
+"""Decode PNG, through a copy that holds only the chunks that the pixels need."""
 
 import struct
 import zlib
@@ -29,10 +29,10 @@ def is_png(data: bytes) -> bool:
 
 
 def stored_size(data: bytes) -> tuple[int, int]:
-    """Width and height from the header alone.
+    """Width and height, from the header only.
 
     Raises:
-        RefusedError: as `decode`.
+        RefusedError: as for `decode`.
     """
     start = len(SIGNATURE) + 8
     header = Header.parse(data[start : start + 13] if data[start - 4 : start] == b"IHDR" else b"")
@@ -40,7 +40,7 @@ def stored_size(data: bytes) -> tuple[int, int]:
 
 
 def decode(data: bytes) -> Decoded:
-    """Decode a PNG, of an animated one the still picture.
+    """Decode a PNG; if it is animated, its still picture.
 
     Raises:
         RefusedError: it is damaged, cut off or too large.
@@ -48,7 +48,7 @@ def decode(data: bytes) -> Decoded:
     chunks, whole = chunks_in_use(data)
     header = Header.parse(chunks.get(b"IHDR", b""))
     compressed = chunks.get(b"IDAT", b"")
-    # Pillow fills what a short stream leaves out with black and says nothing.
+    # If the stream is too short, Pillow leaves the rest of the picture black without an error.
     if not inflates_to(compressed, header.pixel_bytes):
         raise RefusedError("is damaged: it holds fewer pixels than its header says" if whole else CUT_OFF)
     minimal = [SIGNATURE, chunk(b"IHDR", chunks[b"IHDR"])]
@@ -75,14 +75,14 @@ def decode(data: bytes) -> Decoded:
 def _colour_and_alpha(
     stored: Image.Image, header: Header, transparency: bytes
 ) -> tuple[Image.Image, Image.Image | None]:
-    """The picture in mode L or RGB, and its alpha in mode L where it has one."""
+    """The picture in mode L or RGB, and its alpha in mode L if it has one."""
     if header.colour_type == GREY_ALPHA:
         return stored.convert("L"), stored.getchannel("A")
     if header.colour_type == RGB_ALPHA:
         return stored.convert("RGB"), stored.getchannel("A")
     if header.colour_type == PALETTE:
         return stored.convert("RGB"), _alpha_of_palette(stored, transparency)
-    # Grey and RGB, of which tRNS may name the one colour that is transparent.
+    # In grey and RGB pictures, tRNS may name one colour that is transparent.
     key: tuple[int, ...] | None = None
     if len(transparency) == 2 * header.channels:
         values = struct.unpack(f">{header.channels}H", transparency)
@@ -99,7 +99,7 @@ def _colour_and_alpha(
 
 
 def _alpha_of_palette(indices: Image.Image, transparency: bytes) -> Image.Image | None:
-    """The alpha of the palette's first entries; the others are opaque."""
+    """Alpha from tRNS, which has values for the first entries of the palette; the others are opaque."""
     if not transparency:
         return None
     table = np.full(256, 255, np.uint8)
@@ -108,7 +108,7 @@ def _alpha_of_palette(indices: Image.Image, transparency: bytes) -> Image.Image 
 
 
 def _alpha_of_rgb(image: Image.Image, key: tuple[int, ...], depth: int) -> Image.Image:
-    # Of 16-bit colour the decoder keeps the high byte.
+    # The decoder keeps the high byte of 16-bit colours.
     colour = (np.array(key, np.uint16) >> (depth - 8)).astype(np.uint8)
     return _opacity(np.any(np.asarray(image) != colour, axis=2))
 
@@ -118,7 +118,7 @@ def _opacity(opaque: npt.NDArray[np.bool_]) -> Image.Image:
 
 
 def _sixteen_to_eight_bits(deep: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """round(x / 257), which takes 65535 to 255, without leaving 16 bits."""
+    """round(x / 257), which maps 65535 to 255, in 16-bit arithmetic."""
     quotient, remainder = np.divmod(deep, np.uint16(257))
     return (quotient + (remainder > 128)).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""PNG's container: its chunks with their checksums, its header, its compressed data."""
+"""The PNG container: chunks with checksums, the header, the compressed data."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 """The header's colour types."""
 
 _CHUNKS_IN_USE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"acTL", b"IDAT"})
-# Bit depths that each colour type allows, and its number of channels.
+# The bit depths and the number of channels of each colour type.
 _COLOUR_TYPES = MappingProxyType(
     {
         GREY: ((1, 2, 4, 8, 16), 1),
@@ -23,13 +23,13 @@ _COLOUR_TYPES = MappingProxyType(
         RGB_ALPHA: ((8, 16), 4),
     }
 )
-# First column and row of each of Adam7's passes, and its steps.
+# First column and row, and column and row steps, of each of Adam7's passes.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 @dataclass(frozen=True)
 class Header:
-    """IHDR, checked."""
+    """The content of IHDR, checked."""
 
     width: int
     height: int
@@ -39,7 +39,7 @@ class Header:
 
     @classmethod
     def parse(cls, body: bytes) -> "Header":
-        """Take the body of an IHDR chunk apart.
+        """Parse the body of an IHDR chunk.
 
         Raises:
             RefusedError: it is damaged or announces too many pixels.
@@ -55,12 +55,12 @@ class Header:
 
     @property
     def channels(self) -> int:
-        """Numbers that a pixel is stored as; an index into the palette is one."""
+        """How many numbers a pixel is stored as; a palette index is one number."""
         return _COLOUR_TYPES[self.colour_type][1]
 
     @property
     def pixel_bytes(self) -> int:
-        """Length of the inflated picture data: a filter byte and the pixels for each row of each pass."""
+        """Length of the decompressed picture data: for each row of each pass a filter byte and the pixels."""
         passes = _ADAM7 if self.interlaced else ((0, 0, 1, 1),)
         total = 0
         for left, top, across, down in passes:
@@ -71,16 +71,16 @@ class Header:
 
 
 def chunks_in_use(data: bytes) -> tuple[Mapping[bytes, bytes], bool]:
-    """The chunks in use, the parts of IDAT joined, and whether the file goes on to its end.
+    """The chunks that are used, with all IDAT chunks joined, and whether the file is complete (has IEND).
 
-    As in libpng a wrong checksum spoils a critical chunk, whose name begins with a capital, and makes any
-    other one disregarded.
+    As in libpng, a wrong checksum is an error in a critical chunk (its name begins with a capital letter);
+    any other chunk with a wrong checksum is ignored.
 
     Raises:
         RefusedError: a critical chunk is damaged, or the file ends before its header does.
     """
     view = memoryview(data)
-    # Joined as they come: a list of the parts of an IDAT cut into millions would take far more than the file.
+    # Appended at once: a list of millions of small IDAT chunks would take far more memory than the file.
     found: dict[bytes, bytearray] = {}
     offset = len(SIGNATURE)
     whole = False
@@ -103,20 +103,20 @@ def chunks_in_use(data: bytes) -> tuple[Mapping[bytes, bytes], bool]:
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """A chunk as it is stored, between its length and its checksum."""
+    """A chunk as it is stored: its length, kind, body and checksum."""
     checksum = zlib.crc32(body, zlib.crc32(kind))
     return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)))
 
 
 def inflates_to(compressed: bytes, wanted: int) -> bool:
-    """Whether a zlib stream gives `wanted` bytes; counts them in parts and keeps none.
+    """Whether a zlib stream decompresses to at least `wanted` bytes; they are counted and not kept.
 
     Raises:
-        RefusedError: the stream is damaged before that.
+        RefusedError: the stream is damaged before that many.
     """
     stream = zlib.decompressobj()
     total = 0
-    # Deflate grows by 1032 at most, so that a part takes no more than 17 MB.
+    # Deflate expands at most 1032 times, so that a part takes at most 17 MB.
     part = 16_384
     try:
         for start in range(0, len(compressed), part):

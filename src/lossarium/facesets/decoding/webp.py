@@ -1,4 +1,4 @@
-"""WebP: bytes to pixels, the size read before anything is decoded."""
+"""Decode WebP; its size is read before anything is decoded."""
 
 import struct
 
@@ -14,7 +14,7 @@ def is_webp(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> Decoded:
-    """Decode a WebP, of an animation its first frame.
+    """Decode a WebP; if it is animated, its first frame.
 
     Raises:
         RefusedError: it is damaged, cut off or too large.
@@ -40,7 +40,7 @@ def decode(data: bytes) -> Decoded:
 
 
 def _canvas_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height, from whichever of the three headers comes first."""
+    """Width and height, from the first of the three kinds of header; None if there is none."""
     kind, body = data[12:16], data[20:30]
     if kind == b"VP8X" and len(body) >= 10:
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1

@@ -1,7 +1,7 @@
 """Masks of the face and its parts from 68 landmarks.
 
-A part is a union of convex hulls of landmarks, iBUG order. Those of `components` and `extended` are the ones
-of faceswap's masks of these names, so that people get from this program what they know.
+A part is a union of convex hulls of landmarks, in iBUG order. `components` and `extended` have the same hulls
+as faceswap's masks of these names, so that they look as its users expect.
 """
 
 from typing import Literal, get_args
@@ -18,7 +18,7 @@ MASK_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
 
 Floats = npt.NDArray[np.float64]
 
-# Samples a side of each pixel.
+# Samples per pixel along each axis.
 _SAMPLES = 4
 
 _NOSE = (*range(31, 36),)
@@ -52,11 +52,11 @@ def face_mask(
     """The mask of one frame.
 
     Args:
-        kind: "components", the face from brows to chin; "extended", the same with brows raised up the
-            forehead; "eyes", both; or "mouth", with the lips.
-        landmarks: (68, 2) x, y in the frame's pixels, centres at halves; some or all may lie outside.
-        size: Side of the frame.
-        dilation: By how many pixels the mask grows on all sides; where negative, it shrinks.
+        kind: "components", the face from brows to chin; "extended", the same with the brows raised up the
+            forehead; "eyes", both eyes; or "mouth", with the lips.
+        landmarks: (68, 2) x, y in the frame's pixels, pixel centres at halves; they may lie outside.
+        size: Side of the frame, in pixels.
+        dilation: By how many pixels the mask grows on all sides; it shrinks if this is negative.
         blur: Standard deviation of a Gaussian blur, in pixels, after the dilation.
 
     Returns:
@@ -85,7 +85,7 @@ def face_mask(
         raise ValueError(f"landmarks have to be {LANDMARKS} finite points, not an array of {points.shape}")
     if kind == "extended":
         points = raised_brows(points)
-    # What lies outside can grow into the frame, and be drawn in by the blur.
+    # Parts outside the frame can reach into it by dilation and blur.
     margin = int(np.ceil(max(dilation, 0) + 3 * blur))
     side = size + 2 * margin
     inside = _drawn(_PARTS[kind], points + margin, side)
@@ -105,7 +105,7 @@ def face_masks(
     dilation: float = 0.0,
     blur: float = 0.0,
 ) -> npt.NDArray[np.uint8]:
-    """The masks (N, size, size) of N frames' landmarks (N, 68, 2); all else as in `face_mask`."""
+    """The masks (N, size, size) for the landmarks (N, 68, 2) of N frames; see `face_mask`."""
     masks = np.empty((len(landmarks), size, size), np.uint8)
     for mask, points in zip(masks, landmarks, strict=True):
         mask[:] = face_mask(kind, points, size, dilation=dilation, blur=blur)
@@ -115,8 +115,8 @@ def face_masks(
 def raised_brows(landmarks: Floats) -> Floats:
     """The landmarks (68, 2) with the brows raised by half their distance from the eyes.
 
-    Beyond the outer corners of the eyes, the line from which that is measured goes a quarter of the way to
-    the side of the face.
+    That distance is measured from a line through the eyelids, which extends beyond the outer corner of each
+    eye by a quarter of the way to the side of the face.
     """
     raised = landmarks.copy()
     right_side = 0.75 * landmarks[36] + 0.25 * landmarks[0]
@@ -149,11 +149,11 @@ def convex_hull(points: Floats) -> Floats:
 
 
 def _drawn(parts: tuple[tuple[int, ...], ...], points: Floats, size: int) -> npt.NDArray[np.bool_]:
-    """Where the hulls of the parts are, `_SAMPLES` times as fine as the frame."""
-    # Not by Pillow, whose polygons are wider than they should be, and lie elsewhere from version to version.
+    """The hulls of the parts as a bitmap with `_SAMPLES` samples per pixel along each axis."""
+    # Not by Pillow: its polygons are too wide, and their position differs from version to version.
     side = _SAMPLES * size
     middles: Floats = np.arange(side, dtype=np.float64) + 0.5
-    # How many hulls begin, less how many have ended, at each sample of a row.
+    # For each sample of a row: how many hulls begin there minus how many end there.
     begun = np.zeros((side, side + 1), np.int8)
     for part in parts:
         left, right = _extent_in_rows(convex_hull(points[list(part)] * _SAMPLES), middles)
@@ -164,12 +164,12 @@ def _drawn(parts: tuple[tuple[int, ...], ...], points: Floats, size: int) -> npt
 
 
 def _sample_at(places: Floats, side: int) -> npt.NDArray[np.intp]:
-    """The first sample of a row whose middle lies at a place or beyond it."""
+    """The index of the first sample whose middle lies at or beyond a place."""
     return np.clip(np.ceil(places - 0.5), 0, side).astype(np.intp)
 
 
 def _extent_in_rows(hull: Floats, rows: Floats) -> tuple[Floats, Floats]:
-    """Where a convex shape (M, 2) begins and ends in each row (R,); elsewhere it ends before it begins."""
+    """Where a convex hull (M, 2) begins and ends in each row (R,); in rows without it, inf and -inf."""
     (x0, y0), (x1, y1) = hull.T, np.roll(hull, -1, axis=0).T
     crosses = (rows[:, None] >= np.minimum(y0, y1)) & (rows[:, None] < np.maximum(y0, y1))
     rise = np.where(y0 == y1, 1.0, y1 - y0)
@@ -178,8 +178,8 @@ def _extent_in_rows(hull: Floats, rows: Floats) -> tuple[Floats, Floats]:
 
 
 def _reduced(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """What share of each pixel's samples is inside, 255 for all of them."""
-    # Whole rows, then columns, are added: a mean over two axes of four takes fifteen times as long.
+    """The share of each pixel's samples that is inside, from 0 to 255."""
+    # Sums of whole rows, then of columns: a mean over two axes of a 4-D view takes 15 times as long.
     rows = sum(inside[first::_SAMPLES].astype(np.uint8) for first in range(_SAMPLES))
     counts = sum(np.asarray(rows)[:, first::_SAMPLES] for first in range(_SAMPLES))
     shares: npt.NDArray[np.uint8] = (np.asarray(counts) * (255 / _SAMPLES**2)).round().astype(np.uint8)
@@ -187,11 +187,11 @@ def _reduced(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 
 
 def _dilated(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
-    """Grown by a disc of this radius, or shrunk where it is negative."""
+    """Dilate by a disc of this radius, or erode if it is negative."""
     dilated = np.zeros_like(inside)
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if len(rows):
-        # Around what is inside, nothing else can change.
+        # Only the surroundings of what is inside can change.
         reach = int(np.ceil(max(radius, 0))) + 1
         window = tuple(slice(max(at[0] - reach, 0), at[-1] + reach + 1) for at in (rows, columns))
         near = inside[window]
@@ -200,7 +200,7 @@ def _dilated(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.boo
 
 
 def _grown(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
-    """Every place no further than the radius from one inside: along rows first, then over the columns."""
+    """All places within the radius of one inside: distances along rows, then combined over columns."""
     across = _distance_in_row(inside)
     grown = np.zeros_like(inside)
     rows = len(inside)
@@ -212,7 +212,7 @@ def _grown(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_
 
 
 def _distance_in_row(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """How far it is to the nearest place inside in the same row; infinite where there is none."""
+    """The distance to the nearest place inside in the same row; infinity if there is none."""
     columns = np.arange(inside.shape[1], dtype=np.float32)
     last = np.maximum.accumulate(np.where(inside, columns, -np.inf), axis=1)
     following = np.minimum.accumulate(np.where(inside, columns, np.inf)[:, ::-1], axis=1)[:, ::-1]

@@ -1,4 +1,4 @@
-"""Masks given as files: grey pictures in a folder `masks` beside the pictures, white where the face is."""
+"""Masks as files: grey pictures in a folder `masks` beside the pictures, white where the face is."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
@@ -8,13 +8,13 @@ from lossarium.text.unicode_names import refuse_alike, same_form
 from lossarium.text.wording import listed, printable_name
 
 FRAMES, MASKS = "frames", "masks"
-"""Masks lie in `MASKS`, by the paths that their pictures have beside it, or in a `FRAMES` beside it."""
+"""A mask has the same path below `MASKS` as its picture has beside `MASKS`, or below `FRAMES`."""
 
 
 def split_masks(relative: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Tell a folder's pictures from its masks.
+    """Divide the files of a folder into pictures and masks.
 
-    A folder that holds nothing but `masks` is one of pictures.
+    If all files lie in `masks`, they are pictures.
 
     Args:
         relative: Paths in the folder.
@@ -30,25 +30,24 @@ def split_masks(relative: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def place_beside(relative: PurePath) -> PurePath:
-    """The path below `MASKS` where a picture's mask is looked for, given the picture's in their folder."""
+    """The path below `MASKS` where a picture's mask is looked for, from the picture's path in the folder."""
     parts = relative.parts
     return PurePath(*parts[1:]) if parts[0] == FRAMES and len(parts) > 1 else relative
 
 
 def masks_of(places: Sequence[PurePath], masks: Sequence[PurePath], folder: Path) -> list[PurePath | None]:
-    """For each picture its mask: of the same file name, else of the same but for the ending, else with an
-    ending of its own: for 7.jpg these are 7.jpg, 7.png (or another ending) and 7.jpg.png.
+    """Each picture's mask. For 7.jpg: 7.jpg, else 7 with another ending (7.png), else 7.jpg.png.
 
-    Names that differ only in how their accents are stored belong together, too, where neither has a partner
-    of just its name.
+    Names that differ only in how their accents are stored (Unicode NFC and NFD) match, too, unless one of
+    them has an exact match.
 
     Args:
-        places: Of `place_beside`.
+        places: From `place_beside`.
         masks: Paths below `MASKS`.
-        folder: Where both are, for messages.
+        folder: The folder of both, for messages.
 
     Raises:
-        LossariumError: there are several for a picture, or several pictures for one through their accents.
+        LossariumError: a picture has several masks, or several pictures, alike but for accents, have one.
     """
     exact = _finder(masks, str, folder)
     found = [exact(place) for place in places]
@@ -67,7 +66,7 @@ def masks_of(places: Sequence[PurePath], masks: Sequence[PurePath], folder: Path
 def _finder(
     masks: Sequence[PurePath], form: Callable[[str], str], folder: Path
 ) -> Callable[[PurePath], PurePath | None]:
-    """Finds the mask of a place, with names compared in some form."""
+    """A function that finds the mask of a place; names are compared after `form`."""
     by_name: dict[str, list[PurePath]] = {}
     by_stem: dict[str, list[PurePath]] = {}
     for mask in masks:

@@ -13,28 +13,28 @@ from lossarium.facesets.regions.landmark_masks import face_mask
 Masks = npt.NDArray[np.uint8]
 
 STORED = "stored"
-"""The kind of masks that came with the pictures."""
+"""The kind of mask that comes with the pictures."""
 
 
 class Region:
-    """A mask for each frame, made when it is first asked for.
+    """A mask for each frame, made when it is first needed.
 
-    Masks stay in memory, unless the frames themselves do not: then they are made time and again.
+    With `keep`, masks that were made stay in memory; otherwise they are made every time.
     """
 
     def __init__(self, mask_of: Callable[[int], Masks], frames: int, size: int, *, keep: bool) -> None:
-        """Describe masks, without making any.
+        """Prepare the region; no mask is made yet.
 
         Args:
-            mask_of: The mask of a frame, (size, size), 255 inside.
+            mask_of: Makes the mask of a frame, (size, size), 255 inside.
             frames: How many frames there are.
-            size: Their side.
-            keep: Whether a mask that was made stays in memory.
+            size: Side of the frames, in pixels.
+            keep: Whether masks that were made stay in memory.
         """
         self._mask_of = mask_of
         self._size = size
         self._made = np.zeros(frames, np.bool_) if keep else None
-        # Memory is taken by what is written there, mask by mask.
+        # The system gives memory to zeros only as they are written to, mask by mask.
         self._masks = np.zeros((frames, size, size), np.uint8) if keep else None
 
     def masks(self, frames: npt.NDArray[np.intp]) -> Masks:
@@ -48,13 +48,13 @@ class Region:
 
 
 def region(faceset: Faceset, kind: str, *, dilation: float = 0.0, blur: float = 0.0) -> Region:
-    """A region of a faceset's frames.
+    """A region of a faceset's frames. Masks are kept in memory if the frames are.
 
     Args:
-        faceset: Whose frames.
+        faceset: The faceset.
         kind: `STORED`, or one of `landmark_masks.MASK_KINDS`.
-        dilation: By how many pixels masks from landmarks grow.
-        blur: Standard deviation of their blur, in pixels.
+        dilation: By how many pixels masks made from landmarks grow.
+        blur: Standard deviation of the Gaussian blur of masks made from landmarks, in pixels.
 
     Raises:
         LossariumError: the faceset has no masks, or no landmarks to make them from.
