@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from lossarium.errors import LossariumError
 from lossarium.models.registry import initial_model, weights_digest
 from lossarium.swapping.trained import identity_index, load_trained
+from lossarium.training.configuration import Recipe
+from lossarium.trial.pinned_code import own_code
 from tests.swapping.trials import SIZE, save_signed, table, write_checkpoint, write_trial
 
 
@@ -196,3 +198,31 @@ def test_code_named_by_a_trial_is_run_only_if_the_user_names_it_too(tmp_path, mo
     assert "planted" not in sys.modules
     assert load_trained(folder, own_model="planted:make").size == SIZE
     del sys.modules["planted"]
+
+
+def test_code_that_changed_since_the_trial_is_told(tmp_path, monkeypatch):
+    source = tmp_path / "altered.py"
+    text = (
+        "from lossarium.models.compact import Compact\n"
+        "def make(size, identities):\n    return Compact(size, identities)\n"
+    )
+    source.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = write_trial(tmp_path / "trial")
+
+    def notes(**recorded):
+        (folder / "trial.toml").write_text(tomli_w.dumps({**table(model="altered:make"), **recorded}))
+        return load_trained(folder, own_model="altered:make").notes
+
+    begun = own_code(Recipe(model="altered:make"))
+    assert notes() == notes(own_code=begun) == ()
+    source.write_text(f"{text}# altered\n")
+    (told,) = notes(own_code=begun)
+    assert f"the code of the model altered:make ({source}) changed since the trial was trained" in told
+    # The last part of the trial went on with the code as it is now.
+    now = own_code(Recipe(model="altered:make"))
+    assert notes(own_code=begun, continued=[{"step": 1, "own_code": now}]) == ()
+    for hostile in (3, {"altered:make": 3}, {}):
+        assert notes(own_code=hostile) == ()
+    assert notes(own_code=begun, continued=[3]) == ()
+    del sys.modules["altered"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
 from lossarium.models.registry import Option, initial_model, weights_digest
+from lossarium.own_code import is_own, own_source, source_digest
 from lossarium.provenance import trial_digest
 from lossarium.text.links import why_outside
 from lossarium.text.toml import parse_toml
@@ -47,7 +48,7 @@ class Trained:
     """SHA-256, in hex, over trial.toml, a zero byte and `weights_digest` in hex; this is in the last line
     of a finished trial's metrics.jsonl."""
     notes: tuple[str, ...] = ()
-    """Sentences on checkpoints that were skipped."""
+    """Sentences on checkpoints that were skipped, and on a model's code that changed."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class _Description:
     options: Mapping[str, Option]
     size: int
     identities: tuple[str, ...]
+    source: str
+    """Digest of the file of an own model as the trial last went on; empty where that is not recorded."""
 
 
 class _UnusableError(Exception):
@@ -94,7 +97,7 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
             passed_over.append(f"{checkpoint.name} {error}")
             continue
         digest = trial_digest(content, weights_digest(model))
-        notes = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
+        skipped = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
         return Trained(
             model,
             description.size,
@@ -102,7 +105,7 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
             description.model,
             description.options,
             digest,
-            notes,
+            (*skipped, *_changed_code(description)),
         )
     where = printable_name(folder / _CHECKPOINTS)
     if passed_over:
@@ -115,6 +118,19 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
             "(step_NUMBER.safetensors); put back a copy, or train the trial again in another folder"
         )
     raise LossariumError(f"{where} holds no checkpoint (step_NUMBER.safetensors); train the trial first")
+
+
+def _changed_code(description: _Description) -> tuple[str, ...]:
+    """A sentence if the file of an own model is not what the trial was trained with."""
+    model = description.model
+    if not description.source or source_digest(model, "model") == description.source:
+        return ()
+    path = own_source(model, "model")
+    file = "its file" if path is None else printable_name(path)
+    return (
+        f"the code of the model {printable_name(model)} ({file}) changed since the trial was trained; if the "
+        "pictures are wrong, put back what it was trained with.",
+    )
 
 
 def identity_index(trained: Trained, name: str) -> int:
@@ -169,7 +185,16 @@ def _read_description(path: Path, content: bytes) -> _Description:
     identities = _text(path, data, "data", "first"), _text(path, data, "data", "second")
     if identities[0] == identities[1]:
         _refuse(path, "gives both identities the same name")
-    return _Description(_text(path, recipe, "recipe", "model"), _options(path, recipe), size, identities)
+    model = _text(path, recipe, "recipe", "model")
+    return _Description(model, _options(path, recipe), size, identities, _recorded_source(table, model))
+
+
+def _recorded_source(table: Mapping[str, Any], model: str) -> str:
+    continued = table.get("continued")
+    last = continued[-1] if isinstance(continued, list) and continued else table
+    code = last.get("own_code") if isinstance(last, dict) else None
+    digest = code.get(model) if isinstance(code, dict) and is_own(model) else None
+    return digest if isinstance(digest, str) else ""
 
 
 def _options(path: Path, recipe: Mapping[str, Any]) -> Mapping[str, Option]:
