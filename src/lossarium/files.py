@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever happens while they are written."""
+"""Writes files atomically: a file is complete or does not exist, even after a crash or a full disk."""
 
 import os
 import re
@@ -12,12 +12,12 @@ _SECONDS_IN_USE = 3600.0
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name, flush to disk, rename; a reader never sees half of it.
+    """Write a file atomically: under a temporary name, flushed to disk, then renamed.
 
     Raises:
-        OSError: the folder cannot be written or has no room; what was at `path` is still there.
+        OSError: the folder cannot be written or is full; a file that was at `path` is unchanged.
     """
-    # Not tempfile: its files are for their owner alone.
+    # Not tempfile: only the owner may read its files.
     temporary = temporary_name(path)
     try:
         with temporary.open("wb") as file:
@@ -32,15 +32,15 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """What a file is called before it is whole; says which process writes it."""
+    """The name of a file while it is written; contains the number of the process that writes it."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:
     """Remove temporary files of processes that ended before they could rename or remove them.
 
-    To be called while nothing is being written there by this process; what other processes write stays. A
-    folder that is not there has none.
+    Call this while this process writes nothing there; files of other running processes stay. Folders that do
+    not exist are skipped.
     """
     for folder in folders:
         for path in folder.glob(".*.part"):
@@ -53,7 +53,7 @@ def _is_being_written(path: Path, process: int) -> bool:
     if process == os.getpid():
         return False
     if os.name == "nt":
-        # There is no harmless way to ask for a process by its number.
+        # On Windows os.kill(process, 0) would end the process.
         with suppress(OSError):
             return time.time() - path.stat().st_mtime < _SECONDS_IN_USE
         return True
@@ -67,7 +67,7 @@ def _is_being_written(path: Path, process: int) -> bool:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut. Windows has no way to ask for it, and no need to."""
+    """Flush a folder to disk, so that a rename survives a power cut. Windows cannot and need not do this."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Users' own losses, judges and models: named `package.module:attribute`, imported when first asked for."""
+"""Imports users' own losses, judges and models, named `package.module:attribute`."""
 
 import hashlib
 import importlib
@@ -24,13 +24,13 @@ def is_own(name: str) -> bool:
 
 
 def import_own(name: str, what: str) -> Any:
-    """What a user's module has under a name.
+    """Import a user's function or class.
 
-    Modules are looked for where Python finds every module and, after those, in the current folder.
+    Modules are searched on Python's path and, last, in the current folder.
 
     Args:
         name: `package.module:attribute`.
-        what: What it should be, for messages: "model", "loss", "judge".
+        what: Its kind, for messages: "model", "loss", "judge".
 
     Raises:
         LossariumError: the name is malformed, the module cannot be imported, or it has no such function or
@@ -52,11 +52,11 @@ def import_own(name: str, what: str) -> Any:
 
 
 def own_source(name: str, what: str) -> Path | None:
-    """The file that a user's module was imported from; None for one without a source file.
+    """The source file of a user's module; None if it has none.
 
     Args:
         name: `package.module:attribute`.
-        what: What it should be, for messages.
+        what: Its kind, for messages.
 
     Raises:
         LossariumError: as `import_own`.
@@ -65,18 +65,18 @@ def own_source(name: str, what: str) -> Path | None:
     try:
         found = inspect.getsourcefile(sys.modules[name.partition(":")[0]])
     except TypeError:
-        # Built into the interpreter.
+        # A module built into the interpreter.
         return None
     return None if found is None else Path(found)
 
 
 def source_digest(name: str, what: str) -> str:
-    """The beginning of the SHA-256, in hex, of the file of `own_source`; empty if there is none to read."""
+    """The first hex digits of the SHA-256 of the file of `own_source`; empty if it cannot be read."""
     path = own_source(name, what)
     try:
         return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:_DIGITS]
     except OSError:
-        # A module in a zip archive has a path that is no file.
+        # The path of a module in a zip archive is not a file.
         return ""
 
 
@@ -89,20 +89,20 @@ def _imported(name: str, failure: str) -> ModuleType:
             f"{failure}: there is no module {error.name}; install it, start lossarium in the folder that it "
             "lies in, or put that folder on PYTHONPATH"
         ) from error
-    # A script that was not written to be imported may end itself.
+    # A script that is not meant to be imported may call sys.exit.
     except (Exception, SystemExit) as error:
         raise LossariumError(f"{failure}: {in_short(error)}") from error
 
 
 def _search_current_folder() -> None:
-    """Let Python find modules of the current folder, as `python -m` does; the script `lossarium` does not.
+    """Add the current folder to Python's path, as `python -m` does and the script `lossarium` does not.
 
-    Last, so that a file with the name of a package that Lossarium uses does not take its place.
+    It comes last, so that a file there does not shadow a package of the same name that Lossarium uses.
     """
     try:
         here = str(Path.cwd())
     except OSError:
-        # The folder was removed.
+        # The current folder was removed.
         return
     if not {"", here} & set(sys.path):
         sys.path.append(here)
@@ -110,6 +110,6 @@ def _search_current_folder() -> None:
 
 
 def in_short(error: BaseException) -> str:
-    """The first line of an error that a user's code raised, with its kind."""
+    """The type and the first line of an error that a user's code raised."""
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[0]}"

@@ -1,7 +1,7 @@
-"""The mark on every picture that a trained model made: an XMP packet that says so.
+"""Marks every picture that a trained model made with an XMP packet.
 
-IPTC's Digital Source Type `trainedAlgorithmicMedia` is what galleries and search engines look for; the digest
-names the trial that made the picture. Sources: IPTC Photo Metadata Standard 2023.1 (Digital Source Type) and
+Galleries and search engines look for IPTC's Digital Source Type `trainedAlgorithmicMedia`; the digest names
+the trial that made the picture. Sources: IPTC Photo Metadata Standard 2023.1 (Digital Source Type) and
 its NewsCodes; XMP specification part 3, storage in PNG (iTXt) and JPEG (APP1).
 """
 
@@ -20,10 +20,10 @@ import lossarium
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 IPTC_NAMESPACE = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 LOSSARIUM_NAMESPACE = "urn:lossarium:xmp:1:"
-"""Of the property `Trial`."""
+"""Namespace of the property `Trial`."""
 PNG, JPEG = ".png", ".jpg"
 ENDINGS = (PNG, JPEG, ".jpeg")
-"""Of the files that can be written."""
+"""Endings of the files that can be written."""
 
 _JPEG_QUALITY = 95
 _WEBP_QUALITY = 85
@@ -51,8 +51,8 @@ def trial_digest(table: bytes, weights: str) -> str:
 
     Args:
         table: The bytes of trial.toml.
-        weights: `models.registry.weights_digest`; empty where a picture shows weights of many steps and the
-            trial is not at its end yet.
+        weights: `models.registry.weights_digest`; empty for a picture that shows weights of many steps of a
+            trial that is not finished.
     """
     return hashlib.sha256(table + b"\0" + weights.encode()).hexdigest()
 
@@ -61,7 +61,7 @@ def xmp_packet(digest: str) -> str:
     """The packet for the pictures of a trial.
 
     Args:
-        digest: Of `trial_digest`.
+        digest: From `trial_digest`.
 
     Example:
         >>> DIGITAL_SOURCE_TYPE in xmp_packet("ab" * 32)
@@ -77,12 +77,12 @@ def xmp_packet(digest: str) -> str:
 
 
 def encoded(pixels: npt.NDArray[np.uint8], ending: str, packet: str) -> bytes:
-    """A picture as a file that bears the packet and no other metadata.
+    """Encode a picture as a file with the packet and no other metadata.
 
     Args:
         pixels: (H, W, 3), sRGB.
         ending: One of `ENDINGS`, in any case.
-        packet: Of `xmp_packet`.
+        packet: From `xmp_packet`.
     """
     return _png(pixels, packet) if ending.lower() == PNG else _jpeg(pixels, packet)
 
@@ -90,12 +90,12 @@ def encoded(pixels: npt.NDArray[np.uint8], ending: str, packet: str) -> bytes:
 def encoded_animation(
     frames: Sequence[npt.NDArray[np.uint8]], milliseconds: Sequence[int], packet: str
 ) -> bytes:
-    """An animated WebP that bears the packet, and plays for ever.
+    """Encode an animated WebP with the packet that loops for ever.
 
     Args:
         frames: At least two, each (H, W, 3), sRGB.
-        milliseconds: How long each is shown.
-        packet: Of `xmp_packet`.
+        milliseconds: Duration of each frame.
+        packet: From `xmp_packet`.
     """
     first, *others = map(Image.fromarray, frames)
     file = io.BytesIO()
@@ -126,7 +126,7 @@ def _jpeg(pixels: npt.NDArray[np.uint8], packet: str) -> bytes:
     data = file.getvalue()
     body = _XMP_IN_JPEG + packet.encode()
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body
-    # JFIF wants to be first: the packet comes after the start of the image and APP0.
+    # JFIF's APP0 has to be the first segment: the packet follows it.
     place = 2
     if data[2:4] == b"\xff\xe0":
         place += 2 + int.from_bytes(data[4:6], "big")

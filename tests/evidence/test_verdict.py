@@ -222,7 +222,7 @@ def test_values_that_are_nan_are_named_and_do_not_vote():
     verdict = decide(("mse", "mae", "smooth_l1"), (LPIPS, SSIM), finals, UNITS, HOME)
     told = "LPIPS of reconstruction is NaN or infinity for 2 of 40 pictures of mse, so it has no vote on mse."
     assert verdict.troubles == (told,)
-    assert verdict.sentence.endswith("But not all went well with mse: this verdict rests on uneven trials.")
+    assert verdict.sentence.endswith("But there was trouble with mse: this verdict rests on unequal trials.")
     lpips = {(vote.first, vote.second): vote.preferred for vote in verdict.votes if vote.score == LPIPS.key}
     assert lpips == {("mse", "mae"): None, ("mse", "smooth_l1"): None, ("mae", "smooth_l1"): "mae"}
 
@@ -233,7 +233,7 @@ def test_troubles_of_trials_are_in_the_verdict_and_in_its_sentence():
     verdict = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME, troubles)
     assert verdict.troubles == ("mse exploded.", "mse skipped 3 steps.")
     assert re.fullmatch(
-        r"mae makes the best pictures: .* But not all went well with mse: .*", verdict.sentence
+        r"mae makes the best pictures: .* But there was trouble with mse: .*", verdict.sentence
     )
     even = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME, {"mse": (), "mae": ()})
     assert even.troubles == ()

@@ -177,7 +177,7 @@ def test_the_judges_that_score_and_the_one_that_steers(text, steering, expected)
         ("psnr, psnr", None, "names psnr twice"),
         ("psnr, sim", None, 'no judge "sim"'),
         ("", None, 'no judge ""'),
-        ("psnr", "lpips", "--judge lpips steers and has to score, too; add it to --judges"),
+        ("psnr", "lpips", "--judge lpips has to score to steer; add it to --judges"),
         ("psnr", "lpisp", 'no judge "lpisp"'),
         (None, "lpisp", 'no judge "lpisp"'),
     ],

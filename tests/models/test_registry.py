@@ -84,7 +84,7 @@ def test_all_options_are_those_given_and_the_defaults_of_the_others():
 
 
 def test_a_model_too_large_for_the_machine_is_refused_with_its_size():
-    with pytest.raises(LossariumError, match=r"no memory for a lightweight of \d{7,}\.\d GB"):
+    with pytest.raises(LossariumError, match=r"the weights of lightweight take \d{7,}\.\d GB"):
         initial_model("lightweight", size=64, identities=2, seed=0, options={"encoder_dims": 10**11})
 
 

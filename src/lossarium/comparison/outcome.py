@@ -1,4 +1,4 @@
-"""A finished comparison read back from its folder; the trials' records are the source of truth."""
+"""Reads a finished comparison from its folder; the trials' records are the source of truth."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ def outcome(
     out: Path,
     notes: tuple[str, ...],
 ) -> ComparisonResult:
-    """Everything that a comparison whose trials are all finished has to show.
+    """Read all that the report shows of a comparison whose trials are all finished.
 
     Raises:
         LossariumError: a trial's records are damaged.
@@ -70,7 +70,7 @@ def outcome(
 
 
 def _without_weights(folder: Path) -> Iterator[str]:
-    """A note on a finished trial whose checkpoints were removed, which the verdict does not need."""
+    """A note for a finished trial whose checkpoints were removed; the verdict does not need them."""
     if not newest_checkpoints(folder):
         yield (
             f"The weights of the trial {printable_name(folder)} are gone: there is no checkpoint in it. The "
@@ -79,7 +79,7 @@ def _without_weights(folder: Path) -> Iterator[str]:
 
 
 def _check_scores(out: Path, trials: tuple[TrialResult, ...], scores: tuple[Score, ...]) -> None:
-    """Refuse trials whose last snapshot lacks a score, or has it of another number of frames."""
+    """Refuse trials whose last snapshot lacks a score, or has one for another number of frames."""
     for score in scores:
         counts: dict[int, str] = {}
         for trial in trials:
@@ -128,7 +128,7 @@ def _final(key: str, loss: str, trials: tuple[TrialResult, ...]) -> Scores:
 
 
 def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> dict[str, npt.NDArray[np.intp]]:
-    """Task -> which scored pictures share a state, numbered from 0."""
+    """Task -> for each scored picture the number of its state, from 0; equal numbers are the same state."""
     everything: list[str] = []
     swappable: list[str] = []
     for direction in pair:
@@ -187,7 +187,7 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
 
 
 def _means_alone(snapshot: Snapshot) -> Snapshot:
-    """A snapshot before the last one: what the curves show of it."""
+    """A snapshot reduced to its mean scores, which is all that the curves need of those before the last."""
     known = {key: values[~np.isnan(values)] for key, values in snapshot.scores.items()}
     means = {key: values.mean(keepdims=True) if values.size else values for key, values in known.items()}
     return replace(snapshot, scores=means)
@@ -215,7 +215,7 @@ def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
 
 
 def _unusual(recipe: Recipe) -> dict[str, str]:
-    """What most comparisons leave as it is."""
+    """The settings that most comparisons leave at their defaults, where this one does not."""
     settings = {}
     if recipe.clipping != "none":
         settings["Clipping"] = recipe.clipping

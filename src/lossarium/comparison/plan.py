@@ -15,5 +15,5 @@ class Plan:
     recipe: Recipe
 
     def trials(self) -> tuple[Trial, ...]:
-        """Seed by seed, so that a comparison that is stopped early has whole seeds."""
+        """The trials seed by seed, so that a comparison that is stopped early has complete seeds."""
         return tuple(Trial(loss, seed, self.recipe) for seed in range(self.seeds) for loss in self.losses)

@@ -1,4 +1,4 @@
-"""Run a comparison: train every loss for every seed on an even keel, judge on held-out frames, decide."""
+"""Runs a comparison: trains every loss for every seed on an even keel, scores held-out frames, decides."""
 
 import json
 from collections.abc import Callable
@@ -76,10 +76,10 @@ def compare(
         facesets: The two identities.
         out: The comparison's folder; made if need be.
         watch: Called after every step.
-        tell: Called with a sentence when something out of the ordinary happens.
-        notes: What was said about the pictures, for the report.
-        processes: Who trains together, all of them calling this; by default a single process, on the CPU.
-        rescue: Where a trial's last checkpoint goes if its folder cannot be written.
+        tell: Called with a sentence about anything unusual.
+        notes: Remarks on the pictures, for the report.
+        processes: Those that train together, each of which calls this; by default a single one, on the CPU.
+        rescue: The folder for a trial's last checkpoint if the trial's own cannot be written.
 
     Raises:
         LossariumError: a loss cannot be computed at this size, the folder cannot be written, belongs to other
@@ -129,7 +129,7 @@ def compare(
 
 
 def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> None:
-    """Try every loss and every judge once: what cannot work fails before the first trial, not after it."""
+    """Try every loss and every judge once, so that one that cannot work fails before the first trial."""
     batch = batches_of(0, plan.recipe, facesets, torch.device("cpu"))(1)
     rehearse(map(losses.get, plan.losses), batch, plan.recipe.region_weights)
     rehearse_judges(judges_of(plan.recipe.judges), pair)
@@ -144,12 +144,12 @@ def _report(
 def _agree(
     out: Path, plan: Plan, data: dict[str, str], here: dict[str, str], tell: Callable[[str], None]
 ) -> None:
-    """Write `comparison.toml`, or agree with the one that is there; losses, seeds and steps may be added.
+    """Write `comparison.toml`, or check the plan against the one there; it may add losses, seeds and steps.
 
     Raises:
         LossariumError: the folder was made with other settings, in another environment or with other own
-            code, something is to be taken away, or the trials so far would not be comparable with those to
-            come.
+            code, the plan takes something away, or its trials would not be comparable with those already
+            trained.
     """
     path = out / SETTINGS
     table = {

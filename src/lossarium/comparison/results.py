@@ -1,4 +1,4 @@
-"""What a finished comparison knows: the plain data that the report shows."""
+"""The results of a finished comparison: the plain data that the report shows."""
 
 from dataclasses import dataclass, field
 
@@ -13,10 +13,10 @@ class Snapshot:
 
     step: int
     seconds: float
-    """Of training alone; judging and saving are not counted."""
+    """Time spent on training, without judging and saving."""
     scores: dict[str, Scores]
-    """Score key -> one value a held-out picture, A's frames first, then B's. Of moments before the end
-    their mean alone is kept, an array of one, so that memory does not grow with moments times pictures."""
+    """Score key -> one value a held-out picture, A's frames first, then B's. Snapshots before the last keep
+    only the mean, an array of one, so that memory does not grow with snapshots times pictures."""
     reconstructions: Pictures
     """(preview rows, size, size, 3)."""
     swaps: Pictures
@@ -28,7 +28,7 @@ class TrialResult:
     """One finished trial."""
 
     name: str
-    """Its folder's name."""
+    """The name of its folder."""
     loss: str
     """The spec, as the user wrote it."""
     seed: int
@@ -43,12 +43,12 @@ class TrialResult:
     rollbacks: int = 0
     """How often its loss exploded and it was rolled back to an earlier checkpoint."""
     learning_rate_factor: float = 1.0
-    """The share of the learning rate that is left after the rollbacks."""
+    """What the rollbacks multiplied the learning rate by, at most 1."""
     passed_over: int = 0
     """Steps without an update, since the loss or its gradient was NaN or infinity."""
 
     def troubles(self) -> tuple[str, ...]:
-        """Why it did not train as the other trials did, a sentence each."""
+        """Rollbacks and skipped steps, a sentence each: here it did not train as the other trials did."""
         sentences = []
         if self.rollbacks:
             times = "once" if self.rollbacks == 1 else f"{self.rollbacks} times"
@@ -66,7 +66,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """A finished comparison: all that its report shows."""
+    """A finished comparison, as its report shows it."""
 
     identities: tuple[str, str]
     losses: tuple[str, ...]
@@ -81,4 +81,4 @@ class ComparisonResult:
     environment: dict[str, str]
     """Label -> value: versions and hardware."""
     notes: tuple[str, ...] = field(default=())
-    """What was said about the pictures, such as "2 animations: their first frame is used"."""
+    """Remarks on the pictures, such as "2 animations: their first frame is used"."""

@@ -1,4 +1,4 @@
-"""The loss that won a finished comparison, and the trial that it won with, to be trained on."""
+"""The winner of a finished comparison: its loss, and a trial of it to go on from."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _LARGEST_VERDICT = 1 << 28
 
 @dataclass(frozen=True)
 class Winner:
-    """What to train on with."""
+    """The loss that won, and its trial to train on from."""
 
     loss: str
     """The spec."""
@@ -30,8 +30,8 @@ def winner_of(folder: Path) -> Winner:
     """Read the verdict of a comparison.
 
     Raises:
-        LossariumError: it is not finished, its verdict is damaged, or no loss won; then the contenders and
-            their trials are named.
+        LossariumError: it is not finished, its verdict is damaged, or no loss won; the message then names the
+            contenders and their trials.
     """
     shown = printable_name(folder)
     path = folder / VERDICT

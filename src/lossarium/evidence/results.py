@@ -1,4 +1,4 @@
-"""The plain data that a verdict is made from, and the verdict."""
+"""The plain data of a verdict: what it is made from, and what it says."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Score:
-    """What is measured on held-out frames: a judge applied to a task."""
+    """A measurement on held-out frames: a judge applied to a task."""
 
     key: str
     """`task/judge`, such as `reconstruction/psnr` or `swap/lpips`."""
@@ -18,9 +18,9 @@ class Score:
     """`reconstruction` (A->A, B->B) or `swap` (A->B against B's frame in the same state)."""
     judge: str
     title: str
-    """The name that is shown, such as `PSNR`."""
+    """The name shown, such as `PSNR`."""
     unit: str
-    """`dB` or empty."""
+    """A unit such as `dB`; may be empty."""
     higher_is_better: bool
     digits: int
     """Decimals worth showing."""
@@ -46,12 +46,12 @@ class Vote:
     first: str
     second: str
     difference: Estimate
-    """first - second, paired over frames and seeds, signed so that positive means `first` is better. Its
-    interval is widened so that those of all pairs of this score hold jointly with 95% confidence."""
+    """first - second, paired over frames and seeds, with the sign chosen so that positive means `first` is
+    better. The intervals of all pairs of this score hold jointly with 95% confidence."""
     preferred: str | None
     """`first`, `second`, or None if the interval contains 0 or the score may not vote."""
     home_of: tuple[str, ...]
-    """Those of the two losses that trained on this judge; if any, the score does not vote on this pair."""
+    """Which of the two losses trained on this judge; with any, the score does not vote on this pair."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Verdict:
     winner: str | None
     """The loss that beats every other one, or None."""
     contenders: tuple[str, ...]
-    """The losses that no other loss beats; more than one of them means "undecided" between these."""
+    """The losses that no other loss beats; more than one means "undecided" between them."""
     sentence: str
     """The verdict in words."""
     troubles: tuple[str, ...]
@@ -71,7 +71,7 @@ class Verdict:
     table: dict[str, dict[str, Estimate]]
     """Score key -> loss -> estimate at the end of training."""
     home: dict[str, tuple[str, ...]]
-    """Score key -> the losses whose home judge it is."""
+    """Score key -> the losses that trained on its judge (their home judge)."""
     votes: tuple[Vote, ...]
     wins: dict[str, tuple[str, ...]]
-    """Loss -> the losses it beats."""
+    """Loss -> the losses that it beats."""

@@ -9,27 +9,27 @@ from lossarium.evidence.results import Estimate
 from lossarium.facesets.randomness import Purpose, generator
 
 _RESAMPLES = 20_000
-# The most numbers in memory at once: of the resamplings, of the values that they weight, and of the means.
+# The largest arrays in memory: a block of resamplings, of values, and of means have at most so many numbers.
 _LARGEST_BLOCK = 2_000_000
 _MOST_VALUES = 4_000_000
 _MOST_MEANS = 4_000_000
-# With more units than this, drawing the units is faster than drawing how often each occurs.
+# Above this number of units, drawing units is faster than drawing how often each occurs (multinomial).
 _MANY_UNITS = 5_000
 
 
 class Bootstrap:
-    """Resamplings of frames and of seeds, the same for every loss, so that differences are paired.
+    """Bootstrap resamplings of frames and of seeds, the same for every loss, so that differences are paired.
 
     The scores of frames in the same state (A's and B's) are correlated, so these frames form a unit that is
-    resampled as a whole. Seeds are drawn independently of frames. With one seed the intervals cover chance in
-    frames only.
+    resampled as a whole. Seeds are drawn independently of frames. With one seed the intervals cover only the
+    chance in frames.
 
-    The resamplings are drawn block by block, again for every call, so that memory does not grow with frames
-    times resamplings.
+    Every call draws the resamplings again, block by block, so that memory does not grow with frames times
+    resamplings.
 
     Args:
-        units: (pictures,), which unit each held-out picture belongs to, numbered from 0.
-        seeds: How many seeds there are.
+        units: (pictures,), the number of the unit of each held-out picture, from 0.
+        seeds: The number of seeds.
     """
 
     def __init__(self, units: npt.NDArray[np.intp], seeds: int) -> None:
@@ -48,16 +48,16 @@ class Bootstrap:
         return interval(float(values.mean()), self.means([values])[0], doubt)
 
     def means(self, several: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
-        """The mean of several (seeds, pictures) values in every resampling, (resamplings,) each.
+        """The means of several (seeds, pictures) arrays in every resampling, (resamplings,) each.
 
-        Equal values have bit-identical means, whatever their position; NaN or infinity among the values makes
-        all of their means NaN.
+        Equal arrays have bit-identical means, at any position; NaN or infinity in an array makes all of its
+        means NaN.
         """
         places: dict[bytes, int] = {}
         different: list[npt.NDArray[np.float64]] = []
         place_of = []
         for values in several:
-            # A matrix product may round equal columns differently.
+            # A matrix product may round equal columns differently, so equal arrays share one column.
             place = places.setdefault(values.tobytes(), len(places))
             if place == len(different):
                 different.append(values)
@@ -93,7 +93,7 @@ class Bootstrap:
         return means
 
     def _unit_draws(self, source: np.random.Generator) -> Iterator[npt.NDArray[np.float64]]:
-        """How often each unit is drawn, in blocks of (some resamplings, units)."""
+        """Draw how often each unit occurs, in blocks of (some resamplings, units)."""
         at_once = max(1, _LARGEST_BLOCK // self._count)
         evenly = np.full(self._count, 1 / self._count)
         for start in range(0, _RESAMPLES, at_once):
@@ -109,8 +109,8 @@ def interval(mean: float, resampled: npt.NDArray[np.float64], doubt: float) -> E
     """A mean with the percentile interval of its resamplings.
 
     Args:
-        mean: Of the values themselves.
-        resampled: Their means in every resampling.
+        mean: Mean of the values themselves.
+        resampled: Their mean in every resampling.
         doubt: The share of intervals that may miss the mean.
     """
     low, high = np.quantile(resampled, [doubt / 2, 1 - doubt / 2])

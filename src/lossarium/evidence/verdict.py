@@ -1,8 +1,8 @@
-"""From scores to a verdict: pairwise votes of the judges; ties are never broken.
+"""Makes a verdict from scores by pairwise votes of the judges; ties are never broken.
 
 For each pair of losses, every score votes unless its judge is the home judge of either loss. It votes for the
-loss that is better by more than chance: if the paired bootstrap interval of their difference does not contain
-0, widened so that those of all pairs of a score hold jointly with 95% confidence (Bonferroni). A loss beats
+better loss if the difference exceeds chance: if its paired bootstrap interval does not contain 0. The
+intervals of all pairs of a score hold jointly with 95% confidence (Bonferroni). A loss beats
 another if more scores vote for it than against it. The winner is the loss that beats every other one; without
 such a loss the verdict is "undecided".
 """
@@ -32,16 +32,16 @@ def decide(
     home: Mapping[str, tuple[str, ...]],
     troubles: Mapping[str, Sequence[str]] | None = None,
 ) -> Verdict:
-    """The verdict over losses.
+    """Decide over losses.
 
     Args:
         losses: Specs, in the user's order.
-        scores: What was measured.
-        finals: The values.
+        scores: The scores that vote.
+        finals: Their values.
         units: Task -> (pictures,), the unit of each picture, which is resampled as a whole; see `Bootstrap`.
-        home: Score key -> the losses that trained on its judge; it has no vote on them.
-        troubles: Loss -> what went wrong in its trials, a sentence each; those of values that are NaN or
-            infinity are found here.
+        home: Score key -> the losses that trained on its judge; the score has no vote on them.
+        troubles: Loss -> what went wrong in its trials, a sentence each; this adds scores that are NaN or
+            infinity.
     """
     seeds = len(next(iter(finals[scores[0].key].values())))
     resampled = _resampled(losses, scores, finals, units, seeds)
@@ -79,7 +79,7 @@ def _resampled(
     units: Mapping[str, npt.NDArray[np.intp]],
     seeds: int,
 ) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
-    """(score key, loss) -> the mean in every resampling, the same resamplings for all scores of a task."""
+    """(score key, loss) -> its mean in every resampling; all scores of a task share the resamplings."""
     found: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
     for task, numbers in units.items():
         keys = [(score.key, loss) for score in scores if score.task == task for loss in losses]
@@ -96,7 +96,7 @@ def _vote(
     home: tuple[str, ...],
     doubt: float,
 ) -> Vote:
-    """The vote of a score on a pair, from the means of its values and those in every resampling."""
+    """The vote of a score on a pair, from the means of its values and of their resamplings."""
     first, second = pair
     sign = 1.0 if score.higher_is_better else -1.0
     difference = interval(
@@ -119,7 +119,7 @@ def _beats(loss: str, other: str, votes: Sequence[Vote]) -> bool:
 
 
 def _contenders(losses: Sequence[str], wins: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The losses that no other beats; if every loss is beaten by another, those with the most wins."""
+    """The losses that no other beats; if each is beaten by another, those with the most wins."""
     unbeaten = tuple(loss for loss in losses if not any(loss in beaten for beaten in wins.values()))
     if unbeaten:
         return unbeaten
@@ -149,7 +149,7 @@ def _sentence(
 
 
 def _support(winner: str, votes: Sequence[Vote]) -> str:
-    """How many of the votes on the winner's pairs went to it."""
+    """Says how many of the votes on the winner's pairs went to it."""
     cast = [vote.preferred for vote in votes if winner in (vote.first, vote.second) and vote.preferred]
     return f", with {cast.count(winner)} of the {len(cast)} votes on those pairs"
 
@@ -179,11 +179,11 @@ def _troubles(
 def _but(troubles: Mapping[str, Sequence[str]]) -> str:
     if not troubles:
         return ""
-    return f" But not all went well with {_joined(list(troubles))}: this verdict rests on uneven trials."
+    return f" But there was trouble with {_joined(list(troubles))}: this verdict rests on unequal trials."
 
 
 def _joined(losses: Sequence[str]) -> str:
-    # A spec may hold a plus, so that "a and ssim + mae" needs no commas of its own to be read.
+    # Specs may contain " + ", which reads well beside "and": "l1 and ssim + mae".
     return losses[0] if len(losses) == 1 else ", ".join(losses[:-1]) + " and " + losses[-1]
 
 
@@ -194,7 +194,7 @@ def _caveats(scores: Sequence[Score], seeds: int, units: int) -> tuple[str, ...]
             "One seed: luck in initial weights and batches is not in these intervals; --seeds 3 measures it."
         )
     elif seeds == 2:
-        caveats.append("Two seeds tell little about luck in the initial weights and batches.")
+        caveats.append("Two seeds say little about luck in the initial weights and batches.")
     if all(score.task != SWAP for score in scores):
         caveats.append(
             "Swaps are shown but not scored: the exact swap is known for synthetic identities alone, so the "

@@ -20,14 +20,14 @@ class Judge:
     digits: int
     """Decimals worth showing."""
     measure: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    """(N, 3, H, W) twice and a weight (N, 1, H, W) or None, to (N,)."""
+    """(prediction, truth, weight) -> (N,): two pictures (N, 3, H, W), and a weight (N, 1, H, W) or None."""
     home_of: frozenset[str]
-    """Losses that minimise this measure or its like: it has no vote on trials that they trained."""
+    """Losses that minimise this measure or a close relative: the judge has no vote on their trials."""
     description: str
     """One sentence."""
     direction_declared: bool = True
-    """Whether somebody said which values are better, or lower ones are by default."""
+    """Whether `higher_is_better` was declared; otherwise lower is better by default."""
 
     def is_home_of(self, spec: str) -> bool:
-        """Whether a loss with this spec trained on this judge; one that bears its name always did."""
+        """Whether a loss with this spec minimises this judge; a loss of the same name always does."""
         return any(name in self.home_of or name == self.name for name in names_in(spec))

@@ -1,4 +1,4 @@
-"""A model on held-out frames: how well it reconstructs them and, where the truth is known, swaps them."""
+"""Scores of a model on held-out frames: reconstruction and, where the truth is known, the swap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from lossarium.judging.tasks import RECONSTRUCTION, SWAP
 from lossarium.models.prediction import predict
 from lossarium.models.randomness import evaluating, seeded
 
-# Pictures a forward pass; bounds the memory whatever the faceset's length.
+# Pictures a forward pass; bounds the memory for facesets of any length.
 _CHUNK = 64
 
 
@@ -25,7 +25,7 @@ def score_key(task: str, judge: Judge) -> str:
 
 @dataclass(frozen=True)
 class Direction:
-    """The held-out frames of one identity, and what a perfect swap of them would be."""
+    """The held-out frames of one identity, and the exact swap of those where it is known."""
 
     source: int
     """Identity whose frames these are."""
@@ -33,20 +33,20 @@ class Direction:
     """Identity that they are swapped to."""
     frame_names: tuple[str, ...]
     frames: "StoredPictures"
-    """N of three channels."""
+    """The N held-out frames, three channels."""
     known: Tensor
     """(M,), indices of the frames whose exact swap is known."""
     exact_swaps: "StoredPictures"
-    """M of three channels."""
+    """The M exact swaps, three channels."""
     face: "StoredPictures | None"
-    """M of one channel, the face in the exact swap, where swaps are scored; None without a mask."""
+    """M masks of one channel: the face in the exact swap, where swaps are scored; None without masks."""
 
 
 class StoredPictures:
-    """Some of an array's pictures, made tensors when they are asked for: the array may exceed memory."""
+    """Some pictures of an array, converted to tensors on access: the array may exceed memory."""
 
     def __init__(self, stored: npt.NDArray[np.uint8], places: npt.NDArray[np.intp]) -> None:
-        """Look at (N, size, size, channels), or (N, size, size) of one channel; nothing is copied."""
+        """A view of (N, size, size, channels), or (N, size, size) of one channel; copies nothing."""
         self._stored = stored
         self._places = places
 
@@ -95,9 +95,9 @@ def as_bytes(pictures: Tensor) -> npt.NDArray[np.uint8]:
 
 @torch.inference_mode()
 def decode(model: nn.Module, frames: Tensor, identity: int) -> Tensor:
-    """Frames (N, 3, size, size) through the shared encoder and one identity's decoder, wherever that is.
+    """Frames (N, 3, size, size) through the shared encoder and one identity's decoder, on the model's device.
 
-    In evaluation mode; the model and torch's random state are as before afterwards.
+    Runs in evaluation mode, and restores the model's mode and torch's random state afterwards.
     """
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     with evaluating(model):
@@ -114,8 +114,8 @@ def score(
 ) -> dict[str, list[float]]:
     """Every score of a model: score key -> one value a held-out picture, direction after direction.
 
-    Reconstruction is judged on the whole picture, a swap inside the face, since the exact swap's surroundings
-    follow its own hair and outline.
+    Reconstruction is judged on the whole picture. A swap is judged inside the face, since hair and outline of
+    the exact swap are those of the other identity.
     """
     scores: dict[str, list[float]] = {}
     for direction in pair:
@@ -130,7 +130,7 @@ def score(
 
 
 def _chunks(count: int) -> list[slice]:
-    """A range in pieces that are in memory together."""
+    """Slices of a range, each small enough to be in memory at once."""
     return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
 
 

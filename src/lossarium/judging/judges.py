@@ -1,7 +1,6 @@
-"""Judges: measures that are taken on held-out frames, in units that people know.
+"""Judges: measures of held-out frames, in units that people know.
 
-Those that come with Lossarium stand here; users' own are a function each, see `own_judges` and
-docs/own-judges.md.
+This module has the built-in judges. Users' own judges are functions, see `own_judges` and docs/own-judges.md.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from lossarium.training.configuration import Recipe
 
 __all__ = ["JUDGES", "Judge", "chosen", "judge", "names", "register"]
 
-# An error below this is a perfect picture: 100 dB, the usual cap.
+# PSNR is capped at 100 dB, as is usual: an equal picture would have infinity.
 _SMALLEST_MSE = 1e-10
 
 
@@ -41,7 +40,7 @@ def _lpips(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     return losses.lpips(prediction, truth, weight=weight, reduction="none")
 
 
-# Losses by what they minimise: squared errors, absolute ones, or squares of the small and sizes of the large.
+# Losses by what they minimise: squared errors, absolute errors, or (Huber-like) either by size.
 _SQUARED = frozenset({"mse", "rmse", "sse"})
 _ABSOLUTE = frozenset({"mae", "charbonnier", "quantile", "mape", "mase", "imae", "laplacian", "mix"})
 _BETWEEN = frozenset({"smooth_l1", "huber", "logcosh", "general"})
@@ -67,7 +66,7 @@ JUDGES = (
 
 
 def names() -> tuple[str, ...]:
-    """The names of all judges that come with Lossarium or were registered."""
+    """The names of all built-in and registered judges."""
     return (*(judge.name for judge in JUDGES), *(judge.name for judge in registered()))
 
 
@@ -78,7 +77,7 @@ def judge(name: str) -> Judge:
         name: One of `names()`, or `package.module:name` for a user's own.
 
     Raises:
-        LossariumError: there is none of this name, or a user's own breaks the contract.
+        LossariumError: no judge has this name, or a user's own breaks the contract.
     """
     if is_own(name):
         return own_judge(name)
@@ -91,12 +90,12 @@ def judge(name: str) -> Judge:
 
 
 def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str]:
-    """Which judges score and which one of them steers.
+    """Which judges score, and which one of them steers (plateau schedules, best checkpoint, convergence).
 
     Args:
-        text: Names with commas between; None for those that come with Lossarium and the steering one.
-        steering: The name of the judge that steers; None for that of a recipe by default, or the first
-            where that does not score.
+        text: Names separated by commas; None for the built-in judges and the steering one.
+        steering: The name of the judge that steers; None for a recipe's default, or the first judge if
+            that one does not score.
 
     Returns:
         The names of the judges that score, and the name of the one that steers.
@@ -120,7 +119,7 @@ def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str
         return scoring, Recipe.judge if Recipe.judge in scoring else scoring[0]
     if steering not in scoring:
         judge(steering)
-        raise LossariumError(f"--judge {steering} steers and has to score, too; add it to --judges")
+        raise LossariumError(f"--judge {steering} has to score to steer; add it to --judges")
     return scoring, steering
 
 

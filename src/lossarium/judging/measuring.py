@@ -1,4 +1,4 @@
-"""Pictures measured against pictures, by any loss or measure, whoever made them."""
+"""Pictures measured against reference pictures, by any loss or measure; any program may have made them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ from lossarium.losses.spec import Spec, parse, split
 from lossarium.text.wording import counted, printable_name
 
 ALL = "all"
-"""In a list, every loss and measure."""
+"""In a list of columns, stands for every loss and measure."""
 
 # The field's usual measures.
 _USUAL = ("psnr", "ssim", "ms_ssim", "gmsd", "lpips", "flip")
 
 Progress = Callable[[int, int], None]
-"""Called with how many pairs have been measured and how many there are."""
+"""Called with the number of pairs measured so far, and of all pairs."""
 
 
 @dataclass(frozen=True)
@@ -38,47 +38,47 @@ class Column:
 
     spec: Spec
     required: bool
-    """Whether it was asked for by name, so that pictures it cannot measure are an error."""
+    """Whether the user named it; then pictures that it cannot measure are an error."""
 
     def __str__(self) -> str:
         return str(self.spec)
 
     @property
     def better(self) -> Literal["lower", "higher", "nearer to 0"] | None:
-        """Which values are better; None for a sum with a measure in it, of which no one can tell."""
+        """Which values are better; None if unknown, as for a sum that has a measure in it."""
         declared = [info(term.name) for term in self.spec.terms]
         if all(loss.objective for loss in declared):
             return "lower"
         if len(declared) > 1:
             return None
-        # What cannot be minimised has a sign, or grows with likeness up to a bound.
+        # A measure that cannot be minimised is signed, or a similarity.
         return "nearer to 0" if declared[0].range == "(-inf, inf)" else "higher"
 
     @property
     def is_one_minus(self) -> bool:
-        """Whether it is 1 minus the similarity that is usually told under its name."""
+        """Whether it is 1 minus the similarity that usually has its name, as SSIM."""
         return len(self.spec.terms) == 1 and info(self.spec.terms[0].name).formula.startswith("1 - ")
 
 
 @dataclass(frozen=True)
 class MeasuredPair:
-    """What was measured of one pair."""
+    """The values of one pair."""
 
     pair: Pair
     width: int
     height: int
     values: tuple[float | None, ...]
-    """One a column; None where it cannot measure these pictures."""
+    """One value a column; None where the column cannot measure these pictures."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured."""
+    """The values of all pairs, their means, and remarks."""
 
     columns: tuple[Column, ...]
     rows: tuple[MeasuredPair, ...]
     means: tuple[float | None, ...]
-    """Of each column, over the pairs that it could measure."""
+    """The mean of each column, over the pairs that it could measure."""
     notes: tuple[str, ...]
     """Remarks on the values, a sentence each."""
 
@@ -87,8 +87,8 @@ def columns(text: str | None) -> tuple[Column, ...]:
     """Read what to measure with.
 
     Args:
-        text: Specs with commas between, which may name measures that cannot be minimised, and "all"; None
-            for the field's usual ones.
+        text: Specs separated by commas, which may name measures that cannot be minimised, and "all"; None for
+            the field's usual measures.
 
     Raises:
         LossariumError: a spec cannot be read.
@@ -110,7 +110,7 @@ def columns(text: str | None) -> tuple[Column, ...]:
 
 
 def measure(pairs: Sequence[Pair], columns: tuple[Column, ...], progress: Progress | None = None) -> Measured:
-    """Measure pairs, one after the other, so that no more than one is in memory.
+    """Measure pairs one after the other, so that only one is in memory.
 
     A test picture is a loss's input and the reference its target, as RGB in [0, 1]; each value is that of the
     loss's function.
@@ -121,7 +121,7 @@ def measure(pairs: Sequence[Pair], columns: tuple[Column, ...], progress: Progre
     """
     rows: list[MeasuredPair] = []
     remarks: Counter[Remark] = Counter()
-    # Column -> why it could not measure a pair -> how often.
+    # Column -> reason why it could not measure a pair -> count.
     unable: dict[Column, Counter[str]] = {column: Counter() for column in columns}
     for pair in pairs:
         test, reference, weight = _read(pair, remarks)
@@ -184,9 +184,9 @@ def _value(
 def _reason(error: Exception) -> str:
     if isinstance(error, LossariumError):
         return str(error)
-    # Torch says with a RuntimeError that memory is short.
+    # Torch reports a failed allocation as a RuntimeError.
     if isinstance(error, MemoryError) or "memory" in str(error):
-        return "it needs more memory than there is for pictures of this size"
+        return "it needs more memory than this machine has free for pictures of this size"
     raise error
 
 

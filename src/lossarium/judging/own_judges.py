@@ -1,6 +1,6 @@
 """Users' own judges: a function of (prediction, truth) or (prediction, truth, weight), one value a picture.
 
-The contract is told in docs/own-judges.md; what breaks it is an error that says so.
+docs/own-judges.md has the contract; a function that breaks it is an error that names the rule.
 """
 
 import inspect
@@ -56,22 +56,22 @@ def register(
 ) -> Any:
     """Make a function a judge, as a decorator: `@register` or `@register(higher_is_better=True, unit="dB")`.
 
-    What is given is set as attributes of the function, which is returned as it is. From then on it is known
-    by its name, in this process; the command line knows it by `package.module:name`.
+    Sets the arguments as attributes of the function, and returns the function itself. The judge is then known
+    by its name within this process; the command line names it `package.module:name`.
 
     Args:
         function: (prediction, truth) or (prediction, truth, weight) -> one value a picture.
-        name: What it is known by; the function's own name by default.
-        title: For tables; its name by default.
-        unit: Such as "dB"; none by default.
+        name: Name of the judge; the function's own name by default.
+        title: Heading in tables; the name by default.
+        unit: Such as "dB"; empty by default.
         higher_is_better: Whether higher values are better; lower ones are by default.
         digits: Decimals worth showing; 3 by default.
-        home_of: Names of the losses that minimise this measure or its like: it has no vote on them. One that
-            is named as the judge is always among them.
+        home_of: Names of the losses that minimise this measure or a close relative: the judge has no vote on
+            them. A loss of the judge's own name is always among them.
         description: A sentence; the first line of its docstring by default.
 
     Raises:
-        LossariumError: the name is taken by a built-in judge, or an attribute is not what it has to be.
+        LossariumError: a built-in judge has the name, or an attribute has a wrong type or value.
     """
     given = {
         "title": title,
@@ -97,13 +97,13 @@ def register(
 
 
 def registered() -> tuple[Judge, ...]:
-    """The judges that were registered in this process."""
+    """The judges registered in this process."""
     return tuple(_registered.values())
 
 
 @cache
 def own_judge(name: str) -> Judge:
-    """The judge that a user's module has under `package.module:name`; a class is called without arguments.
+    """Import the judge `package.module:name`; a class is called without arguments to make one.
 
     Raises:
         LossariumError: it cannot be imported, takes other arguments, or an attribute is wrong.
@@ -121,7 +121,7 @@ def own_judge(name: str) -> Judge:
 
 
 def _declared(name: str, function: Callable[..., Any]) -> Judge:
-    """A judge as a function and its attributes say."""
+    """Make a judge of a function and its attributes."""
     if isinstance(function, nn.Module):
         function.eval().requires_grad_(False)
     return Judge(
@@ -138,18 +138,18 @@ def _declared(name: str, function: Callable[..., Any]) -> Judge:
 
 
 class _Measure:
-    """Calls a user's function and holds its values against the contract."""
+    """Calls a user's function and checks its values against the contract."""
 
     def __init__(self, name: str, function: Callable[..., Any], takes_weight: bool) -> None:
         self._name, self._function, self._takes_weight = name, function, takes_weight
 
     def __call__(self, prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
-        # Copies: what one judge changes in place must not reach the next one.
+        # Copies, so that a judge that changes its arguments in place does not change them for the next one.
         arguments = [prediction.clone(), truth.clone()]
         if self._takes_weight:
             arguments.append(weight if weight is None else weight.clone())  # type: ignore[arg-type]
         elif weight is not None:
-            # What does not count is as it should be, in both pictures.
+            # Without a weight argument: pixels that do not count are made equal in both pictures.
             arguments[0] = weight * prediction + (1 - weight) * truth
         try:
             values = self._function(*arguments)
@@ -179,12 +179,12 @@ class _Measure:
 
 
 def _takes_weight(name: str, function: Callable[..., Any]) -> bool:
-    """Whether a function is called with a weight; by how many arguments it takes by position."""
+    """Whether a function takes a weight, told from the number of its positional arguments."""
     try:
-        # Calling a module takes anything and passes it on.
+        # The signature of __call__ is (*args, **kwargs), so look at forward.
         signature = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
     except (TypeError, ValueError):
-        # Functions written in C tell nothing.
+        # Functions written in C have no signature.
         return False
     for arguments in (3, 2):
         try:
@@ -224,11 +224,11 @@ def _digits(name: str, function: Any) -> int:
 def _home_of(name: str, function: Any) -> frozenset[str]:
     value = getattr(function, "home_of", ())
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise _wrong(name, "home_of", 'a list of losses, as ["mse"]', value)
+        raise _wrong(name, "home_of", 'a list of losses, such as ["mse"]', value)
     home = frozenset(value)
     for loss in home:
         if not isinstance(loss, str):
-            raise _wrong(name, "home_of", 'a list of losses, as ["mse"]', value)
+            raise _wrong(name, "home_of", 'a list of losses, such as ["mse"]', value)
         if not is_own(loss):
             try:
                 info(loss)

@@ -1,4 +1,4 @@
-"""Which pictures are measured against which: two files, or two folders matched by name."""
+"""Pairs of pictures to measure: two files, or two folders matched by name."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from lossarium.text.wording import counted, listed, printable_name
 
 @dataclass(frozen=True)
 class MaskFile:
-    """Which pixels count, on disk."""
+    """A file that says which pixels count."""
 
     path: Path
     faceset_side: int | None = None
-    """Side of a mask in one of Lossarium's facesets, whose face counts; None for a grey picture."""
+    """Side of a mask in one of Lossarium's facesets, where the face counts; None for a grey picture."""
 
     def read(self) -> npt.NDArray[np.uint8]:
         """(H, W), 255 where pixels count in full.
@@ -36,7 +36,7 @@ class MaskFile:
         else:
             mask = read_face_mask(self.path, self.faceset_side, source_size=self.faceset_side)
         if not mask.any():
-            raise UnreadablePicture(self.path, "is a mask that is black everywhere, so that no pixel counts")
+            raise UnreadablePicture(self.path, "is a mask that is black everywhere, so no pixel counts")
         return mask
 
 
@@ -45,45 +45,45 @@ class Pair:
     """Two pictures to be measured against each other."""
 
     name: str
-    """What tells the pair from others: the test picture's file name, or in folders the name they share."""
+    """Name of the pair: the test picture's file name, or in folders the name that both share."""
     reference: Path
     test: Path
     mask: MaskFile | None = None
     packed_reference: Packed | None = None
-    """Where a reference out of a faceset.pak is."""
+    """Position of the reference in a faceset.pak, if it comes from one."""
     packed_test: Packed | None = None
-    """Where a test picture out of a faceset.pak is."""
+    """Position of the test picture in a faceset.pak, if it comes from one."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """All that is to be measured, in order."""
+    """All pairs to measure, in order."""
 
     pairs: Sequence[Pair]
     of_folders: bool
     notes: tuple[str, ...] = ()
-    """Sentences on how the folders were read."""
+    """Remarks on how the folders were read, a sentence each."""
 
 
 def find_pairs(reference: Path, test: Path, mask: Path | None = None, *, follow_links: bool = False) -> Pairs:
     """Match two pictures, or the pictures of two folders.
 
-    In folders, pictures are a pair whose paths in their folder are equal but for the ending: 07.png and
-    07.jpg, a/07.png and a/07.png. A folder is read as `lossarium.facesets.folder.load` reads it: with its
-    subfolders and without its masks, as one of Lossarium's facesets, whose frames are named 0000, 0001 and
-    so on, or as a faceset.pak. Names that differ only in how their accents are stored (NFC and NFD) are
-    equal, too, where there is no partner of just the same name.
+    In folders, two pictures are a pair if their paths are equal up to the ending: 07.png and 07.jpg, a/07.png
+    and a/07.png. A folder is read as `lossarium.facesets.folder.load` reads it: with its subfolders and
+    without its masks; as one of Lossarium's facesets, whose frames are named 0000, 0001 and so on; or as a
+    faceset.pak. Names that differ only in how their accents are stored (NFC and NFD) match as well, unless
+    there is a partner of exactly the same name.
 
     Args:
-        reference: A picture or a folder, the truth.
-        test: The same of what is measured.
-        mask: A grey picture for all pairs; or, for folders, a folder with one for each pair (others are left
-            alone), or a faceset, whose masks say where the face is.
+        reference: The truth: a picture or a folder.
+        test: What is measured: a picture or a folder, like `reference`.
+        mask: A grey picture for all pairs; or, for folders, a folder with one for each pair (further ones are
+            ignored), or a faceset, whose masks say where the face is.
         follow_links: As for `lossarium.facesets.folder.load`.
 
     Raises:
-        LossariumError: one is a folder and the other is not, a folder cannot be read, or a picture has no
-            partner or no mask, or several; all are named.
+        LossariumError: only one of the two is a folder, a folder cannot be read, or pictures have no partner
+            or no mask, or more than one; all of them are named.
     """
     for path in (reference, test, *(() if mask is None else (mask,))):
         if not path.exists():
@@ -134,7 +134,7 @@ def _by_name(listing: Listing) -> Mapping[str, FrameFile]:
         if name in found:
             raise LossariumError(
                 f"{printable_name(found[name].path)} and {printable_name(frame.path)} differ in their ending "
-                "alone, so it is open which of them belongs to a pair; move one of them away"
+                "alone, so either could belong to a pair; move one of them away"
             )
         found[name] = frame
     return found

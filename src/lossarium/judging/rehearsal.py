@@ -1,4 +1,4 @@
-"""Judges tried before anything is trained: what cannot work fails at once."""
+"""Tries every judge before training, so that one that cannot work fails at once."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ _SIDE = 64
 
 
 def rehearse_judges(judges: Sequence[Judge], pair: tuple[Direction, ...]) -> None:
-    """Try every judge on a few held-out frames: what cannot work fails before anything is trained.
+    """Try every judge on a few held-out frames, so that one that cannot work fails before training.
 
     Raises:
-        LossariumError: a judge fails, does not give a finite number a picture, or calls equal pictures worse
-            than noisy ones without having said which values are better.
+        LossariumError: a judge fails, does not give a finite number a picture, or scores equal pictures worse
+            than noisy ones without declaring `higher_is_better`.
     """
     for direction in pair:
         truth = direction.frames[:2]
@@ -39,7 +39,7 @@ def _rehearse(judge: Judge, truth: Tensor, weight: Tensor | None) -> None:
     found = f"{equal.mean():g} for equal pictures and {different.mean():g} for noisy ones"
     if not different.isfinite().all():
         raise LossariumError(f"the judge {judge.name} gives NaN or infinity ({found}); a score is finite")
-    # A judge that looks at the prediction alone, such as one of sharpness, may like noise, if it says so.
+    # A judge of the prediction alone, such as sharpness, may prefer noise if it declares higher_is_better.
     if not judge.direction_declared and (equal > different).all():
         raise LossariumError(
             f"the judge {judge.name} gives {found}, and lower is better unless it says otherwise; "
@@ -48,7 +48,7 @@ def _rehearse(judge: Judge, truth: Tensor, weight: Tensor | None) -> None:
 
 
 def rehearse_on_made_up_pictures(judges: Sequence[Judge]) -> None:
-    """Try every judge on two pictures of noise that is smooth, with and without a weight.
+    """Try every judge on two pictures of smooth noise, with and without a weight.
 
     Raises:
         LossariumError: as `rehearse_judges`.

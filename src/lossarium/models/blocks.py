@@ -1,4 +1,4 @@
-"""What the larger face-swap models are made of, and how their weights begin.
+"""Layers of the larger face-swap models, and their initial weights.
 
 The layers are those of faceswap (lib/model/nn_blocks.py) and DeepFaceLab. Convolutions pad evenly on all
 sides; Keras gives a stride-2 convolution its odd row of padding below and on the right.
@@ -37,16 +37,16 @@ class Downscale(nn.Sequential):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution of odd size that takes and gives more channels than it has weights for.
+    """A convolution with an odd kernel that zero-pads its channels.
 
-    Those beyond are 0, and whatever they are multiplied by, too: so a layer of 126 channels can work on 128,
-    which vector instructions do in three quarters of the time. Its weights are those of `nn.Conv2d`.
+    Its weights are those of `nn.Conv2d`, padded with zeros as it runs: a layer of 126 channels then works on
+    128, which vector instructions do in three quarters of the time.
 
     Args:
-        channels: Of what comes in, without those that are 0.
-        to: Of what goes out, without those that are 0.
-        size: Of the kernel.
-        given: Of what goes out, with those that are 0.
+        channels: Input channels, without padding.
+        to: Output channels, without padding.
+        size: Side of the kernel.
+        given: Output channels, with padding.
     """
 
     def __init__(self, channels: int, to: int, size: int, given: int) -> None:
@@ -64,7 +64,7 @@ class Convolution(nn.Conv2d):
 
 
 def in_lanes(channels: int) -> int:
-    """As many channels, or a few more, as fill vector registers."""
+    """The number of channels, rounded up to fill vector registers."""
     return -(-channels // _LANES) * _LANES
 
 
@@ -73,9 +73,9 @@ class Upscale(nn.Sequential):
 
     Args:
         channels: As for `Convolution`.
-        to: Channels after the shuffle, without those that are 0.
-        slope: Of the leaky ReLU.
-        given: Channels after the shuffle, with those that are 0; none are where this is 0.
+        to: Channels after the shuffle, without padding.
+        slope: Slope of the leaky ReLU.
+        given: Channels after the shuffle, with padding; 0 for no padding.
     """
 
     def __init__(self, channels: int, to: int, slope: float = _SLOPE, given: int = 0) -> None:
@@ -84,7 +84,7 @@ class Upscale(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions beside an identity, (N, in_lanes(channels), H, W) to the same shape."""
+    """A residual block of two 3x3 convolutions, (N, in_lanes(channels), H, W) to the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -93,14 +93,14 @@ class Residual(nn.Module):
         self.activation = nn.LeakyReLU(_RESIDUAL_SLOPE, inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Add what the convolutions find."""
+        """Add the output of the convolutions to their input."""
         found: Tensor = self.second(self.activation(self.first(features)))
         changed: Tensor = self.activation(found.add_(features))
         return changed
 
 
 def downscales(channels: Sequence[int]) -> nn.Sequential:
-    """From pictures: one `Downscale` to each number of channels."""
+    """An encoder of pictures: one `Downscale` for each number of channels."""
     return nn.Sequential(*(Downscale(*pair) for pair in pairwise((3, *channels))))
 
 
@@ -109,10 +109,10 @@ def bottleneck(size: int, channels: int, halvings: int, features: int, code_chan
 
     Args:
         size: Side of the pictures.
-        channels: Of what comes in, (N, channels, size / 2^halvings, size / 2^halvings).
-        halvings: How many `Downscale` came before.
-        features: Width of the narrow place.
-        code_channels: Of what goes out, (N, code_channels, size / 16, size / 16).
+        channels: Input channels, (N, channels, size / 2^halvings, size / 2^halvings).
+        halvings: The number of `Downscale` layers before.
+        features: Width of the narrowest layer.
+        code_channels: Output channels, (N, code_channels, size / 16, size / 16).
     """
     side = size // _STEPS_PER_SIDE
     return nn.Sequential(
@@ -124,15 +124,15 @@ def bottleneck(size: int, channels: int, halvings: int, features: int, code_chan
 
 
 class Decoder(nn.Module):
-    """From a code to pictures eight times as wide.
+    """Decodes a code to pictures eight times as wide.
 
     Args:
-        channels: Of the code.
+        channels: Channels of the code.
         stages: Channels after each doubling.
-        slope: Of the leaky ReLU in each doubling.
-        residuals: How many `Residual` follow each doubling.
-        multiscale: Whether every stage gives pictures, not the last alone.
-        mask_stages: Channels after each doubling of a branch that gives masks; none, if empty.
+        slope: Slope of the leaky ReLU in each doubling.
+        residuals: The number of `Residual` blocks after each doubling.
+        multiscale: Whether every stage gives pictures, or only the last one.
+        mask_stages: Channels after each doubling of a branch that gives masks; empty for no such branch.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """A shared encoder and one decoder an identity.
+    """A shared encoder and one decoder per identity.
 
     Args:
         encoder: (N, 3, size, size) in [0, 1] to codes.
@@ -189,13 +189,13 @@ class Autoencoder(nn.Module):
 
         Args:
             pictures: (slices, batch, 3, size, size) in [0, 1].
-            identities: For each slice whose decoder it goes through: (0, 1) reconstructs, (1, 0) swaps.
+            identities: For each slice the identity whose decoder it uses: (0, 1) reconstructs, (1, 0) swaps.
 
         Returns:
             Pictures of the same shape in [0, 1], in a `Prediction` if there are coarser ones or masks.
 
         Raises:
-            ValueError: there are not as many identities as slices.
+            ValueError: the numbers of identities and slices differ.
         """
         codes = self.encoder(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
         decoded = [self.decoders[i](code) for i, code in zip(identities, codes, strict=True)]
@@ -213,11 +213,11 @@ def dense_autoencoder(
     decoder: Sequence[int],
     learn_mask: bool,
 ) -> Autoencoder:
-    """Stride-2 convolutions, a dense bottleneck and one upscaling for all; a `Decoder` for each.
+    """A shared encoder (stride-2 convolutions, dense bottleneck, one upscaling) and a `Decoder` per identity.
 
     Args:
         size: Side of the pictures.
-        identities: How many decoders.
+        identities: The number of decoders.
         encoder: Channels after each halving.
         dense: Width of the bottleneck.
         code: Channels after it.
@@ -235,7 +235,7 @@ def dense_autoencoder(
 
 
 def check_size(model: str, size: int, identities: int) -> None:
-    """Refuse what no model can be built for.
+    """Refuse a size or a number of identities that no model can have.
 
     Raises:
         LossariumError: the size is not a positive multiple of 16, or there are no identities.
@@ -260,18 +260,19 @@ def check_at_least(model: str, minimum: int, **options: int) -> None:
 
 
 def initialise(model: nn.Module, seed: int, *, icnr: bool) -> None:
-    """Draw the initial weights, every one a function of the seed, its own name and shape alone.
+    """Draw the initial weights, each tensor a function of the seed, its own name and its shape.
 
-    So a decoder begins the same with and without a mask beside it, and an encoder for two identities as for
+    So a decoder begins the same with and without a mask branch, and an encoder for two identities as for
     three. All are uniform and have faceswap's variances. Convolutions: He's 2 / fan in, a tenth of it for the
     second of a residual block. Dense layers: Glorot's 2 / (fan in + fan out); 1 / fan in, which keeps the
-    signal's size, was worse in two of three short trials of small `original` and `dfl_sae`. Biases: 0.
+    signal's variance, was worse in two of three short trials of small `original` and `dfl_sae`. Biases: 0.
 
     Args:
         model: Made of `nn.Conv2d` and `nn.Linear`.
-        seed: Of the trial.
-        icnr: Begin the four pixels that one is shuffled into as equals, so that no checkerboard has to be
-            unlearned (Aitken et al., Checkerboard artifact free sub-pixel convolution, 2017).
+        seed: The trial's.
+        icnr: ICNR: initialise the four pixels that a pixel shuffle makes from one as equal, so that training
+            need not remove a checkerboard (Aitken et al., Checkerboard artifact free sub-pixel convolution,
+            2017).
     """
     shuffled = {id(block[0]) for block in model.modules() if isinstance(block, Upscale)}
     residual = {id(block.second) for block in model.modules() if isinstance(block, Residual)}
@@ -290,7 +291,7 @@ def initialise(model: nn.Module, seed: int, *, icnr: bool) -> None:
 
 
 def _draw(weight: Tensor, name: str, seed: int, variance: float, copies: int) -> None:
-    """Uniform around 0; every drawn filter `copies` times one after the other."""
+    """Fill a weight uniformly around 0; each drawn filter is repeated `copies` times in a row."""
     sample = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
     stream = generator(seed, Purpose.INITIAL_WEIGHTS, sample=sample)
     bound = math.sqrt(3 * variance)

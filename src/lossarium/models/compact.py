@@ -20,23 +20,23 @@ class CompactOptions:
     """The options of `compact`."""
 
     icnr: bool = True
-    """Begin without a checkerboard."""
+    """Whether upscaling layers begin with ICNR, without a checkerboard pattern."""
 
 
 _DEFAULTS = CompactOptions()
 
 
 class Compact(nn.Module):
-    """A shared encoder and one decoder an identity.
+    """A shared encoder and one decoder per identity.
 
     Encoder: four stride-2 convolutions, a dense bottleneck, one pixel-shuffle upscaling. Each decoder: three
-    more, and a convolution to RGB. The layout of the face-swap trainers' own models at a hundredth of their
+    more, and a convolution to RGB. It has the layout of the usual face-swap models at a hundredth of their
     cost: 1,580,070 parameters for two identities at 64 px.
 
     Args:
         size: Side of the pictures, a multiple of 16.
-        identities: How many decoders.
-        options: How it begins.
+        identities: The number of decoders.
+        options: How its weights begin.
 
     Raises:
         LossariumError: the size is not a positive multiple of 16.
@@ -58,7 +58,7 @@ class Compact(nn.Module):
 
         Args:
             pictures: (slices, batch, 3, size, size) in [0, 1].
-            identities: For each slice whose decoder it goes through: (0, 1) reconstructs, (1, 0) swaps.
+            identities: For each slice the identity whose decoder it uses: (0, 1) reconstructs, (1, 0) swaps.
 
         Returns:
             The same shape, in (0, 1).
@@ -112,7 +112,7 @@ def _upscale(channels: int, to: int) -> tuple[nn.Module, ...]:
 
 
 def _initialise(module: nn.Module) -> None:
-    """He initialisation: torch's default gain loses the signal over twelve layers."""
+    """He initialisation: with torch's default gain the signal vanishes over twelve layers."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, a=_SLOPE)
     elif isinstance(module, nn.Linear):
@@ -122,7 +122,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _initialise_upscaling(module: nn.Sequential) -> None:
-    """ICNR: the four pixels that one is shuffled into begin equal, so no checkerboard has to be unlearned.
+    """ICNR: the four pixels that a shuffle makes from one begin equal, without a checkerboard pattern.
 
     Source: Aitken et al., Checkerboard artifact free sub-pixel convolution, 2017.
     """

@@ -1,6 +1,6 @@
 """DeepFaceLab's H128.
 
-Source: iperov/DeepFaceLab, as it stands in deepfakes/faceswap, plugins/train/model/dfl_h128.py.
+Source: iperov/DeepFaceLab, as ported in deepfakes/faceswap, plugins/train/model/dfl_h128.py.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ class DflH128Options:
     """The options of `dfl_h128`."""
 
     channels: int = 128
-    """Of the first convolution; those of the other three are 2, 4 and 8 times as many."""
+    """Channels of the first convolution; the other three have 2, 4 and 8 times as many."""
     encoder_dims: int = 512
     """Width of the dense bottleneck and channels of the code; 256 is the original's low-memory mode."""
     learn_mask: bool = False
-    """Whether each decoder has a branch of its own for masks."""
+    """Whether each decoder has a branch for masks."""
     icnr: bool = True
-    """Begin without a checkerboard."""
+    """Whether upscaling layers begin with ICNR, without a checkerboard pattern."""
 
     def __post_init__(self) -> None:
         check_at_least("dfl_h128", 1, channels=self.channels)
@@ -32,12 +32,12 @@ _DEFAULTS = DflH128Options()
 def dfl_h128(size: int = 128, identities: int = 2, options: DflH128Options = _DEFAULTS) -> Autoencoder:
     """Four stride-2 convolutions, a dense bottleneck, one upscaling; three more in each decoder.
 
-    107,716,102 parameters for two identities at 128 px. The weights are torch's own:
-    `lossarium.models.registry.initial_model` begins them properly.
+    107,716,102 parameters for two identities at 128 px. The weights are torch's
+    defaults: `lossarium.models.registry.initial_model` draws proper ones.
 
     Args:
         size: Side of the pictures, a multiple of 16.
-        identities: How many decoders.
+        identities: The number of decoders.
         options: The sizes of the layers.
 
     Raises:

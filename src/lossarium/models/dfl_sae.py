@@ -1,6 +1,6 @@
 """DeepFaceLab's SAE in both architectures, df and liae.
 
-Source: iperov/DeepFaceLab, as it stands in deepfakes/faceswap, plugins/train/model/dfl_sae.py.
+Source: iperov/DeepFaceLab, as ported in deepfakes/faceswap, plugins/train/model/dfl_sae.py.
 """
 
 from collections.abc import Sequence
@@ -31,19 +31,19 @@ class DflSaeOptions:
     """The options of `dfl_sae`."""
 
     architecture: str = "df"
-    """df: a decoder an identity, keeps faces natural. liae: one decoder, bridges different face shapes."""
+    """df: a decoder per identity, keeps faces natural. liae: one decoder, bridges different face shapes."""
     ae_dims: int = 0
-    """Width of the dense bottleneck; 0 stands for 512 with df and 256 with liae."""
+    """Width of the dense bottleneck; 0 means 512 with df and 256 with liae."""
     encoder_dims: int = 42
-    """Channels of the encoder for each of the picture's."""
+    """Channels of the encoder for each channel of the picture."""
     decoder_dims: int = 21
-    """Channels of the decoder for each of the picture's."""
+    """Channels of the decoder for each channel of the picture."""
     multiscale_decoder: bool = False
-    """Whether the decoder gives pictures of a quarter and half the side too, to be trained on as well."""
+    """Whether the decoder also gives pictures of a quarter and half the side, which are trained as well."""
     learn_mask: bool = False
-    """Whether each decoder has a branch of its own for masks."""
+    """Whether each decoder has a branch for masks."""
     icnr: bool = True
-    """Begin without a checkerboard."""
+    """Whether upscaling layers begin with ICNR, without a checkerboard pattern."""
 
     def __post_init__(self) -> None:
         if self.architecture not in _AE_DIMS:
@@ -62,11 +62,11 @@ def dfl_sae(size: int = 128, identities: int = 2, options: DflSaeOptions = _DEFA
     """Four stride-2 convolutions, a dense bottleneck, four upscalings, residual blocks after the last three.
 
     Parameters for two identities at 128 px: 130,008,718 with df, as in faceswap; 121,746,593 with liae. The
-    weights are torch's own: `lossarium.models.registry.initial_model` begins them properly.
+    weights are torch's defaults: `lossarium.models.registry.initial_model` draws proper ones.
 
     Args:
         size: Side of the pictures, a multiple of 16.
-        identities: How many: decoders with df, routes through the intermediates with liae.
+        identities: The number of decoders with df, of routes through the intermediates with liae.
         options: The architecture and the sizes of the layers.
 
     Raises:
@@ -88,17 +88,17 @@ def dfl_sae(size: int = 128, identities: int = 2, options: DflSaeOptions = _DEFA
 
 
 class Liae(nn.Module):
-    """One encoder, one decoder, and between them one intermediate for all and one more an identity.
+    """One encoder, one decoder, and between them a shared intermediate and one per further identity.
 
     A code is two halves side by side. The second half is always the shared intermediate's (faceswap's
     `intermediate_both`, DeepFaceLab's inter_AB). The first half is the shared one's again for identity 0, and
     that of its own intermediate (`intermediate_b`, inter_B) for identity 1. With more than two, each further
-    identity has an intermediate of its own as identity 1 has; a single identity has the shared one alone.
+    identity has its own intermediate, as identity 1 does; a single identity has only the shared one.
 
     Args:
         encoder: (N, 3, size, size) in [0, 1] to features.
         shared: Features to half a code (N, channels, size / 8, size / 8).
-        own: The same for the identities from 1 on.
+        own: The same for each identity from 1 on.
         decoder: Codes (N, 2 channels, size / 8, size / 8) to a `Prediction` without slices.
     """
 
@@ -112,17 +112,17 @@ class Liae(nn.Module):
         self.decoder = decoder
 
     def forward(self, pictures: Tensor, identities: Sequence[int]) -> Tensor | Prediction:
-        """Encode and decode every slice of the batch at once, each by the route of an identity.
+        """Encode and decode all slices of the batch at once, each by the route of an identity.
 
         Args:
             pictures: (slices, batch, 3, size, size) in [0, 1].
-            identities: For each slice whose route it takes: (0, 1) reconstructs, (1, 0) swaps.
+            identities: For each slice the identity whose route it takes: (0, 1) reconstructs, (1, 0) swaps.
 
         Returns:
             Pictures of the same shape in [0, 1], in a `Prediction` if there are coarser ones or masks.
 
         Raises:
-            ValueError: there are not as many identities as slices.
+            ValueError: the numbers of identities and slices differ.
         """
         slices = pictures.shape[:2]
         features = self.encoder(pictures.flatten(0, 1))

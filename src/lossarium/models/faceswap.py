@@ -1,7 +1,7 @@
 """faceswap's models for 64 px: `lightweight` and `original`.
 
-Source: deepfakes/faceswap, plugins/train/model/lightweight.py and original.py. Any size that is a multiple of
-16 is taken: the narrowest code has a sixteenth of the side, 4 x 4 at 64 px.
+Source: deepfakes/faceswap, plugins/train/model/lightweight.py and original.py. Sizes are multiples
+of 16: the narrowest code has a sixteenth of the side, 4 x 4 at 64 px.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ class LightweightOptions:
     """The options of `lightweight`."""
 
     channels: int = 128
-    """Of the first convolution; those of the others are multiples of it."""
+    """Channels of the first convolution; those of the others are multiples of it."""
     encoder_dims: int = 512
     """Width of the dense bottleneck."""
     learn_mask: bool = False
-    """Whether each decoder has a branch of its own for masks."""
+    """Whether each decoder has a branch for masks."""
     icnr: bool = True
-    """Begin without a checkerboard."""
+    """Whether upscaling layers begin with ICNR, without a checkerboard pattern."""
 
     def __post_init__(self) -> None:
         check_at_least("lightweight", 1, channels=self.channels, encoder_dims=self.encoder_dims)
@@ -31,13 +31,13 @@ class OriginalOptions:
     """The options of `original`."""
 
     channels: int = 128
-    """Of the first convolution; those of the others are multiples of it or its half."""
+    """Channels of the first convolution; those of the others are multiples of it or of its half."""
     encoder_dims: int = 1024
     """Width of the dense bottleneck."""
     learn_mask: bool = False
-    """Whether each decoder has a branch of its own for masks."""
+    """Whether each decoder has a branch for masks."""
     icnr: bool = True
-    """Begin without a checkerboard."""
+    """Whether upscaling layers begin with ICNR, without a checkerboard pattern."""
 
     def __post_init__(self) -> None:
         check_at_least("original", 2, channels=self.channels)
@@ -53,12 +53,12 @@ def lightweight(
 ) -> Autoencoder:
     """Three stride-2 convolutions, a dense bottleneck, one upscaling; three more in each decoder.
 
-    51,066,374 parameters for two identities at 64 px, as in faceswap. The weights are torch's own:
-    `lossarium.models.registry.initial_model` begins them properly.
+    51,066,374 parameters for two identities at 64 px, as in faceswap. The weights are torch's
+    defaults: `lossarium.models.registry.initial_model` draws proper ones.
 
     Args:
         size: Side of the pictures, a multiple of 16.
-        identities: How many decoders.
+        identities: The number of decoders.
         options: The sizes of the layers.
 
     Raises:
@@ -81,12 +81,12 @@ def lightweight(
 def original(size: int = 64, identities: int = 2, options: OriginalOptions = _ORIGINAL) -> Autoencoder:
     """Four stride-2 convolutions, a dense bottleneck, one upscaling; three more in each decoder.
 
-    82,062,470 parameters for two identities at 64 px, as in faceswap. The weights are torch's own:
-    `lossarium.models.registry.initial_model` begins them properly.
+    82,062,470 parameters for two identities at 64 px, as in faceswap. The weights are torch's
+    defaults: `lossarium.models.registry.initial_model` draws proper ones.
 
     Args:
         size: Side of the pictures, a multiple of 16.
-        identities: How many decoders.
+        identities: The number of decoders.
         options: The sizes of the layers.
 
     Raises:

@@ -1,6 +1,6 @@
 """Users' own models: a factory (size, identities, **options) that gives a module.
 
-The contract is told in docs/own-models.md; what breaks it is an error that says so.
+docs/own-models.md has the contract; a model that breaks it is an error that names the rule.
 """
 
 import inspect
@@ -18,7 +18,7 @@ from lossarium.own_code import import_own, in_short, is_own
 from lossarium.text.suggestions import nearest
 
 Option = bool | int | float | str
-"""What an option of a model can be, in TOML as here."""
+"""The types of a model's options, in TOML as in Python."""
 
 KINDS: Mapping[type, str] = {
     bool: "true or false",
@@ -26,7 +26,7 @@ KINDS: Mapping[type, str] = {
     float: "a number",
     str: "a word",
 }
-"""What a value of each type is called."""
+"""What messages call a value of each type."""
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _GIVEN = ("size", "identities")
@@ -37,21 +37,21 @@ FactoryT = TypeVar("FactoryT", bound=Callable[..., nn.Module])
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A user's model, as its factory says."""
+    """A user's model, as its factory declares it."""
 
     name: str
     factory: Callable[..., Any]
     summary: str
     """A line; may be empty."""
     size: int
-    """Side of the pictures that it was designed for, in pixels."""
+    """Side of the pictures that it is designed for, in pixels."""
     options: Mapping[str, Option]
     """Option -> default: the factory's parameters beside size and identities that have a plain default."""
     takes_others: bool
-    """Whether it takes options that are not among those."""
+    """Whether it takes options beyond those (`**options`)."""
 
     def read(self, options: Mapping[str, Option]) -> dict[str, Option]:
-        """All options, with the defaults of those that are not given.
+        """All options: those given, and the defaults of the others.
 
         Raises:
             LossariumError: there is no such option, or a value does not fit.
@@ -61,7 +61,7 @@ class OwnModel:
                 known = nearest(option, tuple(self.options))
                 raise LossariumError(f'{self.name} has no option "{option}"; {known}')
             default = self.options.get(option)
-            # Not isinstance: True is an int to Python, not to a user.
+            # Not isinstance, which takes True for an int.
             fits = default is None or type(value) is type(default)
             if not fits and not (type(default) is float and type(value) is int):
                 raise LossariumError(
@@ -88,17 +88,17 @@ def register(
 ) -> Any:
     """Make a factory a model, as a decorator of a function or a class: `@register` or `@register(size=128)`.
 
-    From then on it is known by its name, in this process; the command line knows it by
+    The model is then known by its name within this process; the command line names it
     `package.module:factory`.
 
     Args:
         factory: `factory(size=..., identities=..., **options)`, see docs/own-models.md; returned as it is.
-        name: What it is known by; the factory's own name by default.
+        name: Name of the model; the factory's own name by default.
         summary: A line; the first of its docstring by default.
-        size: Side of the pictures that it was designed for, in pixels.
+        size: Side of the pictures that it is designed for, in pixels.
 
     Raises:
-        LossariumError: the name is taken by a built-in model, or the factory takes no size and identities.
+        LossariumError: a built-in model has the name, or the factory does not take size and identities.
     """
 
     def registering(factory: FactoryT) -> FactoryT:
@@ -113,12 +113,12 @@ def register(
 
 
 def registered() -> tuple[OwnModel, ...]:
-    """The models that were registered in this process."""
+    """The models registered in this process."""
     return tuple(_registered.values())
 
 
 def is_users(name: str) -> bool:
-    """Whether a model of this name is a user's."""
+    """Whether a name is that of a user's model."""
     return is_own(name) or name in _registered
 
 
@@ -129,7 +129,7 @@ def own_model(name: str) -> OwnModel:
         name: `package.module:factory`, or the name of one that was registered.
 
     Raises:
-        LossariumError: it cannot be imported, or is no factory of models.
+        LossariumError: it cannot be imported, or is not a model's factory.
     """
     if name in _registered:
         return _registered[name]
@@ -141,10 +141,10 @@ def own_model(name: str) -> OwnModel:
 def built(
     model: OwnModel, *, size: int, identities: int, options: Mapping[str, Option], seed: int
 ) -> nn.Module:
-    """A user's model with the initial weights of a seed, tried on a picture an identity.
+    """Build a user's model with the initial weights of a seed, and try it on one picture per identity.
 
     Raises:
-        LossariumError: the factory fails, or the model does not do what it has to.
+        LossariumError: the factory fails, or the model breaks the contract.
     """
     options = model.read(options)
     with torch.random.fork_rng(devices=[]):
@@ -197,7 +197,7 @@ def _first_line(factory: Any) -> str:
 
 
 def _check_outputs(name: str, model: nn.Module, size: int, identities: int) -> None:
-    """Try one picture an identity; hours of training are a bad place to find a wrong shape."""
+    """Try one picture per identity, so that a wrong shape is found before hours of training."""
     pictures = torch.rand(identities, 1, 3, size, size)
     try:
         with torch.no_grad(), evaluating(model):

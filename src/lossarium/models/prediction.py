@@ -1,4 +1,4 @@
-"""What a model predicts: pictures and, where it has them, coarser pictures and masks."""
+"""The output of a model: pictures and, optionally, coarser pictures and masks."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,22 +15,22 @@ class Prediction(NamedTuple):
     pictures: Tensor
     """(slices, batch, 3, S, S) in [0, 1]."""
     coarser: tuple[Tensor, ...] = ()
-    """A multiscale decoder's smaller outputs from the coarsest, each (slices, batch, 3, s, s) in [0, 1]."""
+    """Smaller outputs of a multiscale decoder, coarsest first, each (slices, batch, 3, s, s) in [0, 1]."""
     masks: Tensor | None = None
-    """(slices, batch, 1, S, S) in [0, 1], 1 on the face, if the model learns masks."""
+    """(slices, batch, 1, S, S) in [0, 1], 1 on the face; None unless the model learns masks."""
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Prediction":
-        """The same function of every tensor."""
+        """Apply a function to every tensor."""
         masks = None if self.masks is None else change(self.masks)
         return Prediction(change(self.pictures), tuple(map(change, self.coarser)), masks)
 
     def simplest(self) -> "Tensor | Prediction":
-        """The pictures alone if there is nothing else."""
+        """The pictures tensor if there are neither coarser pictures nor masks, else this `Prediction`."""
         return self if self.coarser or self.masks is not None else self.pictures
 
 
 def stacked(predictions: Sequence[Prediction]) -> Prediction:
-    """Predictions of one slice each, without the first dimension, as one.
+    """Stack predictions of one slice each, which lack the first dimension.
 
     >>> stacked([Prediction(torch.zeros(8, 3, 64, 64)), Prediction(torch.ones(8, 3, 64, 64))]).pictures.shape
     torch.Size([2, 8, 3, 64, 64])
@@ -44,12 +44,12 @@ def stacked(predictions: Sequence[Prediction]) -> Prediction:
 
 
 def predict(model: nn.Module, pictures: Tensor, identities: Sequence[int]) -> Prediction:
-    """Call a model, whether it gives pictures alone or a `Prediction`.
+    """Call a model that gives pictures or a `Prediction`; returns a `Prediction`.
 
     Args:
         model: Called once with both arguments, for all identities.
         pictures: (slices, batch, 3, S, S) in [0, 1].
-        identities: For each slice whose decoder it goes through: (0, 1) reconstructs, (1, 0) swaps.
+        identities: For each slice the identity whose decoder it uses: (0, 1) reconstructs, (1, 0) swaps.
 
     Raises:
         LossariumError: the model gives neither a tensor nor a Prediction.

@@ -1,8 +1,8 @@
-"""Torch's randomness inside a model (dropout, sampling): a function of (seed, step), not of what ran before.
+"""Random numbers that a model draws from torch (dropout, sampling): a function of (seed, step).
 
-A model draws from torch's default generators. Training seeds them anew for every part of every step, so that
-a trial that was killed and resumed drops out the same features. Judging seeds them with a constant, so that
-all trials are judged with the same noise, should a model draw any in evaluation mode.
+A model draws from torch's default generators. Training seeds them again for every part of every step, so that
+a resumed trial drops out the same features as one that never stopped. Judging seeds them with a constant, so
+that all trials are judged with the same noise if a model draws any in evaluation mode.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from lossarium.facesets.randomness import Purpose, generator
 
 @contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed torch's generators of the CPU and of a device; afterwards they go on as if nothing had been drawn.
+    """Seed torch's generators of the CPU and of a device; restore their state afterwards.
 
     Args:
-        device: Where the model computes.
+        device: The model's.
         seed: From 0 to 2^64 - 1.
     """
     generators = [torch.default_generator, *_generators_of(device)]
@@ -48,8 +48,8 @@ def training_seed(seed: int, step: int, part: int) -> int:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode: no dropout, batch normalisation by its running statistics.
 
-    Afterwards each module is in the mode that it was in (a module may have been frozen in evaluation mode),
-    and torch's random state is as before.
+    Restores afterwards the mode of each module (some may be frozen in evaluation mode) and torch's random
+    state.
     """
     modes = [(module, module.training) for module in model.modules()]
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
@@ -64,7 +64,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def _generators_of(device: torch.device) -> list[torch.Generator]:
     if device.type == "cuda":
-        # Filled as CUDA is initialised, which the model's move to the device did.
+        # The tuple is filled when CUDA is initialised, which moving the model to the device did.
         index = torch.cuda.current_device() if device.index is None else device.index
         return [torch.cuda.default_generators[index]]
     if device.type == "mps":

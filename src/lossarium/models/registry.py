@@ -25,30 +25,30 @@ _NO_OPTIONS: Mapping[str, Option] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is declared about a model."""
+    """The declaration of a model."""
 
     name: str
     summary: str
     size: int
-    """Side of the pictures that it was designed for, in pixels; it takes every multiple of 16."""
+    """Side of the pictures that it is designed for, in pixels; it takes every multiple of 16."""
     options: type[Any]
-    """Its frozen dataclass of options."""
+    """The frozen dataclass of its options."""
     architecture: Callable[[int, int, Any], nn.Module]
-    """Given size, identities and options, the model."""
+    """(size, identities, options) -> the model."""
     draws_its_weights: bool = False
-    """Whether it begins with weights of its own from torch's generator, not with those of `initialise`."""
+    """Whether it draws its initial weights itself, from torch's generator, instead of by `initialise`."""
 
 
 def names() -> tuple[str, ...]:
-    """The names of all models that come with Lossarium, from the cheapest, and of those registered."""
+    """The names of all built-in models, cheapest first, then of registered ones."""
     return (*(model.name for model in _MODELS), *(model.name for model in registered()))
 
 
 def info(name: str) -> ModelInfo:
-    """What is declared about the model of this name that comes with Lossarium.
+    """The declaration of a built-in model.
 
     Raises:
-        LossariumError: there is none of this name; the nearest names are told.
+        LossariumError: no built-in model has this name; the message has the nearest names.
 
     >>> info("dfl_sae").size
     128
@@ -62,10 +62,10 @@ def info(name: str) -> ModelInfo:
 
 
 def described(own: Sequence[str] = ()) -> tuple[tuple[str, str, int], ...]:
-    """Name, summary and the size that it was designed for, of every model and of some of a user's.
+    """Name, summary and design size of every built-in and registered model, and of some of a user's.
 
     Raises:
-        LossariumError: a user's model cannot be imported, or is no factory of models.
+        LossariumError: a user's model cannot be imported, or is not a model's factory.
     """
     built_in = tuple((model.name, model.summary, model.size) for model in _MODELS)
     users = (*registered(), *(own_model(name) for name in own))
@@ -73,12 +73,13 @@ def described(own: Sequence[str] = ()) -> tuple[tuple[str, str, int], ...]:
 
 
 def all_options(name: str, options: Mapping[str, Option] = _NO_OPTIONS) -> dict[str, Option]:
-    """The options of a model with the defaults of those that are not given: what pins it in a trial.
+    """All options of a model, those given and the defaults of the others, as a trial records them.
 
-    Those of a user's model are the parameters of its factory, and whatever else it takes.
+    The options of a user's model are the parameters of its factory, and any others that it takes.
 
     Raises:
-        LossariumError: there is no such model or option (the nearest are named), or a value does not fit.
+        LossariumError: there is no such model or option (the message has the nearest), or a value has the
+            wrong type.
 
     >>> all_options("dfl_h128", {"encoder_dims": 256})["encoder_dims"]
     256
@@ -91,7 +92,7 @@ def all_options(name: str, options: Mapping[str, Option] = _NO_OPTIONS) -> dict[
 def initial_model(
     name: str, *, size: int, identities: int, seed: int, options: Mapping[str, Option] = _NO_OPTIONS
 ) -> nn.Module:
-    """A model with the initial weights of a seed: a function of the arguments, whatever was drawn before.
+    """Make a model with the initial weights of a seed: a function of the arguments alone.
 
     Args:
         name: One of `names()`, or `package.module:factory` for a user's: a callable
@@ -100,13 +101,13 @@ def initial_model(
             identity for each slice, and gives pictures of the same shape or a `Prediction`. It draws its
             weights from torch's default generator, which is seeded. See docs/own-models.md.
         size: Side of the pictures in pixels.
-        identities: How many.
-        seed: Of the trial.
-        options: The model's own, see its options class.
+        identities: The number of identities.
+        seed: The trial's.
+        options: The model's, see its options class.
 
     Raises:
-        LossariumError: there is no such model or option, the model does not take this size, or a user's
-            cannot be imported or does not do what it has to.
+        LossariumError: there is no such model or option, the model does not take this size, or a user's model
+            cannot be imported or breaks the contract.
 
     >>> model = initial_model("compact", size=32, identities=2, seed=0, options={"icnr": False})
     """
@@ -125,7 +126,7 @@ def initial_model(
 def parameter_count(
     name: str, *, size: int, identities: int, options: Mapping[str, Option] = _NO_OPTIONS
 ) -> int:
-    """How many weights a model has. Takes no memory for them, unless the model is a user's.
+    """The number of weights of a model. Allocates no memory for them, unless the model is a user's.
 
     Raises:
         LossariumError: as `initial_model`.
@@ -157,7 +158,7 @@ def _seeded(declared: ModelInfo, size: int, identities: int, options: Any, seed:
 
 
 def _initialised(declared: ModelInfo, size: int, identities: int, options: Any, seed: int) -> nn.Module:
-    # Without weights first: torch would spend seconds on drawing some that are thrown away.
+    # On the meta device first: torch would spend seconds on drawing weights that are then replaced.
     with torch.device("meta"):
         model = declared.architecture(size, identities, options)
     try:
@@ -165,7 +166,7 @@ def _initialised(declared: ModelInfo, size: int, identities: int, options: Any, 
     except RuntimeError:
         gigabytes = 4e-9 * _count(model)
         raise LossariumError(
-            f"there is no memory for a {declared.name} of {gigabytes:.1f} GB; make its options smaller"
+            f"the weights of {declared.name} take {gigabytes:.1f} GB, more than is free; lower its options"
         ) from None
     initialise(model, seed, icnr=options.icnr)
     return model
@@ -191,7 +192,7 @@ def _read_options(model: ModelInfo, options: Mapping[str, Option]) -> Any:
     for option, value in options.items():
         if option not in kinds:
             raise LossariumError(f'{model.name} has no option "{option}"; {nearest(option, tuple(kinds))}')
-        # Not isinstance: True is an int to Python, not to a user.
+        # Not isinstance, which takes True for an int.
         if type(value) is not kinds[option]:
             raise LossariumError(
                 f"the option {option} of the model {model.name} is {KINDS[kinds[option]]}, not {value!r}"

@@ -1,4 +1,4 @@
-"""Plain substitutes for characters that an encoding does not have: cp1252, ASCII, latin-1."""
+"""Plain substitutes for characters that an encoding lacks, such as cp1252, ASCII or latin-1."""
 
 import codecs
 import unicodedata
@@ -43,14 +43,14 @@ _BOXES, _BRAILLE = range(0x2500, 0x25A0), range(0x2800, 0x2900)
 
 
 def plain(text: str, encoding: str | None) -> str:
-    """The text as an encoding can write it: unchanged where it can, else with plain substitutes.
+    """Replace the characters that an encoding cannot write by plain substitutes; keep all others.
 
     Signs become ASCII that looks or reads alike, lines of tables become - and |, Greek letters their names.
-    Anything else, such as a letter in a file's name or a byte that is no UTF-8, is escaped as Python does it.
+    Anything else, such as a letter in a file's name or a byte that is not UTF-8, is escaped as in Python.
 
     Args:
-        text: Any.
-        encoding: Its name; None, or one that Python does not know, stands for ASCII.
+        text: Any text.
+        encoding: Name of the encoding; None, or a name that Python does not know, means ASCII.
 
     Example:
         >>> plain("±0.5 ↑", "ascii")
@@ -78,7 +78,7 @@ def _known(encoding: str) -> str:
 
 
 def _substituted(error: UnicodeError) -> tuple[str, int]:
-    """The handler that `codecs.register_error` wants: ASCII in place of what could not be encoded."""
+    """An error handler for `codecs.register_error`: ASCII in place of what cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(map(_substitute, error.object[error.start : error.end])), error.end

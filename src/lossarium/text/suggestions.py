@@ -1,10 +1,10 @@
-"""Did you mean: the known names that are most like a mistyped one."""
+"""Did you mean: the known names closest to a mistyped one."""
 
 import difflib
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
-    """Words for an error message: the known names most like `word`, or all of them."""
+    """Words for an error message: the known names closest to `word`, or else all of them."""
     close = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"

@@ -1,4 +1,4 @@
-"""TOML from others: `tomllib`, but in time and memory in proportion to the text."""
+"""`tomllib` for untrusted text: time and memory are proportional to its length."""
 
 import re
 import tomllib
@@ -27,10 +27,10 @@ _LONG_KEY = re.compile(rf"(?<![\w+-])(?:{_PART}\.[ \t]*+){{{MOST_KEY_PARTS}}}", 
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """`tomllib.loads` of a text that anyone may have written.
+    """`tomllib.loads` for untrusted text.
 
     Raises:
-        ValueError: it is not TOML, or its keys, numbers or nesting are longer than any that Lossarium writes.
+        ValueError: it is not TOML, or keys, numbers or nesting exceed the limits above.
 
     Example:
         >>> parse_toml("a.b = [1, 2]")

@@ -1,4 +1,4 @@
-"""Names that look the same: accented letters are one character (NFC), or a letter and a mark (NFD, Macs)."""
+"""Names that look the same: accented letters stored as one character (NFC), or as letter and mark (NFD)."""
 
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
@@ -13,15 +13,15 @@ def same_form(name: str) -> str:
 
 
 def partners(names: Iterable[str], others: Collection[str]) -> Mapping[str, str]:
-    """For each name the one of the others that equals it: exactly, or else in its Unicode form.
+    """Match each name with the equal one of the others: exactly, or else by its NFC form.
 
-    An exact match goes first, and what has one is no partner of another name.
+    Exact matches come first, and a name that has one does not match any other.
 
     Returns:
-        Names to others; names without a partner are left out.
+        Name -> its match; names without one are left out.
 
     Raises:
-        LossariumError: two names, or two of the others, could be meant.
+        LossariumError: two names, or two of the others, have the same NFC form and no exact match.
 
     Example:
         >>> partners(["\\u00e9", "a"], ["e\\u0301", "b"]) == {"\\u00e9": "e\\u0301"}
@@ -40,14 +40,14 @@ def partners(names: Iterable[str], others: Collection[str]) -> Mapping[str, str]
 
 
 def refuse_alike(one: str, other: str) -> NoReturn:
-    """Refuse two names of which either could be meant.
+    """Refuse two names that look the same.
 
     Raises:
         LossariumError: always.
     """
     raise LossariumError(
         f"{one!a} and {other!a} look the same and differ only in how their accents are stored, "
-        "so it is open which of them is meant; rename or remove one of them"
+        "so either could be meant; rename or remove one of them"
     )
 
 

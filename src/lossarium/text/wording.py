@@ -1,4 +1,4 @@
-"""Names, numbers and reasons, fit for the middle of a sentence."""
+"""Formats names, numbers and reasons for the middle of a sentence."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ def printable_name(name: Path | str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Why an operation failed, without the path that `OSError` repeats: "permission denied"."""
+    """Why an operation failed, such as "permission denied", without the path that `OSError` appends."""
     text = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
     return text[:1].lower() + text[1:]
 
@@ -24,7 +24,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """The first ten, and how many more there are."""
+    """The first ten items, and the number of the others."""
     named = ", ".join(map(printable_name, items[:_MOST_NAMED]))
     rest = len(items) - _MOST_NAMED
     return f"{named} and {rest} more" if rest > 0 else named
