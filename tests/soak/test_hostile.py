@@ -392,11 +392,16 @@ def test_damaged_files(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     name = good_folder(kind, folder)
     good = (folder / name).read_bytes()
+    before, after = b"", b""
+    if kind == "faceswap":
+        # Only what faceswap wrote: the pixels are most of the file, and damaged ones are always refused.
+        start, end = good.index(b"faceswap\0"), good.index(b"IDAT") - 8
+        before, good, after = good[:start], good[start:end], good[end:]
     outcomes = set()
     with reader() as ask:
         assert ask(folder)["outcome"] == "read"
         for number in range(DAMAGED):
-            content = damaged(good, numbers)
+            content = before + damaged(good, numbers) + after
             if name.endswith(".png") and number % 2:
                 content = mended(content)
             (folder / name).write_bytes(content)
