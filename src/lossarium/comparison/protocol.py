@@ -41,6 +41,7 @@ from lossarium.trial.folder import (
 )
 from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
 from lossarium.trial.pinned_code import check_own_code, own_code
+from lossarium.trial.precision import warn_of_slow_bf16
 from lossarium.trial.run import data_table, evaluator_of
 
 _FORMAT = "lossarium comparison 1"
@@ -99,6 +100,7 @@ def compare(
             _agree(out, plan, data, here, tell)
             if remaining:
                 foretell(recipe, tell, disk=needed, device=processes.device)
+                warn_of_slow_bf16(recipe, processes.device, tell)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
             folder, model = trial_folder(out, trial), None

@@ -26,6 +26,7 @@ from lossarium.trial.beginning import Source, begin, is_done
 from lossarium.trial.callbacks import showing
 from lossarium.trial.environment import environment
 from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
+from lossarium.trial.precision import warn_of_slow_bf16
 from lossarium.trial.previews import Previews
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 from lossarium.trial.timelapse import sheet_count, write_timelapse
@@ -89,6 +90,8 @@ def run_trial(
         held_out = sum(int(faceset.held_out.sum()) for faceset in facesets)
         disk = disk_needed(trial.recipe, held_out=held_out)
         foretell(trial.recipe, callbacks.tell, disk=disk, device=processes.device)
+        if processes.is_first:
+            warn_of_slow_bf16(trial.recipe, processes.device, callbacks.tell)
         evaluator = evaluator_of(trial, pair, folder)
         shown = (views or ViewOptions()) if processes.is_first else ViewOptions(preview_every=0)
         identities = facesets[0].identity, facesets[1].identity
