@@ -56,8 +56,8 @@ class Sources:
         return _digest_of_files(self.patterns)
 
 
-KERNELS = Sources("kernels", ("**/*_cpu.py",))
-"""Those beside the losses and beside the augmentation."""
+KERNELS = Sources("kernels", ("**/*_cpu.py", "losses/*/constants.py"))
+"""Those beside the losses and beside the augmentation, and the constants that are compiled into them."""
 
 
 @cache

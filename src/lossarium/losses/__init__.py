@@ -8,8 +8,9 @@ Loss(0.84*ssim + 0.16*mae)
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.frequency.ffl import ffl
 from lossarium.losses.fused import without_kernels
-from lossarium.losses.gradient.derivatives import laplacian, pixel_gradient
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
+from lossarium.losses.gradient.laplacian import laplacian
+from lossarium.losses.gradient.pixel_gradient import pixel_gradient
 from lossarium.losses.module import Loss, TermReport, get
 from lossarium.losses.modules import (
     FFL,
@@ -48,8 +49,10 @@ from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
 from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
 from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
 from lossarium.losses.registry import info, map, names
-from lossarium.losses.structure.ms_ssim import mix, ms_ssim
-from lossarium.losses.structure.ssim import ssim, uqi
+from lossarium.losses.structure.mix import mix
+from lossarium.losses.structure.ms_ssim import ms_ssim
+from lossarium.losses.structure.ssim import ssim
+from lossarium.losses.structure.uqi import uqi
 from lossarium.losses.value_range import RangeWarning
 
 __all__ = [

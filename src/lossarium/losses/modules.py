@@ -11,8 +11,9 @@ SSIM(window=7, sigma=1.5, color='rgb')
 from torch import Tensor
 
 from lossarium.losses.frequency.ffl import ffl
-from lossarium.losses.gradient.derivatives import laplacian, pixel_gradient
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
+from lossarium.losses.gradient.laplacian import laplacian
+from lossarium.losses.gradient.pixel_gradient import pixel_gradient
 from lossarium.losses.loss_module import LossModule
 from lossarium.losses.perceptual.flip import flip
 from lossarium.losses.perceptual.lpips import lpips
@@ -20,8 +21,10 @@ from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
 from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
 from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
 from lossarium.losses.reduction import Reduction
-from lossarium.losses.structure.ms_ssim import mix, ms_ssim
-from lossarium.losses.structure.ssim import ssim, uqi
+from lossarium.losses.structure.mix import mix
+from lossarium.losses.structure.ms_ssim import ms_ssim
+from lossarium.losses.structure.ssim import ssim
+from lossarium.losses.structure.uqi import uqi
 
 
 class Charbonnier(LossModule):

@@ -7,11 +7,11 @@ from lossarium.errors import LossariumError
 from lossarium.losses import own
 from lossarium.losses.declaration import LossInfo, Option
 from lossarium.losses.frequency import ffl
-from lossarium.losses.gradient import derivatives, gmsd
+from lossarium.losses.gradient import gmsd, laplacian, pixel_gradient
 from lossarium.losses.perceptual import flip, lpips
 from lossarium.losses.pixel import norms, relative, robust
 from lossarium.losses.reduction import as_pictures
-from lossarium.losses.structure import ms_ssim, ssim
+from lossarium.losses.structure import mix, ms_ssim, ssim, uqi
 from lossarium.text.suggestions import nearest
 
 _LOSSES: tuple[LossInfo, ...] = (
@@ -19,9 +19,12 @@ _LOSSES: tuple[LossInfo, ...] = (
     *robust.LOSSES,
     *relative.LOSSES,
     *ssim.LOSSES,
+    *uqi.LOSSES,
     *ms_ssim.LOSSES,
+    *mix.LOSSES,
     *gmsd.LOSSES,
-    *derivatives.LOSSES,
+    *pixel_gradient.LOSSES,
+    *laplacian.LOSSES,
     *ffl.LOSSES,
     *lpips.LOSSES,
     *flip.LOSSES,

@@ -44,10 +44,10 @@ def test_fewer_scales_have_weights_that_sum_to_one():
     input, target = random_pair(height=160, width=161)
     for scales in (1, 2, 3, 4):
         weights = ms_ssim.weights_of_scales(
-            "ms_ssim", scales, input, smallest_side=11, published=ms_ssim._MS_SSIM_WEIGHTS
+            "ms_ssim", scales, input, smallest_side=11, published=ms_ssim.MS_SSIM_WEIGHTS
         )
         assert sum(weights) == pytest.approx(1, abs=1e-12)
-        assert weights[-1] / weights[0] == pytest.approx(ms_ssim._MS_SSIM_WEIGHTS[scales - 1] / 0.0448)
+        assert weights[-1] / weights[0] == pytest.approx(ms_ssim.MS_SSIM_WEIGHTS[scales - 1] / 0.0448)
     one_scale = losses.ms_ssim(input, target, scales=1)
     each_channel = torch.stack([losses.ssim(input[:, [c]], target[:, [c]]) for c in range(3)]).mean()
     assert torch.allclose(one_scale, each_channel, rtol=1e-5)

@@ -10,15 +10,13 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel, measure
+from lossarium.losses.gradient.constants import ROOT_EPSILON
 from lossarium.losses.reduction import Reduction, as_pictures, check_color, in_color
 from lossarium.losses.structure.ms_ssim import mean_of_channels, weights_of_scales
 
 _C = 170 / 255**2
 _MS_GMSD_WEIGHTS = (0.096, 0.596, 0.289, 0.019)
 _PREWITT_SIDE = 3
-# A root's slope at 0 is infinite. With the square of 1e-7 inside, which is float32's rounding near 1, no
-# magnitude and no deviation moves by more than that.
-_ROOT_EPSILON = 1e-14
 
 
 def gmsd(
@@ -194,12 +192,12 @@ def _gradient_magnitude(planes: Tensor) -> Tensor:
     across = planes.new_tensor([[-1, 0, 1]] * 3) / 3
     prewitt = torch.stack((across, across.mT))[:, None]
     slopes = F.conv2d(planes.reshape(n * channels, 1, height, width), prewitt, padding=1)
-    return (slopes.square().sum(dim=1) + _ROOT_EPSILON).sqrt().view(planes.shape)
+    return (slopes.square().sum(dim=1) + ROOT_EPSILON).sqrt().view(planes.shape)
 
 
 def _root(variance: Tensor) -> Tensor:
     """sqrt(variance + epsilon) - sqrt(epsilon), which is 0 at 0, without taking a difference."""
-    return variance / ((variance + _ROOT_EPSILON).sqrt() + math.sqrt(_ROOT_EPSILON))
+    return variance / ((variance + ROOT_EPSILON).sqrt() + math.sqrt(ROOT_EPSILON))
 
 
 LOSSES = (

@@ -22,9 +22,9 @@ from lossarium.compute.halving import halved_sides
 from lossarium.compute.threads import Work, spread, sweep
 from lossarium.compute.tiling import steps
 from lossarium.compute.weighting import luminance_shares
+from lossarium.losses.gradient.constants import ROOT_EPSILON
 from lossarium.losses.gradient.gmsd_sweeps_cpu import (
     PART_SIZE,
-    ROOT_EPSILON,
     SCRATCH_SIZE,
     TILE_HEIGHT,
     TILE_WIDTH,

@@ -13,11 +13,11 @@ Prewitt gradients are not divided by 3. To make up for it, c and the root's epsi
 import numpy as np
 
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
+from lossarium.losses.gradient.constants import ROOT_EPSILON
 
 Tile = tuple[int, int, int, int, int, int, int]
 """First and last plane, the tile's index within a plane, top and bottom row, left and right column."""
 
-ROOT_EPSILON = 1e-14
 _STEEPNESS_EPSILON = np.float32(9 * ROOT_EPSILON)
 _ZERO, _QUARTER, _HALF, _ONE, _TWO = (np.float32(number) for number in (0, 0.25, 0.5, 1, 2))
 

@@ -19,6 +19,7 @@ from lossarium.compute.halving import (
 from lossarium.compute.threads import Work, spread
 from lossarium.compute.tiling import steps
 from lossarium.compute.weighting import halved_weight
+from lossarium.losses.structure.constants import C1, C2
 from lossarium.losses.structure.ssim_cpu import Window, dissimilarity_of_planes, gaussian_taps, window_weights
 from lossarium.losses.structure.windows_cpu import Tile, scratch_size, similarity_sweep, tile_width
 
@@ -26,7 +27,6 @@ from lossarium.losses.structure.windows_cpu import Tile, scratch_size, similarit
 _LARGEST_AT_ONCE = 1 << 17
 # Small planes share a tile, up to this many pixels.
 _TILE_PIXELS = 1 << 15
-_C1, _C2 = 0.01**2, 0.03**2
 
 
 def ms_ssim(
@@ -133,7 +133,7 @@ def _all_scales(size: int) -> Tile:
     """The kernel for windows of `size` pixels a side: from the finest scale to the coarsest and back."""
     contrast, similarity = similarity_sweep(size, luminance=False), similarity_sweep(size, luminance=True)
     reach = size - 1
-    c1, c2 = np.float32(_C1), np.float32(_C2)
+    c1, c2 = np.float32(C1), np.float32(C2)
 
     @inlined
     def lack(x: Reals, y: Reals, gradient: Reals, scratch: Reals, taps: Reals, coarsest: bool) -> Real:
@@ -216,7 +216,7 @@ def _of_large_plane(
         if level > 0:
             input, target, weight = halved(input), halved(target), halved_weight(weight)
             gradient = None if gradient is None else torch.empty_like(input)
-        window = Window(taps, _C1, _C2, luminance=level == len(exponents) - 1)
+        window = Window(taps, C1, C2, luminance=level == len(exponents) - 1)
         height, width = input.shape[2:]
         centres, totals = window_weights(weight, 1, height, width, window.size)
         lack = dissimilarity_of_planes(input, target, centres, gradient, 1 / totals, window)

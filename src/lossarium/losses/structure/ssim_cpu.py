@@ -14,6 +14,7 @@ from torch import Tensor
 from lossarium.compute.threads import sweep
 from lossarium.compute.tiling import even_parts_up_to
 from lossarium.compute.weighting import totals_of
+from lossarium.losses.structure.constants import C1, C2
 from lossarium.losses.structure.windows_cpu import similarity, tile_width
 
 # Rows in a tile: enough that the windows reaching into it from outside add little work, few enough that a
@@ -57,19 +58,8 @@ def ssim(
     shares: tuple[float, ...] = (),
 ) -> tuple[Tensor, Tensor | None]:
     """The mean of 1 - SSIM over windows and channels, or over windows of one plane mixed by `shares`."""
-    shape = Window(gaussian_taps(window, sigma), 0.01**2, 0.03**2)
+    shape = Window(gaussian_taps(window, sigma), C1, C2)
     return mean_dissimilarity(input, target, weight, scale, shape, shares)
-
-
-def uqi(
-    input: Tensor, target: Tensor, weight: Tensor | None, scale: float | None, *, window: int, epsilon: float
-) -> tuple[Tensor, Tensor | None]:
-    """The mean over channels and windows of 1 - Q: SSIM with box windows and an epsilon for C1 and C2.
-
-    In float64: with so small an epsilon, float32's rounding of a flat window's variance would show.
-    """
-    shape = Window((1 / window,) * window, epsilon, epsilon, double=True)
-    return mean_dissimilarity(input, target, weight, scale, shape)
 
 
 def mean_dissimilarity(

@@ -5,8 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from lossarium.losses.gradient import derivatives as losses
-from lossarium.losses.gradient import derivatives_cpu as kernels
+from lossarium.losses.gradient import laplacian, laplacian_cpu, pixel_gradient, pixel_gradient_cpu
 from tests.losses.kernel_cases import check_float32, threads
 from tests.losses.pictures import extremes, random_pair
 
@@ -18,11 +17,14 @@ def ways(height: int, width: int):
     """(the plain way, the kernel) under several options."""
     for second_order in (0.0, 1.0, 2.5):
         options = {"second_order": second_order}
-        yield partial(losses._pixel_gradient_plain, **options), partial(kernels.pixel_gradient, **options)
+        yield (
+            partial(pixel_gradient._pixel_gradient_plain, **options),
+            partial(pixel_gradient_cpu.pixel_gradient, **options),
+        )
     fitting = (min(height, width) - 1).bit_length()
     for levels in {0, min(fitting, 1), min(fitting, 5), fitting}:
         options = {"levels": levels}
-        yield partial(losses._laplacian_plain, **options), partial(kernels.laplacian, **options)
+        yield partial(laplacian._laplacian_plain, **options), partial(laplacian_cpu.laplacian, **options)
 
 
 def weights(kind: str, height: int, width: int):

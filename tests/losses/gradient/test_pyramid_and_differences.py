@@ -156,7 +156,7 @@ def test_laplacian_is_the_papers_sum_by_the_number_of_pixels():
 
 
 def test_even_sides_expand_as_bilinear_interpolation_does():
-    from lossarium.losses.gradient.derivatives import _expanded
+    from lossarium.losses.gradient.laplacian import _expanded
 
     coarse = torch.rand(1, 2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     ours = _expanded(_expanded(coarse, 14).mT, 10).mT
