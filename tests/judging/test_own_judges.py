@@ -7,7 +7,7 @@ from lossarium.errors import LossariumError
 from lossarium.judging import own_judges as registering
 from lossarium.judging.held_out import directions, score
 from lossarium.judging.judges import JUDGES, chosen, judge, judges_of, names, register
-from lossarium.judging.rehearsal import rehearse_judges, rehearse_on_made_up_pictures
+from lossarium.judging.try_judges import try_judges, try_judges_on_noise
 from lossarium.text import listed_names as listed
 from lossarium.training.configuration import Recipe
 from tests.facesets.examples import blobs
@@ -106,18 +106,18 @@ def test_only_the_judges_that_are_asked_score():
 )
 def test_what_breaks_the_contract_is_one_sentence(name, told):
     with pytest.raises(LossariumError, match=told) as caught:
-        rehearse_judges(judges_of([f"{OWN}:{name}"]), PAIR)
+        try_judges(judges_of([f"{OWN}:{name}"]), PAIR)
     assert "\n" not in str(caught.value)
 
 
 def test_a_judge_that_says_which_values_are_better_may_like_noise():
-    rehearse_judges(judges_of([f"{OWN}:sharpness"]), PAIR)
+    try_judges(judges_of([f"{OWN}:sharpness"]), PAIR)
 
 
-def test_good_judges_pass_the_rehearsal():
+def test_good_judges_pass_the_try():
     good = judges_of([*names()[:4], *(f"{OWN}:{name}" for name in ("largest_error", "likeness", "of_numpy"))])
-    rehearse_judges(good, PAIR)
-    rehearse_on_made_up_pictures(good)
+    try_judges(good, PAIR)
+    try_judges_on_noise(good)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lossarium.errors import LossariumError
 from lossarium.models.registry import all_options, parameter_count
 from lossarium.training.configuration import Recipe
 from lossarium.trial import forecast
-from lossarium.trial.forecast import disk_needed, foretell, memory_needed, out_of_memory, remedies
+from lossarium.trial.forecast import announce_forecast, disk_needed, memory_needed, out_of_memory, remedies
 from tests.cli.folders import pair
 
 LARGE = Recipe(model="dfl_sae", model_options=all_options("dfl_sae", {}), size=256, batch_size=64)
@@ -49,7 +49,7 @@ def test_activations_grow_with_the_batch_and_with_the_pictures():
 def test_what_cannot_fit_is_refused_with_what_does(monkeypatch):
     monkeypatch.setattr(forecast, "available_memory", lambda: 20_000_000_000)
     with pytest.raises(LossariumError) as refused:
-        foretell(LARGE, print)
+        announce_forecast(LARGE, print)
     sentence = str(refused.value)
     assert "dfl_sae at 256 px with a batch of 64 needs at least 5" in sentence
     assert "20.0 GB are available" in sentence
@@ -66,7 +66,7 @@ def test_what_may_not_fit_is_warned_of(monkeypatch):
     memory = memory_needed(Recipe())
     monkeypatch.setattr(forecast, "available_memory", lambda: (memory.least + memory.total) // 2)
     told = []
-    foretell(Recipe(), told.append, disk=5_000_000)
+    announce_forecast(Recipe(), told.append, disk=5_000_000)
     assert told[0].startswith("compact at 64 px with a batch of 8 takes memory about 70 MB of ")
     assert told[0].endswith("disk about 5 MB")
     assert (

@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from lossarium.cli.console import PlainConsole
     from lossarium.judging.judges import JUDGES, judges_of, names
-    from lossarium.judging.rehearsal import rehearse_on_made_up_pictures
+    from lossarium.judging.try_judges import try_judges_on_noise
 
     listed = judges_of([*names(), *(name for name in arguments.own if name not in names())])
-    rehearse_on_made_up_pictures([judge for judge in listed if judge not in JUDGES])
+    try_judges_on_noise([judge for judge in listed if judge not in JUDGES])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("judge", no_wrap=True)
     table.add_column("better")

@@ -18,14 +18,14 @@ from lossarium.facesets.faceset import Faceset
 from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, directions
 from lossarium.judging.judges import judges_of
-from lossarium.judging.rehearsal import rehearse_judges
+from lossarium.judging.try_judges import try_judges
 from lossarium.training.callbacks import Callbacks, Progress
 from lossarium.training.configuration import Trial
 from lossarium.training.folder_lock import locked_trial
 from lossarium.training.keeping import Keeping
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
-from lossarium.training.step import rehearse
+from lossarium.training.step import try_losses
 from lossarium.training.trial_batches import batches_of
 from lossarium.trial.beginning import begin, is_done, what_depends_on_length
 from lossarium.trial.environment import check_environment, environment
@@ -39,7 +39,7 @@ from lossarium.trial.folder import (
     trial_folder,
     write_toml,
 )
-from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
+from lossarium.trial.forecast import announce_forecast, disk_needed, out_of_memory
 from lossarium.trial.pinned_code import check_own_code, own_code
 from lossarium.trial.precision import warn_of_slow_bf16
 from lossarium.trial.run import data_table, evaluator_of
@@ -88,7 +88,7 @@ def compare(
     """
     processes = processes or single_process()
     pair = directions(*facesets)
-    _rehearse(plan, facesets, pair)
+    _try_losses_and_judges(plan, facesets, pair)
     trials = plan.trials()
     data = data_table(facesets)
     remaining, recipe = _remaining(out, trials), plan.recipe
@@ -99,7 +99,7 @@ def compare(
         if processes.is_first:
             _agree(out, plan, data, here, tell)
             if remaining:
-                foretell(recipe, tell, disk=needed, device=processes.device)
+                announce_forecast(recipe, tell, disk=needed, device=processes.device)
                 warn_of_slow_bf16(recipe, processes.device, tell)
         for number, trial in enumerate(trials, start=1):
             report = partial(_report, watch, trial, number, len(trials))
@@ -130,11 +130,13 @@ def compare(
     return result
 
 
-def _rehearse(plan: Plan, facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> None:
+def _try_losses_and_judges(
+    plan: Plan, facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]
+) -> None:
     """Try every loss and every judge once, so that one that cannot work fails before the first trial."""
     batch = batches_of(0, plan.recipe, facesets, torch.device("cpu"))(1)
-    rehearse(map(losses.get, plan.losses), batch, plan.recipe.region_weights)
-    rehearse_judges(judges_of(plan.recipe.judges), pair)
+    try_losses(map(losses.get, plan.losses), batch, plan.recipe.region_weights)
+    try_judges(judges_of(plan.recipe.judges), pair)
 
 
 def _report(

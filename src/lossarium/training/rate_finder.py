@@ -26,7 +26,7 @@ from lossarium.training.options import clipping as clippings
 from lossarium.training.options import optimizers
 from lossarium.training.range_test import RangeTest, range_test
 from lossarium.training.span import Span
-from lossarium.training.step import loss_terms, rehearse
+from lossarium.training.step import loss_terms, try_losses
 from lossarium.training.trial_batches import batches_of, parts_of_step
 
 WIDEST_SPREAD = 10.0
@@ -103,7 +103,7 @@ def find_rates(
     """
     batches = batches_of(seed, recipe, facesets, next(model.parameters()).device)
     tried = [losses.get(spec) for spec in specs]
-    rehearse(tried, batches(1), recipe.region_weights)
+    try_losses(tried, batches(1), recipe.region_weights)
     parts = partial(parts_of_step, batches, accumulation=recipe.accumulation)
     optimizer = optimizers.parse(recipe.optimizer)
     found = []

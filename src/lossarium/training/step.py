@@ -61,7 +61,7 @@ def term_names(loss: Loss, count: int) -> list[str]:
     return [*map(str, loss.spec.terms), MASK_TERM][:count]
 
 
-def rehearse(losses: Iterable[Loss], batch: Batch, weights: RegionWeights) -> None:
+def try_losses(losses: Iterable[Loss], batch: Batch, weights: RegionWeights) -> None:
     """Compute every loss once on a batch, so that a loss that cannot work fails before training begins.
 
     Raises:

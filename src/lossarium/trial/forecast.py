@@ -103,7 +103,7 @@ def disk_needed(recipe: Recipe, *, held_out: int, trials: int = 1) -> int:
     return trials * kept + 3 * bool(trials) * checkpoint
 
 
-def foretell(
+def announce_forecast(
     recipe: Recipe,
     tell: Callable[[str], None],
     *,

@@ -11,8 +11,8 @@ from lossarium.facesets.faceset import Faceset, data_digest
 from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, directions, score, score_key
 from lossarium.judging.judges import Judge, judge, judges_of
-from lossarium.judging.rehearsal import rehearse_judges
 from lossarium.judging.tasks import RECONSTRUCTION
+from lossarium.judging.try_judges import try_judges
 from lossarium.training import control
 from lossarium.training.callbacks import Callbacks, HeldOutScores
 from lossarium.training.checkpoints import why_without_weights
@@ -25,7 +25,7 @@ from lossarium.training.trial_batches import check_regions
 from lossarium.trial.beginning import Source, begin, is_done
 from lossarium.trial.callbacks import showing
 from lossarium.trial.environment import environment
-from lossarium.trial.forecast import disk_needed, foretell, out_of_memory
+from lossarium.trial.forecast import announce_forecast, disk_needed, out_of_memory
 from lossarium.trial.precision import warn_of_slow_bf16
 from lossarium.trial.previews import Previews
 from lossarium.trial.timelapse import NAME as TIMELAPSE
@@ -70,7 +70,7 @@ def run_trial(
     """
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
     pair = directions(*facesets)
-    rehearse_judges(judges_of(trial.recipe.judges), pair)
+    try_judges(judges_of(trial.recipe.judges), pair)
     processes = processes or single_process()
     model = None
     if processes.is_first:
@@ -89,7 +89,7 @@ def run_trial(
     if not processes.broadcast_from_first(partial(is_done, folder, trial)):
         held_out = sum(int(faceset.held_out.sum()) for faceset in facesets)
         disk = disk_needed(trial.recipe, held_out=held_out)
-        foretell(trial.recipe, callbacks.tell, disk=disk, device=processes.device)
+        announce_forecast(trial.recipe, callbacks.tell, disk=disk, device=processes.device)
         if processes.is_first:
             warn_of_slow_bf16(trial.recipe, processes.device, callbacks.tell)
         evaluator = evaluator_of(trial, pair, folder)

@@ -13,7 +13,7 @@ from lossarium.models.randomness import seeded
 _SIDE = 64
 
 
-def rehearse_judges(judges: Sequence[Judge], pair: tuple[Direction, ...]) -> None:
+def try_judges(judges: Sequence[Judge], pair: tuple[Direction, ...]) -> None:
     """Try every judge on a few held-out frames, so that one that cannot work fails before training.
 
     Raises:
@@ -24,14 +24,14 @@ def rehearse_judges(judges: Sequence[Judge], pair: tuple[Direction, ...]) -> Non
         truth = direction.frames[:2]
         if len(truth):
             for judge in judges:
-                _rehearse(judge, truth, None)
+                _try_judge(judge, truth, None)
         if len(direction.known) and direction.face is not None:
             for judge in judges:
-                _rehearse(judge, direction.exact_swaps[:2], direction.face[:2])
+                _try_judge(judge, direction.exact_swaps[:2], direction.face[:2])
 
 
 @torch.inference_mode()
-def _rehearse(judge: Judge, truth: Tensor, weight: Tensor | None) -> None:
+def _try_judge(judge: Judge, truth: Tensor, weight: Tensor | None) -> None:
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     noisy = (truth + 0.2 * noise).clamp(0, 1)
     with seeded(truth.device, 0):
@@ -47,11 +47,11 @@ def _rehearse(judge: Judge, truth: Tensor, weight: Tensor | None) -> None:
         )
 
 
-def rehearse_on_made_up_pictures(judges: Sequence[Judge]) -> None:
+def try_judges_on_noise(judges: Sequence[Judge]) -> None:
     """Try every judge on two pictures of smooth noise, with and without a weight.
 
     Raises:
-        LossariumError: as `rehearse_judges`.
+        LossariumError: as `try_judges`.
     """
     source = torch.Generator().manual_seed(1)
     coarse = torch.rand(2, 3, _SIDE // 8, _SIDE // 8, generator=source)
@@ -59,5 +59,5 @@ def rehearse_on_made_up_pictures(judges: Sequence[Judge]) -> None:
     weight = torch.zeros(2, 1, _SIDE, _SIDE)
     weight[:, :, _SIDE // 4 : -_SIDE // 4, _SIDE // 4 : -_SIDE // 4] = 1
     for judge in judges:
-        _rehearse(judge, truth, None)
-        _rehearse(judge, truth, weight)
+        _try_judge(judge, truth, None)
+        _try_judge(judge, truth, weight)
