@@ -8,7 +8,7 @@ import pytest
 
 from lossarium.cli.main import main
 from lossarium.training import records
-from lossarium.trial import beginning
+from lossarium.trial import begin_or_continue
 from tests.cli.folders import QUICK, pair
 
 
@@ -93,7 +93,7 @@ def test_killed_between_its_end_and_its_new_beginning_it_finishes_as_it_was(
 
     assert train(folders, out, 6) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(beginning, "_record", killed)
+        patch.setattr(begin_or_continue, "_record", killed)
         assert train(folders, out, 9) == 130
     assert not records.is_finished(out)
     assert train(folders, out, 6) == 0

@@ -16,7 +16,7 @@ from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.loop import train
 from lossarium.training.rate_finder import find_rates
 from lossarium.training.span import Span
-from lossarium.trial.run import evaluator_of
+from lossarium.trial.run import make_evaluator
 from tests.facesets.examples import blobs
 from tests.models import own_models
 
@@ -41,7 +41,7 @@ def run(folder, trial=TRIAL, *, die_after=None, model_seen=None):
             raise StoppedError
 
     callbacks = Callbacks(on_step=on_step)
-    train(trial, PAIR, folder, evaluator_of(trial, HELD_OUT, folder), callbacks)
+    train(trial, PAIR, folder, make_evaluator(trial, HELD_OUT, folder), callbacks)
 
 
 def rows_of(folder):

@@ -7,12 +7,12 @@ import pytest
 
 from lossarium.errors import LossariumError
 from lossarium.trial.folder import (
-    agree,
     locked_output,
     read_toml,
     restore_toml,
     toml_bytes,
     trial_name,
+    write_or_check,
     write_toml,
 )
 
@@ -68,12 +68,12 @@ def test_a_folder_without_room_is_refused(tmp_path):
 def test_settings_are_written_once_and_then_held_against_what_is_there(tmp_path):
     path = tmp_path / "comparison.toml"
     table = {"losses": ["mse", "mae"], "recipe": {"steps": 5}, "environment": {"torch": "1"}}
-    agree(path, table)
-    agree(path, {**table, "environment": {"torch": "2"}})
+    write_or_check(path, table)
+    write_or_check(path, {**table, "environment": {"torch": "2"}})
     with pytest.raises(LossariumError, match=r"losses: mse, mae there, mse now; steps: 5 there, 6 now"):
-        agree(path, {**table, "losses": ["mse"], "recipe": {"steps": 6}})
+        write_or_check(path, {**table, "losses": ["mse"], "recipe": {"steps": 6}})
     with pytest.raises(LossariumError, match=r"seeds: none there, 3 now"):
-        agree(path, {**table, "seeds": 3})
+        write_or_check(path, {**table, "seeds": 3})
     assert read_toml(path) == table
 
 
@@ -81,7 +81,7 @@ def test_damaged_settings_are_named(tmp_path):
     path = tmp_path / "comparison.toml"
     path.write_text("losses = [")
     with pytest.raises(LossariumError, match=r"comparison\.toml is damaged"):
-        agree(path, {"losses": []})
+        write_or_check(path, {"losses": []})
 
 
 TABLE = {"losses": ["mse", "mae"], "recipe": {"steps": 5}, "environment": {"torch": "1"}}
@@ -114,10 +114,10 @@ def test_a_changed_setting_is_put_back_if_the_copy_agrees_with_what_is_asked_for
     path, told = tmp_path / "comparison.toml", []
     write_toml(path, TABLE)
     path.write_bytes(path.read_bytes().replace(b"mae", b"nae"))
-    assert agree(path, TABLE, tell=told.append) == {}
+    assert write_or_check(path, TABLE, tell=told.append) == {}
     assert (read_toml(path), len(told)) == (TABLE, 1)
     with pytest.raises(LossariumError, match="steps: 5 there, 6 now"):
-        agree(path, {**TABLE, "recipe": {"steps": 6}}, tell=told.append)
+        write_or_check(path, {**TABLE, "recipe": {"steps": 6}}, tell=told.append)
 
 
 def test_settings_whose_copy_is_damaged_too_are_called_damaged_and_nothing_is_to_be_removed(tmp_path):
@@ -130,7 +130,7 @@ def test_settings_whose_copy_is_damaged_too_are_called_damaged_and_nothing_is_to
         read_toml(path, needs=["environment"])
     (tmp_path / ".comparison.toml.copy").write_bytes(b"[")
     with pytest.raises(LossariumError, match=r"is damaged: .*; put back a copy of it, or move .* elsewhere"):
-        agree(path, TABLE)
+        write_or_check(path, TABLE)
 
 
 def test_a_copy_that_leads_elsewhere_is_not_read(tmp_path):

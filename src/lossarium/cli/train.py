@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lossarium.facesets.faceset import Faceset
     from lossarium.training.configuration import Trial
     from lossarium.training.processes import Processes
-    from lossarium.trial.beginning import Source
+    from lossarium.trial.begin_or_continue import Source
 
 _LOSS = "ssim + mae"
 # With --until converged and no --judge-every.
@@ -204,7 +204,7 @@ def _evaluated_often(trial: "Trial", out: Path) -> "Trial":
 
 def _source(folder: Path, trial: "Trial", facesets: tuple["Faceset", "Faceset"]) -> "Source":
     from lossarium.swapping.continuing import copy_trained_weights
-    from lossarium.trial.beginning import Source
+    from lossarium.trial.begin_or_continue import Source
 
     def load(model: "nn.Module") -> None:
         trained_on = copy_trained_weights(model, folder, own_model=trial.recipe.model)

@@ -27,22 +27,22 @@ from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
 from lossarium.training.step import try_losses
 from lossarium.training.trial_batches import batches_of
-from lossarium.trial.beginning import begin, is_done, what_depends_on_length
+from lossarium.trial.begin_or_continue import begin_or_continue, is_done, what_depends_on_length
 from lossarium.trial.environment import check_environment, environment
 from lossarium.trial.folder import (
     SETTINGS,
     Change,
-    agree,
     locked_output,
     read_toml,
     restore_toml,
     trial_folder,
+    write_or_check,
     write_toml,
 )
 from lossarium.trial.forecast import announce_forecast, disk_needed, out_of_memory
 from lossarium.trial.pinned_code import check_own_code, own_code
 from lossarium.trial.precision import warn_of_slow_bf16
-from lossarium.trial.run import data_table, evaluator_of
+from lossarium.trial.run import data_table, make_evaluator
 
 _FORMAT = "lossarium comparison 1"
 _REPORT_BYTES = 16_000_000
@@ -97,7 +97,7 @@ def compare(
     here = environment(processes)
     with locked_output(out, needed) if processes.is_first else nullcontext():
         if processes.is_first:
-            _agree(out, plan, data, here, tell)
+            _write_or_check(out, plan, data, here, tell)
             if remaining:
                 announce_forecast(recipe, tell, disk=needed, device=processes.device)
                 warn_of_slow_bf16(recipe, processes.device, tell)
@@ -106,9 +106,9 @@ def compare(
             folder, model = trial_folder(out, trial), None
             if processes.is_first:
                 with locked_trial(folder):
-                    model = begin(folder, trial, data, here, tell=tell)
+                    model = begin_or_continue(folder, trial, data, here, tell=tell)
             if not processes.broadcast_from_first(partial(is_done, folder, trial)):
-                evaluator = evaluator_of(trial, pair, folder)
+                evaluator = make_evaluator(trial, pair, folder)
                 callbacks = Callbacks(report, tell, evaluator.previews.write, evaluator.previews.write_to)
                 keeping = Keeping(rescue=rescue)
                 with out_of_memory(recipe, folder):
@@ -145,7 +145,7 @@ def _report(
     watch(TrialProgress(trial, number, trials, progress))
 
 
-def _agree(
+def _write_or_check(
     out: Path, plan: Plan, data: dict[str, str], here: dict[str, str], tell: Callable[[str], None]
 ) -> None:
     """Write `comparison.toml`, or check the plan against the one there; it may add losses, seeds and steps.
@@ -169,7 +169,7 @@ def _agree(
         write_toml(path, {**table, "environment": here, **({"own_code": code} if code else {})})
         return
     there = read_toml(path)
-    changes = agree(path, table, may_change=("losses", "seeds", "recipe.steps"), tell=tell)
+    changes = write_or_check(path, table, may_change=("losses", "seeds", "recipe.steps"), tell=tell)
     for change in changes.values():
         _check_addition(out, plan, change)
     if _remaining(out, plan.trials()):

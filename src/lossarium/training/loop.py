@@ -40,7 +40,7 @@ from lossarium.training.run_state import (
     batches_for,
     go_back,
     is_due,
-    model_of,
+    make_model,
     restored,
     save,
 )
@@ -100,7 +100,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     """
     recipe = trial.recipe
     processes = processes or single_process()
-    model = (model or model_of(trial, len(facesets))).to(processes.device)
+    model = (model or make_model(trial, len(facesets))).to(processes.device)
     optimizer = optimizers.make(optimizers.parse(recipe.optimizer), model.parameters(), recipe.learning_rate)
     run = Run(
         trial=trial,

@@ -85,7 +85,7 @@ class History:
     """Step and goodness of every snapshot."""
 
 
-def model_of(trial: Trial, identities: int) -> nn.Module:
+def make_model(trial: Trial, identities: int) -> nn.Module:
     recipe = trial.recipe
     return initial_model(
         recipe.model,
@@ -164,7 +164,7 @@ def go_back(run: Run, state: RunState, records: Records | Unrecorded, loss: floa
             f'{what}, after {counted(history.rollbacks, "rollback")}; its term "{history.first}" went first; '
             f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
         )
-    run.model.load_state_dict(model_of(run.trial, len(run.facesets)).state_dict())
+    run.model.load_state_dict(make_model(run.trial, len(run.facesets)).state_dict())
     optimizers.restore_state(run.optimizer, {}, dict(run.initial_optimizer))
     good = load_good(run.folder, run.model, run.optimizer)
     position = good.position

@@ -86,7 +86,7 @@ def _check_room(out: Path, needed_bytes: int) -> None:
         )
 
 
-def agree(
+def write_or_check(
     path: Path,
     table: Mapping[str, Any],
     *,

@@ -22,7 +22,7 @@ from lossarium.training.keeping import Keeping
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
 from lossarium.training.trial_batches import check_regions
-from lossarium.trial.beginning import Source, begin, is_done
+from lossarium.trial.begin_or_continue import Source, begin_or_continue, is_done
 from lossarium.trial.callbacks import showing
 from lossarium.trial.environment import environment
 from lossarium.trial.forecast import announce_forecast, disk_needed, out_of_memory
@@ -75,7 +75,7 @@ def run_trial(
     model = None
     if processes.is_first:
         with locked_trial(folder):
-            model = begin(
+            model = begin_or_continue(
                 folder,
                 trial,
                 data_table(facesets),
@@ -92,7 +92,7 @@ def run_trial(
         announce_forecast(trial.recipe, callbacks.tell, disk=disk, device=processes.device)
         if processes.is_first:
             warn_of_slow_bf16(trial.recipe, processes.device, callbacks.tell)
-        evaluator = evaluator_of(trial, pair, folder)
+        evaluator = make_evaluator(trial, pair, folder)
         shown = (views or ViewOptions()) if processes.is_first else ViewOptions(preview_every=0)
         identities = facesets[0].identity, facesets[1].identity
         with (
@@ -154,7 +154,7 @@ class HeldOutEvaluator:
         return (1 if self.judge.higher_is_better else -1) * sum(values) / len(values)
 
 
-def evaluator_of(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutEvaluator:
+def make_evaluator(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutEvaluator:
     """The evaluator of a trial, with its previews in `folder`."""
     recipe = trial.recipe
     return HeldOutEvaluator(pair, Previews(pair, folder), judge(recipe.judge), judges_of(recipe.judges))

@@ -26,9 +26,9 @@ from lossarium.training.checkpoints import (
 from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.options import optimizers, schedules
 from lossarium.training.options.schedules import Plateau
-from lossarium.training.run_state import model_of
+from lossarium.training.run_state import make_model
 from lossarium.trial.environment import check_environment
-from lossarium.trial.folder import TRIAL, Change, agree, read_toml, restore_toml, write_toml
+from lossarium.trial.folder import TRIAL, Change, read_toml, restore_toml, write_or_check, write_toml
 from lossarium.trial.pinned_code import check_own_code, own_code
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 
@@ -45,7 +45,7 @@ class Source:
     """Loads them into a model of the trial's architecture and size."""
 
 
-def begin(
+def begin_or_continue(
     folder: Path,
     trial: Trial,
     data: Mapping[str, str],
@@ -84,7 +84,7 @@ def begin(
         key: there[key] for key in ("initial_weights", "parameters", "begun_from") if key in there
     }
     table = {**trial.as_table(), **known, "data": dict(data)}
-    change = agree(path, table, may_change=(_STEPS,), tell=tell).get(_STEPS)
+    change = write_or_check(path, table, may_change=(_STEPS,), tell=tell).get(_STEPS)
     if change is None and records.is_finished(folder):
         return None
     if not newest_checkpoints(folder):
@@ -164,7 +164,7 @@ def _begin_anew(
     environment: Mapping[str, str],
     source: Source | None,
 ) -> nn.Module:
-    model = model_of(trial, identities=2)
+    model = make_model(trial, identities=2)
     begun_from: dict[str, str] = {}
     if source is not None:
         source.load(model)
