@@ -6,7 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from lossarium.training.guards import Guards, LossHistory, exploded, remembered, update_history, went_back
+from lossarium.training.guards import (
+    Guards,
+    LossHistory,
+    after_rollback,
+    exploded,
+    remembered,
+    update_history,
+)
 
 GUARDS = Guards()
 
@@ -50,15 +57,15 @@ def test_infinities_in_a_row_are_an_explosion_from_the_first_step_on():
 def test_the_term_that_went_first_is_named():
     history = course([0.1] * 100)[1]
     far = update_history(history, GUARDS, 9.0, {"mse": 8.92, "ssim": 0.08}, finite=True)
-    assert far.first == "mse"
+    assert far.first_term == "mse"
     later = update_history(far, GUARDS, 9.0, {"mse": 0.02, "ssim": 8.98}, finite=True)
-    assert later.first == "mse"
+    assert later.first_term == "mse"
     assert (
-        update_history(history, GUARDS, math.nan, {"mse": 0.02, "ssim": math.nan}, finite=False).first
+        update_history(history, GUARDS, math.nan, {"mse": 0.02, "ssim": math.nan}, finite=False).first_term
         == "ssim"
     )
     assert (
-        update_history(LossHistory(), GUARDS, math.inf, {"mse": 1.0, "ssim": 1.0}, finite=False).first
+        update_history(LossHistory(), GUARDS, math.inf, {"mse": 1.0, "ssim": 1.0}, finite=False).first_term
         == "mse"
     )
 
@@ -67,5 +74,5 @@ def test_it_is_kept_as_json_and_back():
     history = course([0.1, 0.2, math.nan])[1]
     assert remembered(json.loads(json.dumps(history.as_table()))) == history
     assert remembered({}) == LossHistory()
-    assert went_back(history).rollbacks == 1
-    assert went_back(history).suspicious == 0
+    assert after_rollback(history).rollbacks == 1
+    assert after_rollback(history).suspicious == 0

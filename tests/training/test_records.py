@@ -48,7 +48,7 @@ def test_the_chain_is_the_same_over_interruptions_and_returns(tmp_path):
     opened = records.Records(tmp_path / "other", length)
     opened.write(ROWS[4])
     opened.flush()
-    opened.go_back(length)
+    opened.roll_back(length)
     for row in ROWS[2:]:
         opened.write(row)
     opened.close()

@@ -8,7 +8,7 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.batches.batch import Batch
 from lossarium.models.prediction import Prediction
 from lossarium.training.configuration import RegionWeights
-from lossarium.training.region_weights import MaskOptions, parse, pixel_weights
+from lossarium.training.region_weights import MaskOptions, parse_mask, pixel_weights
 from lossarium.training.step import loss_terms, term_names
 
 
@@ -27,8 +27,8 @@ def regions():
     ],
 )
 def test_masks_are_read_and_written(text, mask):
-    assert parse(text) == mask
-    assert mask is None or parse(str(mask)) == mask
+    assert parse_mask(text) == mask
+    assert mask is None or parse_mask(str(mask)) == mask
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_masks_are_read_and_written(text, mask):
 )
 def test_mistakes_are_named(text, reason):
     with pytest.raises(LossariumError, match=reason):
-        parse(text)
+        parse_mask(text)
 
 
 def test_multipliers_of_1_change_nothing():

@@ -45,7 +45,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
         "model_options": all_options(given["model"], dict(options)),
         "optimizer": str(optimizers.parse(given["optimizer"])),
         "clipping": str(clipping.parse(given["clipping"])),
-        "mask": str(region_weights.parse(given["mask"]) or "none"),
+        "mask": str(region_weights.parse_mask(given["mask"]) or "none"),
         "judges": scoring,
         "judge": steering,
     }

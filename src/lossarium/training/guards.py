@@ -46,7 +46,7 @@ class LossHistory:
     """The same for each term."""
     suspicious: int = 0
     """The number of suspicious or non-finite steps in a row, up to now."""
-    first: str | None = None
+    first_term: str | None = None
     """The term that was farthest above its history at the first of them."""
     rollbacks: int = 0
     """The number of rollbacks so far."""
@@ -56,7 +56,7 @@ class LossHistory:
             "losses": list(self.losses),
             "terms": {term: list(values) for term, values in self.terms.items()},
             "suspicious": self.suspicious,
-            "first": self.first,
+            "first_term": self.first_term,
             "rollbacks": self.rollbacks,
         }
 
@@ -77,17 +77,17 @@ def update_history(
         losses = (*history.losses, loss)[-_WINDOW:]
         by_term = {term: (*history.terms.get(term, ()), value)[-_WINDOW:] for term, value in terms.items()}
         return LossHistory(losses, by_term, rollbacks=history.rollbacks)
-    first = history.first or _farthest(terms, history.terms)
-    return replace(history, suspicious=history.suspicious + 1, first=first)
+    first = history.first_term or _farthest(terms, history.terms)
+    return replace(history, suspicious=history.suspicious + 1, first_term=first)
 
 
 def exploded(history: LossHistory, guards: Guards) -> bool:
     return history.suspicious >= guards.patience
 
 
-def went_back(history: LossHistory) -> LossHistory:
+def after_rollback(history: LossHistory) -> LossHistory:
     """The history after a rollback: the same losses, one rollback more."""
-    return replace(history, suspicious=0, first=None, rollbacks=history.rollbacks + 1)
+    return replace(history, suspicious=0, first_term=None, rollbacks=history.rollbacks + 1)
 
 
 def _is_far_out(value: float, history: tuple[float, ...], guards: Guards) -> bool:

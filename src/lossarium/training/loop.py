@@ -32,16 +32,16 @@ from lossarium.training.options import optimizers, schedules
 from lossarium.training.options.clipping import Clipping
 from lossarium.training.options.schedules import Plateau
 from lossarium.training.processes import Processes, single_process
-from lossarium.training.records import Records, Row, Unrecorded
+from lossarium.training.records import NullRecords, Records, Row
 from lossarium.training.rescue import flush_last, save_last, save_stopped, take_back
 from lossarium.training.run_state import (
     Run,
     RunState,
     batches_for,
-    go_back,
     is_due,
     make_model,
     restored,
+    roll_back,
     save,
 )
 from lossarium.training.signals import Request, Stopped, listening
@@ -151,7 +151,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                     state.loss_history, run.guards, outcome.loss, outcome.terms, finite=outcome.finite
                 )
                 if exploded(state.loss_history, run.guards):
-                    go_back(run, state, records, outcome.loss)
+                    roll_back(run, state, records, outcome.loss)
                     continue
 
                 if step in run.snapshot_steps:
@@ -193,9 +193,9 @@ def _check_settings(run: Run, settings: Settings) -> None:
     check_regions(run.trial.recipe, settings.region_weights, run.facesets)
 
 
-def _records(run: Run, state: RunState) -> Records | Unrecorded:
+def _records(run: Run, state: RunState) -> Records | NullRecords:
     if not run.processes.is_first:
-        return Unrecorded()
+        return NullRecords()
     return Records(run.folder, state.position.record_bytes, run.callbacks.on_row)
 
 
@@ -222,7 +222,7 @@ def _convergence(state: RunState) -> Convergence | None:
     return has_converged(steps, goodness, higher_is_better=True)
 
 
-def _steer(run: Run, state: RunState, control: Control, records: Records | Unrecorded) -> None:
+def _steer(run: Run, state: RunState, control: Control, records: Records | NullRecords) -> None:
     """Apply the changes that someone has written to `control.toml`."""
     step, before = state.step + 1, state.settings
     state.settings = run.processes.broadcast_from_first(partial(control.before, step, before))

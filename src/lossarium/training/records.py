@@ -99,7 +99,7 @@ class Records:
         self._length += written
         self._pending = []
 
-    def go_back(self, length: int) -> None:
+    def roll_back(self, length: int) -> None:
         """Forget the rows after `length` bytes."""
         self._pending = []
         self._file.truncate(length)
@@ -118,7 +118,7 @@ class Records:
         self._file.close()
 
 
-class Unrecorded:
+class NullRecords:
     """The records of a process that does not write them."""
 
     def write(self, row: Row) -> None:
@@ -128,7 +128,7 @@ class Unrecorded:
         """Nothing has a length."""
         return 0
 
-    def go_back(self, length: int) -> None:
+    def roll_back(self, length: int) -> None:
         """Nothing is there to forget."""
 
     def content(self) -> bytes:

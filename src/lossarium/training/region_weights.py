@@ -32,13 +32,13 @@ class MaskOptions:
         return call_text(self.kind, given)
 
 
-def parse(text: str) -> MaskOptions | None:
+def parse_mask(text: str) -> MaskOptions | None:
     """Read "extended(dilation=2, blur=1.5)", or "none".
 
     Raises:
         LossariumError: there is no such mask or option.
 
-    >>> str(parse("extended(blur=1.50)"))
+    >>> str(parse_mask("extended(blur=1.50)"))
     'extended(blur=1.5)'
     """
     call = read_call(text, "mask")

@@ -21,7 +21,7 @@ from lossarium.files import write_whole
 from lossarium.text.wording import reason_of
 from lossarium.training import records as recording
 from lossarium.training.checkpoints import newest_checkpoints, save_checkpoint, step_of
-from lossarium.training.records import Records, Unrecorded
+from lossarium.training.records import NullRecords, Records
 from lossarium.training.run_state import Run, RunState, save, state_table
 from lossarium.training.signals import Request, Stopped
 
@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 600.0
 _FIRST_WAIT, _LONGEST_WAIT, _BETWEEN_SIGNALS = 1.0, 60.0, 0.1
 
 
-def save_last(run: Run, state: RunState, records: Records | Unrecorded, request: Request) -> None:
+def save_last(run: Run, state: RunState, records: Records | NullRecords, request: Request) -> None:
     """Save the state at the end of a run, wherever there is room.
 
     Raises:
@@ -46,7 +46,7 @@ def save_last(run: Run, state: RunState, records: Records | Unrecorded, request:
         raise
 
 
-def save_stopped(run: Run, state: RunState, records: Records | Unrecorded) -> None:
+def save_stopped(run: Run, state: RunState, records: Records | NullRecords) -> None:
     """Save as a run is asked to stop, without waiting for room.
 
     Raises:
@@ -59,7 +59,7 @@ def save_stopped(run: Run, state: RunState, records: Records | Unrecorded) -> No
         save(run, state, records)
 
 
-def flush_last(run: Run, state: RunState, records: Records | Unrecorded, request: Request) -> None:
+def flush_last(run: Run, state: RunState, records: Records | NullRecords, request: Request) -> None:
     """Have the last row on disk, where all else is.
 
     Raises:
@@ -68,7 +68,7 @@ def flush_last(run: Run, state: RunState, records: Records | Unrecorded, request
     _until_written(run, state, request, "the row that says it is finished is missing", records.flush)
 
 
-def _save_or_rescue(run: Run, state: RunState, records: Records | Unrecorded) -> None:
+def _save_or_rescue(run: Run, state: RunState, records: Records | NullRecords) -> None:
     try:
         save(run, state, records, last=True)
     except OSError as error:
@@ -101,7 +101,7 @@ def _until_written(
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
-def _rescue(run: Run, state: RunState, records: Records | Unrecorded, rescue: Path, error: OSError) -> None:
+def _rescue(run: Run, state: RunState, records: Records | NullRecords, rescue: Path, error: OSError) -> None:
     """Save to another place and raise a LossariumError that says so; return where that fails, too."""
     if not run.processes.is_first:
         return

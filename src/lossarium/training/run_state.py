@@ -21,13 +21,13 @@ from lossarium.training.callbacks import Callbacks
 from lossarium.training.checkpoints import Position, load_checkpoint, load_good, save_checkpoint, set_aside
 from lossarium.training.configuration import Trial
 from lossarium.training.control import Settings
-from lossarium.training.guards import Guards, LossHistory, remembered, went_back
+from lossarium.training.guards import Guards, LossHistory, after_rollback, remembered
 from lossarium.training.keeping import Keeping
 from lossarium.training.options import clipping, optimizers, schedules
 from lossarium.training.options.clipping import NormHistory
 from lossarium.training.options.schedules import PlateauState, Schedule
 from lossarium.training.processes import Processes
-from lossarium.training.records import Records, Unrecorded, intact_bytes
+from lossarium.training.records import NullRecords, Records, intact_bytes
 from lossarium.training.trial_batches import batches_of
 
 # A killed trial loses at most this much work. A checkpoint that failed on a full disk is retried as often.
@@ -151,7 +151,7 @@ def batches_for(run: Run, settings: Settings) -> Batches:
     )
 
 
-def go_back(run: Run, state: RunState, records: Records | Unrecorded, loss: float) -> None:
+def roll_back(run: Run, state: RunState, records: Records | NullRecords, loss: float) -> None:
     """Roll back to the last good checkpoint and go on with a lower learning rate, or give up.
 
     Raises:
@@ -161,21 +161,21 @@ def go_back(run: Run, state: RunState, records: Records | Unrecorded, loss: floa
     what = f'the loss "{state.settings.loss}" became {loss:g} at step {step} of seed {run.trial.seed}'
     if history.rollbacks >= run.guards.rollbacks:
         raise LossariumError(
-            f'{what}, after {counted(history.rollbacks, "rollback")}; its term "{history.first}" went first; '
+            f'{what}, after {counted(history.rollbacks, "rollback")}; its term "{history.first_term}" went first; '
             f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
         )
     run.model.load_state_dict(make_model(run.trial, len(run.facesets)).state_dict())
     optimizers.restore_state(run.optimizer, {}, dict(run.initial_optimizer))
     good = load_good(run.folder, run.model, run.optimizer)
     position = good.position
-    records.go_back(position.record_bytes)
-    state.position, state.loss_history = position, went_back(history)
+    records.roll_back(position.record_bytes)
+    state.position, state.loss_history = position, after_rollback(history)
     state.history = _history(good.state)
     factor = run.guards.slower**state.loss_history.rollbacks
-    event = {"from": step, "term": history.first, "learning_rate_factor": factor}
+    event = {"from": step, "term": history.first_term, "learning_rate_factor": factor}
     records.write({"step": position.step, "seconds": position.seconds, "went_back": event})
     run.callbacks.tell(
-        f'{what}, its term "{history.first}" first: rolled back to step {position.step}, '
+        f'{what}, its term "{history.first_term}" first: rolled back to step {position.step}, '
         f"going on with {factor:g} of the learning rate"
     )
     # Saved at once, so that a trial that is killed now does not resume at the old rate.
@@ -195,7 +195,7 @@ def _stays(run: Run, state: RunState) -> bool:
 
 
 def save(
-    run: Run, state: RunState, records: Records | Unrecorded, *, best: bool = False, last: bool = False
+    run: Run, state: RunState, records: Records | NullRecords, *, best: bool = False, last: bool = False
 ) -> None:
     """Write a checkpoint. If that fails, tell why and go on; but raise OSError if it is the `last` one."""
     state.tried_to_save_at = time.monotonic()

@@ -8,7 +8,7 @@ import torch
 from lossarium.facesets.batches.batch import Batch, Batches
 from lossarium.facesets.faceset import Faceset
 from lossarium.training.configuration import Recipe, RegionWeights
-from lossarium.training.region_weights import parse, regions_for
+from lossarium.training.region_weights import parse_mask, regions_for
 
 
 def check_regions(recipe: Recipe, weights: RegionWeights, facesets: Sequence[Faceset]) -> None:
@@ -18,7 +18,7 @@ def check_regions(recipe: Recipe, weights: RegionWeights, facesets: Sequence[Fac
         LossariumError: the loss is limited to the face but the recipe names no mask, or a faceset lacks the
             masks or landmarks.
     """
-    regions_for(weights, parse(recipe.mask), facesets)
+    regions_for(weights, parse_mask(recipe.mask), facesets)
 
 
 def batches_of(
@@ -44,7 +44,7 @@ def batches_of(
         augmentation=recipe.augmentation,
         device=device,
         regions=regions_for(
-            recipe.region_weights if weights is None else weights, parse(recipe.mask), facesets
+            recipe.region_weights if weights is None else weights, parse_mask(recipe.mask), facesets
         ),
         kernels=True,
         part=part,
