@@ -38,14 +38,14 @@ class Bootstrap:
         self._sizes = np.bincount(units, minlength=self._count).astype(np.float64)
         self._seeds = seeds
 
-    def estimate(self, values: npt.NDArray[np.float64], doubt: float = 0.05) -> Estimate:
+    def estimate(self, values: npt.NDArray[np.float64], alpha: float = 0.05) -> Estimate:
         """The mean of (seeds, pictures) values with its percentile interval.
 
         Args:
             values: One value per seed and picture.
-            doubt: The share of intervals that may miss the mean: 0.05 for a 95% interval.
+            alpha: The share of intervals that may miss the mean: 0.05 for a 95% interval.
         """
-        return interval(float(values.mean()), self.means([values])[0], doubt)
+        return interval(float(values.mean()), self.means([values])[0], alpha)
 
     def means(self, several: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
         """The means of several (seeds, pictures) arrays in every resampling, (resamplings,) each.
@@ -105,13 +105,13 @@ class Bootstrap:
                 yield np.stack([np.bincount(row, minlength=self._count) for row in drawn]).astype(np.float64)
 
 
-def interval(mean: float, resampled: npt.NDArray[np.float64], doubt: float) -> Estimate:
+def interval(mean: float, resampled: npt.NDArray[np.float64], alpha: float) -> Estimate:
     """A mean with the percentile interval of its resamplings.
 
     Args:
         mean: Mean of the values themselves.
         resampled: Their mean in every resampling.
-        doubt: The share of intervals that may miss the mean.
+        alpha: The share of intervals that may miss the mean.
     """
-    low, high = np.quantile(resampled, [doubt / 2, 1 - doubt / 2])
+    low, high = np.quantile(resampled, [alpha / 2, 1 - alpha / 2])
     return Estimate(mean, float(low), float(high))

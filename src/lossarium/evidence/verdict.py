@@ -94,13 +94,13 @@ def _vote(
     means: Mapping[str, float],
     resampled: Mapping[str, npt.NDArray[np.float64]],
     home: tuple[str, ...],
-    doubt: float,
+    alpha: float,
 ) -> Vote:
     """The vote of a score on a pair, from the means of its values and of their resamplings."""
     first, second = pair
     sign = 1.0 if score.higher_is_better else -1.0
     difference = interval(
-        sign * (means[first] - means[second]), sign * (resampled[first] - resampled[second]), doubt
+        sign * (means[first] - means[second]), sign * (resampled[first] - resampled[second]), alpha
     )
     home_of = tuple(loss for loss in (first, second) if loss in home)
     preferred = None if home_of else _better(first, second, difference)
