@@ -90,7 +90,7 @@ def test_ctrl_c_while_torchs_threads_work_reaches_the_caller_after_all_tiles_are
         return done.append
 
     with threads(2), pytest.raises(KeyboardInterrupt):
-        pool.spread(100, worker)
+        pool.run_tiles(100, worker)
     assert sorted(done) == list(range(100))
     assert torch.get_num_threads() >= 1
 

@@ -61,7 +61,7 @@ def test_every_tile_is_done_once_on_the_threads_asked_for():
         return done.append
 
     with threads(3):
-        pool.spread(1000, worker)
+        pool.run_tiles(1000, worker)
     assert sorted(done) == list(range(1000))
     assert 1 <= len(workers) <= 3
 
@@ -74,7 +74,7 @@ def test_few_tiles_wake_no_threads():
         return lambda _: None
 
     with threads(3):
-        pool.spread(7, worker, least=4)
+        pool.run_tiles(7, worker, least=4)
     assert names == {threading.current_thread().name}
 
 
@@ -88,7 +88,7 @@ def test_an_error_in_a_tile_reaches_the_caller():
         return work
 
     with threads(2), pytest.raises(ValueError, match="tile 5"):
-        pool.spread(10, worker)
+        pool.run_tiles(10, worker)
 
 
 @pytest.mark.usefixtures("either_way")

@@ -18,7 +18,7 @@ from lossarium.compute.compiling import (
     native,
     next_of,
 )
-from lossarium.compute.threads import sweep
+from lossarium.compute.threads import run_native
 from lossarium.compute.weighting import totals_of
 
 Point = Callable[[Real, Real, Reals], tuple[Real, Real]]
@@ -145,5 +145,5 @@ def mean_of_values(
             *(numbers.buffer_info()[0], len(options)),
         ),
     )
-    sweep(kernel(), arguments.buffer_info()[0], pieces * groups)
+    run_native(kernel(), arguments.buffer_info()[0], pieces * groups)
     return values, gradient

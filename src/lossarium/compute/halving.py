@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.tiling import steps
 
 _QUARTER = np.float32(0.25)
@@ -30,7 +30,7 @@ def halved(pictures: Tensor) -> Tensor:
 
         return work
 
-    spread(len(tiles), worker)
+    run_tiles(len(tiles), worker)
     return half
 
 
@@ -46,7 +46,7 @@ def add_gradient_of_halves(gradient: Tensor, factor: float, coarse_gradient: Ten
 
         return work
 
-    spread(len(tiles), worker)
+    run_tiles(len(tiles), worker)
 
 
 def _planes(pictures: Tensor) -> Reals:

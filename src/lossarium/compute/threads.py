@@ -50,7 +50,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_POOL.restart_after_fork)
 
 
-def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
+def run_tiles(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
     """Process tiles 0, 1, ... tiles - 1 on the calling thread and on others, up to torch's thread count.
 
     `worker` is called once on each thread. It returns the function that processes a tile there, with its own
@@ -70,11 +70,11 @@ def spread(tiles: int, worker: Callable[[], Work], least: int = 1) -> None:
         _on_torch_threads(threads, lambda: _take(remaining, worker))
 
 
-def sweep(kernel: Callable[[int], None], arguments: int, tiles: int) -> None:
+def run_native(kernel: Callable[[int], None], arguments: int, tiles: int) -> None:
     """Run a native kernel once on each thread, up to torch's thread count; a single tile needs one thread.
 
     `arguments` is the address of its int64 arguments. One of them is a counter, from which the kernel takes
-    tile numbers (`compiling.next_of`) until all tiles are done. Unlike `spread`, no thread ever waits for the
+    tile numbers (`compiling.next_of`) until all tiles are done. Unlike `run_tiles`, no thread ever waits for the
     interpreter's lock, which matters where a whole loss takes a fraction of a millisecond.
     """
     threads = torch.get_num_threads()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.facesets.batches.colour_cpu import colour_by_table, colour_in_lab
 from lossarium.facesets.batches.contrast_cpu import LEVELS
 from lossarium.facesets.batches.pixel_vectors_cpu import mix_pixels
@@ -70,7 +70,7 @@ def augmented(
 
         return work
 
-    spread(n, worker)
+    run_tiles(n, worker)
     return input, target
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
 from lossarium.compute.elementary import exp, log, log1p_of_share
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.tiling import steps
 from lossarium.compute.weighting import shares_of_most
 
@@ -246,7 +246,7 @@ def _errors(input: Tensor, target: Tensor, shares: Reals | None, factor: int) ->
         share = _NO_SHARES if shares is None else shares[picture]
         _take_error(x[picture, channel], y[picture, channel], share, patches[picture, channel])
 
-    spread(n * channels, lambda: work, _worth_a_thread(height * width))
+    run_tiles(n * channels, lambda: work, _worth_a_thread(height * width))
     return errors
 
 
@@ -258,7 +258,7 @@ def _peaks(spectra: Tensor) -> NDArray[np.float64]:
     def find(tile: int) -> None:
         peaks[tile] = _largest_power(halves[tile])
 
-    spread(len(halves), lambda: find, _worth_a_thread(halves[0].size))
+    run_tiles(len(halves), lambda: find, _worth_a_thread(halves[0].size))
     return peaks
 
 
@@ -286,7 +286,7 @@ def _weight(
 
         return work
 
-    spread(len(wholes), worker, _worth_a_thread(wholes[0].size))
+    run_tiles(len(wholes), worker, _worth_a_thread(wholes[0].size))
     by_plane: NDArray[np.float64] = sums.reshape(len(patches), -1).sum(axis=1)
     return by_plane
 
@@ -305,7 +305,7 @@ def _fill(gradient: Tensor, planes: slice, spectra: Tensor, shares: Reals | None
 
         return work
 
-    spread(len(slopes), worker, _worth_a_thread(height * width))
+    run_tiles(len(slopes), worker, _worth_a_thread(height * width))
 
 
 def _worth_a_thread(pixels: int) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lossarium.compute.compiling import Real, Reals, doubles_at, floats_at, inlined, native, next_of
 from lossarium.compute.halving import halved_sides
-from lossarium.compute.threads import Work, spread, sweep
+from lossarium.compute.threads import Work, run_native, run_tiles
 from lossarium.compute.tiling import steps
 from lossarium.compute.weighting import luminance_shares
 from lossarium.losses.gradient.constants import ROOT_EPSILON
@@ -256,7 +256,7 @@ def _of_small_planes(
             *(length for level in sides for length in level),
         ),
     )
-    sweep(_SMALL_PLANES(), arguments.buffer_info()[0], tiles)
+    run_native(_SMALL_PLANES(), arguments.buffer_info()[0], tiles)
     values = numbers[len(few) :].reshape(len(input), -1).mean(axis=1)
     return torch.from_numpy(values.astype(np.float32)), gradient
 
@@ -304,7 +304,7 @@ def _halved_counts(counts: NDArray[np.float32]) -> NDArray[np.float32]:
     if halved.size == 0:
         return halved
     tiles = steps(n * halved.shape[1], max(_TILE // width, 1))
-    spread(len(tiles), lambda: lambda tile: halve_counts(counts, halved, *tiles[tile]), _LEAST_TILES)
+    run_tiles(len(tiles), lambda: lambda tile: halve_counts(counts, halved, *tiles[tile]), _LEAST_TILES)
     return halved
 
 
@@ -336,7 +336,7 @@ def _swept_down(
 
         return work
 
-    spread(len(tiles), worker, _LEAST_TILES)
+    run_tiles(len(tiles), worker, _LEAST_TILES)
     by_plane: NDArray[np.float64] = sums.sum(axis=1)
     return by_plane
 
@@ -368,5 +368,5 @@ def _swept_up(
 
         return work
 
-    spread(len(tiles), worker, _LEAST_TILES)
+    run_tiles(len(tiles), worker, _LEAST_TILES)
     return gradient

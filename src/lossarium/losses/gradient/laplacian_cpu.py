@@ -11,7 +11,7 @@ from torch import Tensor
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
 from lossarium.compute.elementary import sign
 from lossarium.compute.rows import copy, subtract
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.weighting import shares_of_most
 
 _ZERO, _ONE, _FOUR = np.float32(0), np.float32(1), np.float32(4)
@@ -259,6 +259,6 @@ def laplacian(
 
         return work
 
-    spread(planes, worker)
+    run_tiles(planes, worker)
     values = sums.reshape(n, channels).mean(axis=1)
     return torch.from_numpy(values.astype(np.float32)), gradient

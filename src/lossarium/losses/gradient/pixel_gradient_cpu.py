@@ -13,7 +13,7 @@ from torch import Tensor
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
 from lossarium.compute.elementary import sign
 from lossarium.compute.rows import copy, subtract
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.tiling import even_parts
 from lossarium.compute.weighting import totals_of
 
@@ -206,7 +206,7 @@ def pixel_gradient(
 
         return work
 
-    spread(len(tiles), worker)
+    run_tiles(len(tiles), worker)
     values = sums.reshape(n, -1).sum(axis=1) * shares
     return torch.from_numpy(values.astype(np.float32)), gradient
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
 from lossarium.compute.elementary import exp, log
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.tiling import even_parts_up_to
 
 # The length of a row of one kind, and the scratch's row stride: one row of each kind, side by side. Both are
@@ -602,7 +602,7 @@ def flip(
 
         return work
 
-    spread(len(tiles), worker)
+    run_tiles(len(tiles), worker)
     values = sums.reshape(n, -1).sum(axis=1) / totals
     return torch.from_numpy(values.astype(np.float32)), gradient
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lossarium.compute.compiling import Real, Reals, compiled
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.tiling import steps
 
 # Numbers in a tile, which is made of whole pixels: enough that the interpreter's overhead is small.
@@ -116,6 +116,6 @@ def compare_features(
 
         return work
 
-    spread(len(tiles), worker)
+    run_tiles(len(tiles), worker)
     values = torch.from_numpy(sums.reshape(n, -1).sum(axis=1).astype(np.float32))
     return values, None if gradient is None else gradient.permute(0, 3, 1, 2)

@@ -7,7 +7,7 @@ from torch import Tensor
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
 from lossarium.compute.elementary import sign
 from lossarium.compute.elementwise import elementwise, mean_of_values
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.weighting import shares_of_most
 
 Measured = tuple[Tensor, Tensor | None]
@@ -89,5 +89,5 @@ def linf(input: Tensor, target: Tensor, weight: Tensor | None, scale: float | No
 
         return work
 
-    spread(n, worker)
+    run_tiles(n, worker)
     return torch.from_numpy(values), gradient

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossarium.compute.compiling import Real, Reals, compiled
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.weighting import totals_of
 from lossarium.losses.structure.ms_ssim_cpu import ms_ssim
 
@@ -70,7 +70,7 @@ def patch_weights(weight: Tensor | None, height: int, width: int, sigma: float) 
 
         return work
 
-    spread(len(shares), worker)
+    run_tiles(len(shares), worker)
     return shares
 
 
@@ -143,7 +143,7 @@ def _add_errors(
         factor = np.float32(factors[picture] * scale)
         sums[plane] = _add_plane(x[plane], y[plane], own_shares, factor, own_slopes)
 
-    spread(planes, lambda: work)
+    run_tiles(planes, lambda: work)
     errors: NDArray[np.float64] = sums.reshape(n, channels).sum(axis=1) * factors
     return errors
 

@@ -16,7 +16,7 @@ from lossarium.compute.halving import (
     halved,
     halved_sides,
 )
-from lossarium.compute.threads import Work, spread
+from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.tiling import steps
 from lossarium.compute.weighting import halved_weight
 from lossarium.losses.structure.constants import C1, C2
@@ -98,7 +98,7 @@ def _of_small_planes(
 
         return work
 
-    spread(len(tiles), worker)
+    run_tiles(len(tiles), worker)
     return values.reshape(n, channels)
 
 

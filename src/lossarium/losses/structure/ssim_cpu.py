@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossarium.compute.threads import sweep
+from lossarium.compute.threads import run_native
 from lossarium.compute.tiling import even_parts_up_to
 from lossarium.compute.weighting import totals_of
 from lossarium.losses.structure.constants import C1, C2
@@ -140,7 +140,7 @@ def dissimilarity_of_planes(
             *(place for rows, columns in pieces for place in (*rows, *columns)),
         ),
     )
-    sweep(kernel(), arguments.buffer_info()[0], tiles)
+    run_native(kernel(), arguments.buffer_info()[0], tiles)
     sums = numbers[len(few) + planes :].reshape(len(pieces), planes)
     by_plane: NDArray[np.float64] = sums.sum(axis=0)
     return by_plane
