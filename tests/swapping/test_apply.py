@@ -12,7 +12,7 @@ from lossarium.facesets.reading import read_picture
 from lossarium.judging.held_out import as_bytes, as_tensor
 from lossarium.provenance import DIGITAL_SOURCE_TYPE
 from lossarium.swapping import apply
-from lossarium.swapping.apply import Finish, swap_pictures
+from lossarium.swapping.apply import SwapOptions, swap_pictures
 from lossarium.swapping.jobs import find_jobs
 from lossarium.swapping.trained import load_trained
 from tests.facesets.examples import blobs
@@ -20,7 +20,7 @@ from tests.facesets.handmade_folders import save
 from tests.swapping.marks import mark_of
 from tests.swapping.trials import SIZE, write_trial
 
-PLAIN = Finish()
+PLAIN = SwapOptions()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_pictures_are_what_the_decoder_makes_and_are_marked(trained, folder):
 
 
 def test_full_size_pastes_the_face_into_the_picture(trained, folder):
-    outputs = swapped(trained, folder, "out", Finish(full_size=True))
+    outputs = swapped(trained, folder, "out", SwapOptions(full_size=True))
     for name, output in outputs.items():
         source = pixels(folder / "frames" / name)
         assert output.shape == (40, 48, 3)
@@ -78,15 +78,15 @@ def test_full_size_pastes_the_face_into_the_picture(trained, folder):
 def test_full_size_of_a_picture_of_the_models_size_is_the_same(trained, tmp_path):
     save(tmp_path / "in" / "a.png", blobs(frames=1).frames[0])
     small = swapped(trained, tmp_path / "in", "small")["a.png"]
-    full = swapped(trained, tmp_path / "in", "full", Finish(full_size=True))["a.png"]
+    full = swapped(trained, tmp_path / "in", "full", SwapOptions(full_size=True))["a.png"]
     assert np.array_equal(small, full)
 
 
 @pytest.mark.parametrize("full_size", [False, True])
 def test_a_blend_keeps_the_input_outside_the_mask(trained, folder, full_size):
-    plain = swapped(trained, folder, "plain", Finish(full_size=full_size))
-    outputs = swapped(trained, folder, "out", Finish(blend=True, feather=0, full_size=full_size))
-    soft = swapped(trained, folder, "soft", Finish(blend=True, feather=10, full_size=full_size))
+    plain = swapped(trained, folder, "plain", SwapOptions(full_size=full_size))
+    outputs = swapped(trained, folder, "out", SwapOptions(blend=True, feather=0, full_size=full_size))
+    soft = swapped(trained, folder, "soft", SwapOptions(blend=True, feather=10, full_size=full_size))
     for name, output in outputs.items():
         source = folder / "frames" / name
         frame = pixels(source) if full_size else read_picture(source, SIZE).pixels
@@ -100,7 +100,7 @@ def test_a_blend_keeps_the_input_outside_the_mask(trained, folder, full_size):
 
 
 def test_colour_transfer_gives_the_face_the_inputs_mean(trained, folder):
-    outputs = swapped(trained, folder, "out", Finish(colour_transfer="lab"))
+    outputs = swapped(trained, folder, "out", SwapOptions(colour_transfer="lab"))
     for name, output in outputs.items():
         frame = read_picture(folder / "frames" / name, SIZE).pixels
         mask = np.asarray(
@@ -118,7 +118,7 @@ def test_colour_transfer_gives_the_face_the_inputs_mean(trained, folder):
 def test_a_mask_of_another_size_is_named(trained, folder):
     save(folder / "masks" / "0001.png", np.full((20, 20), 255, np.uint8))
     with pytest.raises(LossariumError, match=r"0001\.png is a mask of 20 x 20 pixels.*--skip-bad"):
-        swapped(trained, folder, "out", Finish(blend=True))
+        swapped(trained, folder, "out", SwapOptions(blend=True))
 
 
 def damage(folder: Path) -> None:
@@ -180,7 +180,7 @@ def test_an_interruption_leaves_whole_files_alone(trained, folder):
 
 def test_jpeg_is_marked_too(trained, folder):
     (job,) = find_jobs(folder / "frames" / "0000.png", folder.parent / "out.jpg")
-    swap_pictures(trained, 1, [job], Finish(full_size=True))
+    swap_pictures(trained, 1, [job], SwapOptions(full_size=True))
     assert mark_of(job.output) == (DIGITAL_SOURCE_TYPE, trained.digest)
     assert pixels(job.output).shape == (40, 48, 3)
 
@@ -190,7 +190,7 @@ def test_metadata_of_the_input_is_not_carried_over(trained, tmp_path):
     exif[0x010E] = "taken at home"
     save(tmp_path / "in" / "a.jpg", blobs(frames=1).frames[0], exif=exif, comment=b"taken at home")
     (job,) = find_jobs(tmp_path / "in" / "a.jpg", tmp_path / "out.jpg")
-    swap_pictures(trained, 1, [job], Finish(full_size=True))
+    swap_pictures(trained, 1, [job], SwapOptions(full_size=True))
     assert b"taken at home" in (tmp_path / "in" / "a.jpg").read_bytes()
     assert b"taken at home" not in job.output.read_bytes()
 
@@ -198,6 +198,6 @@ def test_metadata_of_the_input_is_not_carried_over(trained, tmp_path):
 def test_a_picture_without_a_mask_is_not_blended_by_guess(trained, folder):
     (folder / "masks" / "0001.png").unlink()
     with pytest.raises(LossariumError, match=r"0001\.png has no mask to blend by: .*--skip-bad"):
-        swapped(trained, folder, "out", Finish(blend=True))
+        swapped(trained, folder, "out", SwapOptions(blend=True))
     # Without blending, colours are matched over the whole picture.
-    assert len(swapped(trained, folder, "whole", Finish(colour_transfer="lab"))) == 3
+    assert len(swapped(trained, folder, "whole", SwapOptions(colour_transfer="lab"))) == 3

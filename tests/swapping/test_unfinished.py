@@ -7,7 +7,7 @@ import pytest
 
 from lossarium.errors import LossariumError
 from lossarium.swapping import apply
-from lossarium.swapping.apply import Finish, swap_pictures
+from lossarium.swapping.apply import SwapOptions, swap_pictures
 from lossarium.swapping.jobs import find_jobs
 from lossarium.swapping.trained import load_trained
 from lossarium.swapping.unfinished import NAME, Ledger, swap_digest
@@ -41,7 +41,7 @@ class KilledError(Exception):
 
 def swap(trained, folder, out, *, die_after=None, finish=None, identity=1, force=False, written=None):
     """Swap as the command does."""
-    finish = finish or Finish()
+    finish = finish or SwapOptions()
     ledger = Ledger(out, swap_digest(trained.digest, identity, asdict(finish)))
 
     def watch(done, _total):
@@ -91,7 +91,7 @@ def test_what_was_changed_since_is_not_taken_for_finished(trained, folder, tmp_p
     assert written == ["0001.png", "0002.png", "0003.png", "0005.png", "0006.png"]
 
 
-@pytest.mark.parametrize("other", [{"identity": 0}, {"finish": Finish(full_size=True)}])
+@pytest.mark.parametrize("other", [{"identity": 0}, {"finish": SwapOptions(full_size=True)}])
 def test_another_swap_does_not_go_on_from_it(trained, folder, tmp_path, other):
     with pytest.raises(KilledError):
         swap(trained, folder, tmp_path / "out", die_after=5)

@@ -146,7 +146,7 @@ def _model(
         options=recipe.model_options,
     )
     if arguments.trial is not None:
-        from lossarium.swapping.continuing import copy_trained_weights
+        from lossarium.swapping.copy_weights import copy_trained_weights
 
         copy_trained_weights(
             model,

@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise LossariumError(f"--feather must be from 0 to 50 percent, not {arguments.feather}")
 
     # Late: torch takes a second to import, and --help should not wait for it.
-    from lossarium.swapping.apply import Finish, swap_pictures
+    from lossarium.swapping.apply import SwapOptions, swap_pictures
     from lossarium.swapping.jobs import find_jobs
     from lossarium.swapping.trained import identity_index, load_trained
     from lossarium.swapping.unfinished import Ledger, locked_out, swap_digest
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     identity_index(trained, arguments.source)
     target = identity_index(trained, arguments.target)
     notes: list[str] = []
-    finish = Finish(
+    finish = SwapOptions(
         blend=arguments.mask == "blend",
         feather=arguments.feather,
         colour_transfer=arguments.colour_transfer,

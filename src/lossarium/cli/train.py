@@ -203,7 +203,7 @@ def _evaluated_often(trial: "Trial", out: Path) -> "Trial":
 
 
 def _source(folder: Path, trial: "Trial", facesets: tuple["Faceset", "Faceset"]) -> "Source":
-    from lossarium.swapping.continuing import copy_trained_weights
+    from lossarium.swapping.copy_weights import copy_trained_weights
     from lossarium.trial.begin_or_continue import Source
 
     def load(model: "nn.Module") -> None:

@@ -19,9 +19,9 @@ from lossarium.models.randomness import evaluating
 from lossarium.provenance import encoded, xmp_packet
 from lossarium.swapping.blending import Pixels, blend, centre_square, feathered, resized_face
 from lossarium.swapping.colour_transfer import transfer_colour
-from lossarium.swapping.jobs import Job
+from lossarium.swapping.jobs import SwapJob
 from lossarium.swapping.masks import face_mask_of
-from lossarium.swapping.trained import Trained
+from lossarium.swapping.trained import TrainedModel
 from lossarium.swapping.unfinished import Ledger
 from lossarium.text.wording import counted, listed, printable_name
 
@@ -34,7 +34,7 @@ _NO_MASK = (
 
 
 @dataclass(frozen=True)
-class Finish:
+class SwapOptions:
     """What is done to a swapped face before it is written."""
 
     blend: bool = False
@@ -63,10 +63,10 @@ Watch = Callable[[int, int], None]
 
 
 def swap_pictures(
-    trained: Trained,
+    trained: TrainedModel,
     identity: int,
-    jobs: Sequence[Job],
-    finish: Finish,
+    jobs: Sequence[SwapJob],
+    finish: SwapOptions,
     *,
     skip_bad: bool = False,
     watch: Watch | None = None,
@@ -118,10 +118,10 @@ def swap_pictures(
 
 
 def _chunk_swapped(
-    trained: Trained,
+    trained: TrainedModel,
     identity: int,
-    jobs: Sequence[Job],
-    finish: Finish,
+    jobs: Sequence[SwapJob],
+    finish: SwapOptions,
     packet: str,
     ledger: Ledger | None,
 ) -> Iterator[frozenset[Remark] | UnreadablePicture]:
@@ -158,11 +158,11 @@ def _chunk_swapped(
         yield reading.remarks
 
 
-def _finished_remarks(ledger: Ledger | None, job: Job) -> frozenset[Remark] | None:
+def _finished_remarks(ledger: Ledger | None, job: SwapJob) -> frozenset[Remark] | None:
     return None if ledger is None else ledger.remarks_of(job)
 
 
-def _read(job: Job, size: int) -> Picture | UnreadablePicture:
+def _read(job: SwapJob, size: int) -> Picture | UnreadablePicture:
     try:
         return read_picture(job.path, size, job.packed)
     except UnreadablePicture as failure:
@@ -175,14 +175,14 @@ def _without_traceback(failure: UnreadablePicture) -> UnreadablePicture:
 
 
 @torch.inference_mode()
-def _swap(trained: Trained, identity: int, frames: Pixels) -> Pixels:
+def _swap(trained: TrainedModel, identity: int, frames: Pixels) -> Pixels:
     """Run frames (N, size, size, 3) through the encoder and the identity's decoder."""
     with evaluating(trained.model):
         prediction = predict(trained.model, as_tensor(frames)[None], (identity,))
     return as_bytes(prediction.pictures[0].float())
 
 
-def _finished(job: Job, reading: Picture, face: Pixels, finish: Finish) -> Pixels:
+def _finished(job: SwapJob, reading: Picture, face: Pixels, finish: SwapOptions) -> Pixels:
     """The finished picture, ready to be written.
 
     Raises:

@@ -24,7 +24,7 @@ from lossarium.text.wording import counted, listed, printable_name
 
 
 @dataclass(frozen=True)
-class Job:
+class SwapJob:
     """One picture to be swapped."""
 
     path: Path
@@ -46,8 +46,8 @@ def find_jobs(
     force: bool = False,
     follow_links: bool = False,
     tell: Callable[[str], None] = lambda _: None,
-    is_finished: Callable[[Job], bool] = lambda _: False,
-) -> Sequence[Job]:
+    is_finished: Callable[[SwapJob], bool] = lambda _: False,
+) -> Sequence[SwapJob]:
     """Plan the swap of a picture or of a folder of pictures.
 
     A folder is read as `lossarium.facesets.folder.load` reads it, and its pictures keep their paths below
@@ -78,7 +78,7 @@ def find_jobs(
     return jobs
 
 
-def _of_picture(path: Path, out: Path, ending: str | None) -> Job:
+def _of_picture(path: Path, out: Path, ending: str | None) -> SwapJob:
     mask = _mask_beside(path)
     if out.suffix.lower() not in ENDINGS or out.is_dir():
         if out.suffix and not out.is_dir() and ending is None:
@@ -95,12 +95,12 @@ def _of_picture(path: Path, out: Path, ending: str | None) -> Job:
         output = out
     if output.exists() and output.samefile(path):
         raise LossariumError(f"{printable_name(output)} is the input itself; choose another output")
-    return Job(path, output, mask)
+    return SwapJob(path, output, mask)
 
 
 def _of_folder(
     folder: Path, out: Path, ending: str, *, follow_links: bool, tell: Callable[[str], None]
-) -> Sequence[Job]:
+) -> Sequence[SwapJob]:
     if out.exists() and not out.is_dir():
         raise LossariumError(
             f"{printable_name(out)} is a file; give a folder as output for a folder of pictures"
@@ -112,12 +112,12 @@ def _of_folder(
     return [_of_frame(frame, listing, out, ending) for frame in listing.frames]
 
 
-def _of_frame(frame: FrameFile, listing: Listing, out: Path, ending: str) -> Job:
+def _of_frame(frame: FrameFile, listing: Listing, out: Path, ending: str) -> SwapJob:
     where = frame.packed.archive if frame.packed else frame.path
     if (reason := why_outside(where, listing.boundary())) is not None:
         raise UnreadablePicture(frame.path, reason)
     output = out / f"{_path_in(listing, frame).as_posix()}{ending}"
-    return Job(frame.path, output, _mask_of(frame, listing), frame.landmarks, frame.packed)
+    return SwapJob(frame.path, output, _mask_of(frame, listing), frame.landmarks, frame.packed)
 
 
 def _path_in(listing: Listing, frame: FrameFile) -> Path:
@@ -185,8 +185,8 @@ def _listed_by_form(folder: Path, _changed: int) -> Mapping[str, Sequence[str]]:
     return forms
 
 
-def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    by_output: dict[Path, Job] = {}
+def _refuse_clashes(jobs: Sequence[SwapJob]) -> None:
+    by_output: dict[Path, SwapJob] = {}
     for job in jobs:
         other = by_output.setdefault(job.output, job)
         if other is not job:
@@ -196,7 +196,7 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
             )
 
 
-def _refuse_existing(jobs: Sequence[Job], is_finished: Callable[[Job], bool], *, force: bool) -> None:
+def _refuse_existing(jobs: Sequence[SwapJob], is_finished: Callable[[SwapJob], bool], *, force: bool) -> None:
     folders = [job.output.as_posix() for job in jobs if job.output.is_dir()]
     if folders:
         raise LossariumError(f"{listed(folders)} would be written, but is a folder; choose another output")

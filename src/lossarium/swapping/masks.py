@@ -14,7 +14,7 @@ from lossarium.facesets.reading import UnreadablePicture, refusals_named, stored
 from lossarium.facesets.regions.landmark_masks import face_mask
 from lossarium.judging.pairs import MaskFile
 from lossarium.swapping.blending import Pixels, resized_mask
-from lossarium.swapping.jobs import Job
+from lossarium.swapping.jobs import SwapJob
 
 # The kind of mask made from landmarks: with the brows, which are part of a face.
 _KIND = "extended"
@@ -23,7 +23,7 @@ FaceMask = Callable[[int], Pixels]
 """side -> the mask of the picture's centre square, resized: (side, side), 255 where the face is."""
 
 
-def face_mask_of(job: Job, picture_size: tuple[int, int]) -> FaceMask | None:
+def face_mask_of(job: SwapJob, picture_size: tuple[int, int]) -> FaceMask | None:
     """The face mask of a picture, or None if there is neither a mask nor landmarks.
 
     Sources, in this order: a mask file; the mask that faceswap or DeepFaceLab stored in the picture;
@@ -62,7 +62,7 @@ def _fitting(mask: MaskFile, picture_size: tuple[int, int]) -> Pixels:
     return pixels
 
 
-def _stored_face(job: Job, picture_size: tuple[int, int]) -> StoredFace | None:
+def _stored_face(job: SwapJob, picture_size: tuple[int, int]) -> StoredFace | None:
     with refusals_named(job.path):
         data = stored_bytes(job.path, job.packed)
         if png.is_png(data):

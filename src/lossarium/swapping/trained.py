@@ -32,7 +32,7 @@ _MODEL_PREFIX = "model."
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model ready to be applied."""
 
     model: nn.Module
@@ -67,7 +67,7 @@ class _UnusableError(Exception):
     """Raised with the reason for which a checkpoint is skipped."""
 
 
-def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
+def load_trained(folder: Path, *, own_model: str | None = None) -> TrainedModel:
     """Read a trial's folder: trial.toml and the newest undamaged checkpoint.
 
     Args:
@@ -98,7 +98,7 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> Trained:
             continue
         digest = trial_digest(content, weights_digest(model))
         skipped = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
-        return Trained(
+        return TrainedModel(
             model,
             description.size,
             description.identities,
@@ -133,7 +133,7 @@ def _changed_code(description: _Description) -> tuple[str, ...]:
     )
 
 
-def identity_index(trained: Trained, name: str) -> int:
+def identity_index(trained: TrainedModel, name: str) -> int:
     """The index of an identity's decoder.
 
     Raises:

@@ -19,7 +19,7 @@ from typing import Any
 
 from lossarium.facesets.remarks import Remark
 from lossarium.files import remove_leftovers
-from lossarium.swapping.jobs import Job
+from lossarium.swapping.jobs import SwapJob
 from lossarium.text.wording import printable_name
 from lossarium.training.folder_lock import LOCK, locked
 
@@ -67,7 +67,7 @@ def swap_digest(trial: str, identity: int, finish: Mapping[str, object]) -> str:
     """SHA-256, in hex, of all that decides on the pictures beside the input.
 
     Args:
-        trial: `Trained.digest`.
+        trial: `TrainedModel.digest`.
         identity: The decoder.
         finish: What is done to the faces, as a table.
     """
@@ -91,13 +91,13 @@ class Ledger:
         self._ready: set[Path] = set()
         self._checked: dict[Path, frozenset[Remark] | None] = {}
 
-    def remarks_of(self, job: Job) -> frozenset[Remark] | None:
+    def remarks_of(self, job: SwapJob) -> frozenset[Remark] | None:
         """What was remarked of a picture that is finished; None if it is not."""
         if job.output not in self._checked:
             self._checked[job.output] = self._check(job)
         return self._checked[job.output]
 
-    def _check(self, job: Job) -> frozenset[Remark] | None:
+    def _check(self, job: SwapJob) -> frozenset[Remark] | None:
         row = self._rows.get(self._name(job))
         if row is None or row.get("made_from") != _made_from(job) or not job.output.is_file():
             return None
@@ -106,7 +106,7 @@ class Ledger:
         known = {remark.name: remark for remark in Remark}
         return frozenset(known[name] for name in row.get("remarks", ()) if name in known)
 
-    def will_write(self, job: Job, content: bytes, remarks: frozenset[Remark]) -> None:
+    def will_write(self, job: SwapJob, content: bytes, remarks: frozenset[Remark]) -> None:
         """Note a picture that is about to be written.
 
         Raises:
@@ -148,7 +148,7 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
 
-    def _name(self, job: Job) -> str:
+    def _name(self, job: SwapJob) -> str:
         return job.output.relative_to(self._out).as_posix()
 
 
@@ -167,7 +167,7 @@ def _read(path: Path, digest: str) -> tuple[int, dict[str, dict[str, Any]]]:
     return sum(len(line) + 1 for line in lines), by_output
 
 
-def _made_from(job: Job) -> list[list[int]]:
+def _made_from(job: SwapJob) -> list[list[int]]:
     """Size and time of change of the files that a picture is made from."""
     files = [job.path if job.packed is None else job.packed.archive]
     if job.mask is not None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from lossarium.errors import LossariumError
 from lossarium.models.registry import Option, all_options
-from lossarium.swapping.trained import Trained, load_trained
+from lossarium.swapping.trained import TrainedModel, load_trained
 from lossarium.text.wording import listed, printable_name
 
 
@@ -43,7 +43,7 @@ def copy_trained_weights(
     return trained.identities
 
 
-def _options(trained: Trained) -> str:
+def _options(trained: TrainedModel) -> str:
     """The options of the command line for a trial's model, without those that have their defaults."""
     given = [f"--model {trained.model_name}", f"--size {trained.size}"]
     defaults = all_options(trained.model_name, {})
