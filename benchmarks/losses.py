@@ -2,8 +2,8 @@
 
     python -m benchmarks.losses [--only ssim,gmsd] [--rounds 11] [--threads 2] [--folder benchmarks/results]
 
-Each round runs every contestant once, in turn, so that slow moments of the machine affect all of them. Each
-round begins with a different contestant, since the one before decides what the caches hold. The result is the
+Each round runs every implementation once, in turn, so that slow moments of the machine affect all of them. Each
+round begins with a different implementation, since the one before decides what the caches hold. The result is the
 median over rounds, with the floor (reading two pictures and writing one, the least that value and gradient
 can cost) and the peak extra memory in pictures. Writes a JSON and a Markdown file named after the processor
 and the day.
@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.contestants import OURS, Contest, contests, missing_peers
 from benchmarks.demands import Demand, judged
+from benchmarks.implementations import OURS, Benchmark, benchmarks, missing_peers
 from benchmarks.machine import file_name, package_version, processor
 from benchmarks.memory import peak_extra_bytes
 from lossarium.training.malloc import keep_freed_memory
@@ -41,9 +41,9 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Result:
-    contest: str
+    benchmark: str
     shape: tuple[int, ...]
-    contestant: str
+    implementation: str
     gradient: bool
     median_ms: float
     fastest_ms: float
@@ -60,16 +60,16 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     wanted = set(options.only.split(",")) if options.only else None
     results = []
-    for contest in contests():
-        if wanted is None or contest.name in wanted:
+    for benchmark in benchmarks():
+        if wanted is None or benchmark.name in wanted:
             for shape in SHAPES:
-                results += run_contest(contest, shape, options.rounds)
+                results += run_contest(benchmark, shape, options.rounds)
     write(results, options.folder, options.threads)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default="", help="contests by name, separated by commas")
+    parser.add_argument("--only", default="", help="benchmarks by name, separated by commas")
     parser.add_argument("--rounds", type=int, default=11, help="at least this many; more for short runs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/results"))
@@ -86,41 +86,43 @@ def pictures(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return (target + 0.1 * torch.randn(shape, generator=source)).clamp(0, 1), target
 
 
-def run_contest(contest: Contest, shape: tuple[int, ...], rounds: int) -> list[Result]:
+def run_contest(benchmark: Benchmark, shape: tuple[int, ...], rounds: int) -> list[Result]:
     input, target = pictures(shape)
-    if input.numel() > contest.largest:
+    if input.numel() > benchmark.largest:
         return []
     runs = {}
-    for contestant in contest.contestants:
+    for implementation in benchmark.implementations:
         try:
-            run = contestant.prepare(input, target)
+            run = implementation.prepare(input, target)
             run()
         except Exception as error:
-            if contestant.name.startswith(OURS):
+            if implementation.name.startswith(OURS):
                 raise
-            print(f"{contest.name} {shape}: {contestant.name} fails: {error}".splitlines()[0], flush=True)
+            print(
+                f"{benchmark.name} {shape}: {implementation.name} fails: {error}".splitlines()[0], flush=True
+            )
             continue
-        runs[contestant] = run
+        runs[implementation] = run
     output = torch.empty_like(input)
     floor: list[float] = []
-    times: dict[str, list[float]] = {contestant.name: [] for contestant in runs}
+    times: dict[str, list[float]] = {implementation.name: [] for implementation in runs}
     order = deque(runs.items())
     rounds = max(rounds, min(_MOST_ROUNDS, int(_ENOUGH_SECONDS / sum(map(_seconds, runs.values())))))
     for _ in range(rounds):
         floor.append(_seconds(lambda: torch.add(input, target, out=output)))
-        for contestant, run in order:
-            times[contestant.name].append(_seconds(run))
+        for implementation, run in order:
+            times[implementation.name].append(_seconds(run))
         order.rotate(1)
     results = []
-    for contestant, run in runs.items():
-        taken = times[contestant.name]
+    for implementation, run in runs.items():
+        taken = times[implementation.name]
         extra = peak_extra_bytes(run)
         results.append(
             Result(
-                contest.name,
+                benchmark.name,
                 shape,
-                contestant.name,
-                contestant.gradient,
+                implementation.name,
+                implementation.gradient,
                 1000 * statistics.median(taken),
                 1000 * min(taken),
                 rounds,
@@ -140,7 +142,7 @@ def _seconds(run: object) -> float:
 
 def _line(result: Result) -> str:
     shape = "x".join(map(str, result.shape))
-    return f"{result.contest:20} {shape:14} {result.contestant:36} {result.median_ms:9.2f} ms"
+    return f"{result.benchmark:20} {shape:14} {result.implementation:36} {result.median_ms:9.2f} ms"
 
 
 def write(results: list[Result], folder: Path, threads: int) -> None:
@@ -153,7 +155,7 @@ def write(results: list[Result], folder: Path, threads: int) -> None:
         "packages": {name: package_version(name) for name in _PACKAGES},
         "missing peers": missing_peers(),
     }
-    demands = judged({(r.contest, r.shape, r.contestant): r for r in results})
+    demands = judged({(r.benchmark, r.shape, r.implementation): r for r in results})
     folder.mkdir(parents=True, exist_ok=True)
     name = file_name("losses", str(about["date"]))
     record = {**about, "results": [asdict(r) for r in results], "demands": [asdict(d) for d in demands]}
@@ -190,9 +192,9 @@ def _markdown(about: dict[str, object], results: list[Result], demands: list[Dem
         for r in results:
             if r.shape == shape:
                 memory = "" if r.extra_pictures is None else f"{r.extra_pictures:.1f}"
-                who = f"**{r.contestant}**" if r.contestant.startswith(OURS) else r.contestant
+                who = f"**{r.implementation}**" if r.implementation.startswith(OURS) else r.implementation
                 figures = " | ".join(f"{ms:.2f}" for ms in (r.median_ms, r.fastest_ms, r.floor_ms))
-                lines.append(f"| {r.contest} | {who} | {figures} | {memory} |")
+                lines.append(f"| {r.benchmark} | {who} | {figures} | {memory} |")
     return "\n".join(lines) + "\n"
 
 

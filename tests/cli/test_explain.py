@@ -8,7 +8,7 @@ from lossarium import losses
 from lossarium.cli.main import main
 from lossarium.losses import registry, spec
 from lossarium.losses.card import options_explained, title
-from tests.cli.looks import printed
+from tests.cli.terminal_output import printed
 
 
 def squeezed(lines) -> str:

@@ -11,7 +11,7 @@ from lossarium import losses
 from lossarium.cli.main import main
 from lossarium.errors import LossariumError
 from lossarium.losses import cost, registry
-from tests.cli.looks import printed
+from tests.cli.terminal_output import printed
 
 
 @pytest.fixture

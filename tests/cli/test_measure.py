@@ -17,7 +17,7 @@ from lossarium import losses
 from lossarium.cli.main import main
 from lossarium.judging.held_out import as_tensor
 from lossarium.losses.perceptual import lpips_weights
-from tests.cli.looks import printed
+from tests.cli.terminal_output import printed
 
 EXAMPLE = Path(__file__).parents[1] / "golden" / "lpips"
 REF, P0, P1 = (EXAMPLE / f"ex_{name}.png" for name in ("ref", "p0", "p1"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossarium.cli.counting import counting
+from lossarium.cli.progress_bar import progress_bar
 from lossarium.errors import LossariumError
 from lossarium.text.plain import plain
 from lossarium.text.wording import printable_name
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_pairs(
         arguments.reference, arguments.test, arguments.mask, follow_links=arguments.follow_links
     )
-    with counting("measuring") as watch:
+    with progress_bar("measuring") as watch:
         measured = measure(found.pairs, chosen, watch)
     notes = (*measured.notes, *found.notes)
     kind = arguments.format or _format_of(output)

@@ -51,7 +51,7 @@ def load_pair(
         arguments: Those of `add_pair`, and `size`.
         prefix: The command's prefix for `default_out`, if it writes to `--out`: the cache lies in there.
     """
-    from lossarium.cli.counting import counting
+    from lossarium.cli.progress_bar import progress_bar
     from lossarium.facesets.folder import list_folder, load_listing
 
     first, second = _folders(arguments)
@@ -60,7 +60,7 @@ def load_pair(
         *(list_folder(folder, follow_links=arguments.follow_links) for folder in (first, second))
     )
     cache = _cache_folder(arguments, prefix, listings)
-    with counting("reading pictures", time_left=False) as watch:
+    with progress_bar("reading pictures", time_left=False) as watch:
         loaded = [
             load_listing(listing, arguments.size, skip_bad=arguments.skip_bad, progress=watch, cache=cache)
             for listing in listings

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from lossarium.cli.counting import counting
+from lossarium.cli.progress_bar import progress_bar
 from lossarium.errors import LossariumError
 
 _ENDINGS = {"png": ".png", "jpeg": ".jpg"}
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
             is_finished=lambda job: ledger is not None and ledger.remarks_of(job) is not None,
         )
         try:
-            with counting("swapping") as watch:
+            with progress_bar("swapping") as watch:
                 swapped = swap_pictures(
                     trained, target, jobs, finish, skip_bad=arguments.skip_bad, watch=watch, ledger=ledger
                 )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def counting(what: str, *, time_left: bool = True) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(what: str, *, time_left: bool = True) -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar labelled `what`; yields (done, total) -> None, which updates it, or None off a terminal."""
     # Late: --help needs none of it.
     from rich.progress import (

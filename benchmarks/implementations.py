@@ -25,7 +25,7 @@ Prepare = Callable[[Tensor, Tensor], Run]
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Implementation:
     name: str
     prepare: Prepare
     """(input, target) -> Run; the preparation is not timed."""
@@ -34,11 +34,11 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Benchmark:
     """The implementations of one loss with the same settings, ours first."""
 
     name: str
-    contestants: tuple[Contestant, ...]
+    implementations: tuple[Implementation, ...]
     largest: int = 1 << 30
     """Skip pictures with more values than this, for which the peers' networks would need too much memory."""
 
@@ -62,22 +62,22 @@ def forward(loss: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Ten
     return run
 
 
-def differentiated(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Contestant:
-    return Contestant(name, lambda input, target: backward(loss, input, target))
+def differentiated(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Implementation:
+    return Implementation(name, lambda input, target: backward(loss, input, target))
 
 
-def measured(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Contestant:
-    return Contestant(name, lambda input, target: forward(loss, input, target), gradient=False)
+def measured(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> Implementation:
+    return Implementation(name, lambda input, target: forward(loss, input, target), gradient=False)
 
 
-def ours(spec: str) -> Contestant:
+def ours(spec: str) -> Implementation:
     """Our plain function, called like those of the peers."""
     term = parse(spec).terms[0]
     return differentiated(f"{OURS} {spec}", partial(losses.info(term.name).function, **dict(term.options)))
 
 
-def contests() -> tuple[Contest, ...]:
-    """All contests. Peers that are not installed are left out; `missing_peers` lists them."""
+def benchmarks() -> tuple[Benchmark, ...]:
+    """All benchmarks. Peers that are not installed are left out; `missing_peers` lists them."""
     peers = _peers()
     return (*_structure(peers), *_gradients(peers), *_pixel(peers), *_perceptual(peers), *_forward(peers))
 
@@ -108,15 +108,15 @@ def _import(name: str) -> Any:
         return None
 
 
-def _only(*candidates: tuple[Any, Callable[[Any], Contestant]]) -> tuple[Contestant, ...]:
+def _only(*candidates: tuple[Any, Callable[[Any], Implementation]]) -> tuple[Implementation, ...]:
     return tuple(make(module) for module, make in candidates if module is not None)
 
 
-def _structure(peers: dict[str, Any]) -> tuple[Contest, ...]:
+def _structure(peers: dict[str, Any]) -> tuple[Benchmark, ...]:
     piq, piqa, msssim = peers["piq"], peers["piqa"], peers["pytorch_msssim"]
     kornia, metrics = peers["kornia"], peers["torchmetrics.functional.image"]
     return (
-        Contest("ssim", (ours("ssim"), *_only(
+        Benchmark("ssim", (ours("ssim"), *_only(
             (msssim, lambda m: differentiated(
                 "pytorch-msssim", lambda x, y: 1 - m.ssim(x, y, data_range=1))),
             (piq, lambda m: differentiated(
@@ -128,7 +128,7 @@ def _structure(peers: dict[str, Any]) -> tuple[Contest, ...]:
                 "torchmetrics",
                 lambda x, y: 1 - m.structural_similarity_index_measure(x, y, data_range=1.0))),
         ))),
-        Contest("ms_ssim", (ours("ms_ssim"), *_only(
+        Benchmark("ms_ssim", (ours("ms_ssim"), *_only(
             (msssim, lambda m: differentiated(
                 "pytorch-msssim, 7 pixels", lambda x, y: 1 - m.ms_ssim(x, y, data_range=1, win_size=7))),
             (piq, lambda m: differentiated(
@@ -136,34 +136,34 @@ def _structure(peers: dict[str, Any]) -> tuple[Contest, ...]:
             (piqa, lambda m: differentiated("piqa, 7 pixels", m.MS_SSIM(window_size=7))),
         ))),
         # Without kornia's MS_SSIMLoss: at 7 s per call, 800 times ours, it would take most of the time.
-        Contest("mix", (ours("mix"),)),
-        Contest("uqi", (ours("uqi"), *_only(
+        Benchmark("mix", (ours("mix"),)),
+        Benchmark("uqi", (ours("uqi"), *_only(
             (metrics, lambda m: differentiated(
                 "torchmetrics", lambda x, y: 1 - m.universal_image_quality_index(x, y))),
         ))),
-        Contest("gmsd", (ours("gmsd"), *_only(
+        Benchmark("gmsd", (ours("gmsd"), *_only(
             (piq, lambda m: differentiated("piq", lambda x, y: m.gmsd(x, y, data_range=1))),
             (piqa, lambda m: differentiated("piqa", m.GMSD())),
         ))),
-        Contest("ms_gmsd", (ours("ms_gmsd"), *_only(
+        Benchmark("ms_gmsd", (ours("ms_gmsd"), *_only(
             (piq, lambda m: differentiated("piq", lambda x, y: m.multi_scale_gmsd(x, y, data_range=1))),
             (piqa, lambda m: differentiated("piqa", m.MS_GMSD())),
         ))),
     )  # fmt: skip
 
 
-def _gradients(peers: dict[str, Any]) -> tuple[Contest, ...]:
+def _gradients(peers: dict[str, Any]) -> tuple[Benchmark, ...]:
     return (
-        Contest("pixel_gradient", (ours("pixel_gradient"),)),
-        Contest("laplacian", (ours("laplacian"),)),
-        Contest("ffl", (ours("ffl"), *_only(
+        Benchmark("pixel_gradient", (ours("pixel_gradient"),)),
+        Benchmark("laplacian", (ours("laplacian"),)),
+        Benchmark("ffl", (ours("ffl"), *_only(
             (peers["focal_frequency_loss"],
              lambda m: differentiated("focal-frequency-loss", m.FocalFrequencyLoss())),
         ))),
     )  # fmt: skip
 
 
-def _pixel(peers: dict[str, Any]) -> tuple[Contest, ...]:
+def _pixel(peers: dict[str, Any]) -> tuple[Benchmark, ...]:
     kornia, metrics = peers["kornia"], peers["torchmetrics.functional.regression"]
 
     def logcosh(x: Tensor, y: Tensor) -> Tensor:
@@ -174,35 +174,35 @@ def _pixel(peers: dict[str, Any]) -> tuple[Contest, ...]:
         return ((((x - y) / 0.05).square() + 1).sqrt() - 1).mean()
 
     return (
-        Contest("mse", (ours("mse"), differentiated("torch", F.mse_loss))),
-        Contest("mae", (ours("mae"), differentiated("torch", F.l1_loss))),
-        Contest("huber", (
+        Benchmark("mse", (ours("mse"), differentiated("torch", F.mse_loss))),
+        Benchmark("mae", (ours("mae"), differentiated("torch", F.l1_loss))),
+        Benchmark("huber", (
             ours("huber"), differentiated("torch", lambda x, y: F.huber_loss(x, y, delta=0.05)),
         )),
-        Contest("smooth_l1", (
+        Benchmark("smooth_l1", (
             ours("smooth_l1"), differentiated("torch", lambda x, y: F.smooth_l1_loss(x, y, beta=0.05)),
         )),
-        Contest("logcosh", (ours("logcosh"), differentiated("torch, plain", logcosh), *_only(
+        Benchmark("logcosh", (ours("logcosh"), differentiated("torch, plain", logcosh), *_only(
             (metrics, lambda m: differentiated(
                 "torchmetrics", lambda x, y: m.log_cosh_error(x.flatten(), y.flatten()))),
         ))),
-        Contest("charbonnier", (
+        Benchmark("charbonnier", (
             ours("charbonnier"),
             differentiated("torch, plain", lambda x, y: ((x - y).square() + 1e-6).sqrt().mean()),
             *_only((kornia, lambda m: differentiated(
                 "kornia", lambda x, y: m.losses.charbonnier_loss(x, y, reduction="mean")))),
         )),
-        Contest("general", (ours("general"), differentiated("torch, plain", barron))),
-        Contest("general(alpha=0)", (ours("general(alpha=0)"), *_only(
+        Benchmark("general", (ours("general"), differentiated("torch, plain", barron))),
+        Benchmark("general(alpha=0)", (ours("general(alpha=0)"), *_only(
             (kornia, lambda m: differentiated(
                 "kornia", lambda x, y: m.losses.cauchy_loss(x, y, reduction="mean"))),
         ))),
-        Contest("quantile", (ours("quantile"), differentiated(
+        Benchmark("quantile", (ours("quantile"), differentiated(
             "torch, plain", lambda x, y: torch.maximum(0.5 * (y - x), -0.5 * (y - x)).mean()))),
-        Contest("mape", (ours("mape"), *_only(
+        Benchmark("mape", (ours("mape"), *_only(
             (metrics, lambda m: differentiated("torchmetrics", m.mean_absolute_percentage_error)),
         ))),
-        *(Contest(name, (ours(name),)) for name in ("rmse", "sse", "linf", "mase", "imae")),
+        *(Benchmark(name, (ours(name),)) for name in ("rmse", "sse", "linf", "mase", "imae")),
     )  # fmt: skip
 
 
@@ -210,24 +210,24 @@ def _pixel(peers: dict[str, Any]) -> tuple[Contest, ...]:
 _LARGEST_FOR_TRUNKS = 1 << 20
 
 
-def _perceptual(peers: dict[str, Any]) -> tuple[Contest, ...]:
+def _perceptual(peers: dict[str, Any]) -> tuple[Benchmark, ...]:
     _provide_vgg_weights()
     return (
         *(_lpips(net, peers) for net in ("alex", "vgg")),
-        Contest("flip", (ours("flip"), *_only((peers["flip_evaluator"], _flip_evaluator)))),
+        Benchmark("flip", (ours("flip"), *_only((peers["flip_evaluator"], _flip_evaluator)))),
     )
 
 
-def _lpips(net: str, peers: dict[str, Any]) -> Contest:
-    def package(module: Any) -> Contestant:
+def _lpips(net: str, peers: dict[str, Any]) -> Benchmark:
+    def package(module: Any) -> Implementation:
         peer = module.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
         return differentiated("lpips", lambda x, y: peer(x, y, normalize=True))
 
-    def metric(module: Any) -> Contestant:
+    def metric(module: Any) -> Implementation:
         peer = module._LPIPS(pretrained=False, net=net, pnet_rand=True)
         return differentiated("torchmetrics", lambda x, y: peer(x, y, normalize=True))
 
-    return Contest(
+    return Benchmark(
         f"lpips(net={net})",
         (
             ours(f"lpips(net={net})"),
@@ -259,7 +259,7 @@ def _provide_vgg_weights() -> None:
     os.environ["LOSSARIUM_WEIGHTS"] = str(made)
 
 
-def _flip_evaluator(module: Any) -> Contestant:
+def _flip_evaluator(module: Any) -> Implementation:
     def prepare(input: Tensor, target: Tensor) -> Run:
         pairs = [
             tuple(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()) for picture in pair)
@@ -269,16 +269,16 @@ def _flip_evaluator(module: Any) -> Contestant:
             module.evaluate(reference, test, "LDR", applyMagma=False) for reference, test in pairs
         ]
 
-    return Contestant("flip-evaluator, forward alone", prepare, gradient=False)
+    return Implementation("flip-evaluator, forward alone", prepare, gradient=False)
 
 
-def _forward(peers: dict[str, Any]) -> tuple[Contest, ...]:
+def _forward(peers: dict[str, Any]) -> tuple[Benchmark, ...]:
     """SSIM without its gradient, against implementations that have none."""
     return (
-        Contest("ssim forward alone", (measured(f"{OURS} ssim", losses.ssim), *_only(
+        Benchmark("ssim forward alone", (measured(f"{OURS} ssim", losses.ssim), *_only(
             (peers["fast_ssim"], _fast_ssim),
         ))),
-        Contest("ssim of luminance forward alone", (
+        Benchmark("ssim of luminance forward alone", (
             measured(f"{OURS} ssim(color=gray)", partial(losses.ssim, color="gray")),
             *_only((peers["blazediff_ssim"], _blazediff)),
         )),
@@ -291,15 +291,15 @@ def _bytes(pictures: Tensor) -> list[np.ndarray]:
     ]
 
 
-def _fast_ssim(module: Any) -> Contestant:
+def _fast_ssim(module: Any) -> Implementation:
     def prepare(input: Tensor, target: Tensor) -> Run:
         pairs = list(zip(_bytes(input), _bytes(target), strict=True))
         return lambda: [module.ssim(*pair) for pair in pairs]
 
-    return Contestant("fast-ssim (bytes, box windows)", prepare, gradient=False)
+    return Implementation("fast-ssim (bytes, box windows)", prepare, gradient=False)
 
 
-def _blazediff(module: Any) -> Contestant:
+def _blazediff(module: Any) -> Implementation:
     def prepare(input: Tensor, target: Tensor) -> Run:
         height, width = input.shape[2:]
         opaque = np.full((height, width, 1), 255, np.uint8)
@@ -309,4 +309,4 @@ def _blazediff(module: Any) -> Contestant:
         ]
         return lambda: [module.compare_rgba(*pair, width, height) for pair in pairs]
 
-    return Contestant("blazediff-ssim (bytes, luminance)", prepare, gradient=False)
+    return Implementation("blazediff-ssim (bytes, luminance)", prepare, gradient=False)
