@@ -69,7 +69,8 @@ def _faster(benchmark: str, times: float, ours: str = "") -> Check:
                 kind = f" in {ours}" if ours else ""
                 yield Demand(
                     f"{benchmark}{kind} at {_text(shape)}: {times:g}x the fastest peer",
-                    f"{ratio:.2f}x ({mine.median_ms:.2f} against {peer.median_ms:.2f} ms, {peer.implementation})",
+                    f"{ratio:.2f}x ({mine.median_ms:.2f} against {peer.median_ms:.2f} ms, "
+                    f"{peer.implementation})",
                     ratio >= times,
                 )
 

@@ -2,11 +2,11 @@
 
     python -m benchmarks.losses [--only ssim,gmsd] [--rounds 11] [--threads 2] [--folder benchmarks/results]
 
-Each round runs every implementation once, in turn, so that slow moments of the machine affect all of them. Each
-round begins with a different implementation, since the one before decides what the caches hold. The result is the
-median over rounds, with the floor (reading two pictures and writing one, the least that value and gradient
-can cost) and the peak extra memory in pictures. Writes a JSON and a Markdown file named after the processor
-and the day.
+Each round runs every implementation once, in turn, so that slow moments of the machine affect all of them.
+Each round begins with a different implementation, since the one before decides what the caches hold. The
+result is the median over rounds, with the floor (reading two pictures and writing one, the least that value
+and gradient can cost) and the peak extra memory in pictures. Writes a JSON and a Markdown file named after
+the processor and the day.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
     for benchmark in benchmarks():
         if wanted is None or benchmark.name in wanted:
             for shape in SHAPES:
-                results += run_contest(benchmark, shape, options.rounds)
+                results += run_benchmark(benchmark, shape, options.rounds)
     write(results, options.folder, options.threads)
 
 
@@ -86,7 +86,7 @@ def pictures(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return (target + 0.1 * torch.randn(shape, generator=source)).clamp(0, 1), target
 
 
-def run_contest(benchmark: Benchmark, shape: tuple[int, ...], rounds: int) -> list[Result]:
+def run_benchmark(benchmark: Benchmark, shape: tuple[int, ...], rounds: int) -> list[Result]:
     input, target = pictures(shape)
     if input.numel() > benchmark.largest:
         return []

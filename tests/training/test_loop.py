@@ -290,7 +290,7 @@ def test_an_explosion_is_rolled_back_and_the_rate_lowered(tmp_path, monkeypatch)
     told = run(tmp_path, Trial("0.5*mse", 0, RECIPE))
     assert len(told) == 1
     assert re.search(
-        r'became nan at step 10 .*its term "0.5\*mse" first: rolled back to step 5, .* 0.5 of', told[0]
+        r'became nan at step 10 .*its term "0.5\*mse" first; rolled back to step 5, .* 0.5 of', told[0]
     )
     rows = list(records.read(tmp_path))
     steps = [row for row in rows if "loss" in row]

@@ -74,8 +74,8 @@ def run_native(kernel: Callable[[int], None], arguments: int, tiles: int) -> Non
     """Run a native kernel once on each thread, up to torch's thread count; a single tile needs one thread.
 
     `arguments` is the address of its int64 arguments. One of them is a counter, from which the kernel takes
-    tile numbers (`compiling.next_of`) until all tiles are done. Unlike `run_tiles`, no thread ever waits for the
-    interpreter's lock, which matters where a whole loss takes a fraction of a millisecond.
+    tile numbers (`compiling.next_of`) until all tiles are done. Unlike with `run_tiles`, no thread ever waits
+    for the interpreter's lock, which matters where a whole loss takes a fraction of a millisecond.
     """
     threads = torch.get_num_threads()
     if threads == 1 or tiles < 2:

@@ -161,7 +161,8 @@ def roll_back(run: Run, state: RunState, records: Records | NullRecords, loss: f
     what = f'the loss "{state.settings.loss}" became {loss:g} at step {step} of seed {run.trial.seed}'
     if history.rollbacks >= run.guards.rollbacks:
         raise LossariumError(
-            f'{what}, after {counted(history.rollbacks, "rollback")}; its term "{history.first_term}" went first; '
+            f"{what}, after {counted(history.rollbacks, 'rollback')}; "
+            f'its term "{history.first_term}" exploded first; '
             f"a learning rate below {run.trial.recipe.learning_rate:g} may help"
         )
     run.model.load_state_dict(make_model(run.trial, len(run.facesets)).state_dict())
@@ -175,7 +176,7 @@ def roll_back(run: Run, state: RunState, records: Records | NullRecords, loss: f
     event = {"from": step, "term": history.first_term, "learning_rate_factor": factor}
     records.write({"step": position.step, "seconds": position.seconds, "went_back": event})
     run.callbacks.tell(
-        f'{what}, its term "{history.first_term}" first: rolled back to step {position.step}, '
+        f'{what}, its term "{history.first_term}" first; rolled back to step {position.step}, '
         f"going on with {factor:g} of the learning rate"
     )
     # Saved at once, so that a trial that is killed now does not resume at the old rate.
