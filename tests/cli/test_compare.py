@@ -1,6 +1,7 @@
 """`lossarium compare` from folders to report, interrupted and not."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import tomllib
 import pytest
 
 from lossarium.cli.main import main
+from lossarium.training import loop
 from lossarium.trial.folder import SETTINGS, locked_output
 from tests.cli.folders import QUICK, pair
 
@@ -226,3 +228,36 @@ def test_the_bundled_pair_is_judged_on_exact_swaps(tmp_path, capsys):
     last = next(row for row in reversed(rows(trials(out)["mse", 0][0])) if "held_out" in row)
     assert {len(values) for values in last["held_out"].values()} == {120}
     assert "exact swap" in (out / "report.html").read_text()
+
+
+def test_a_trial_whose_loss_exploded_is_named_by_the_verdict_everywhere(tmp_path, capsys, monkeypatch):
+    """Five steps of one trial are infinite: it is rolled back, and trains to its end."""
+    right, calls = loop.loss_terms, 0
+
+    def loss_terms(model, loss, batch, **options):
+        nonlocal calls
+        terms = right(model, loss, batch, **options)
+        if str(loss.spec) != "mae":
+            return terms
+        calls += 1
+        return terms * math.inf if 4 <= calls <= 8 else terms
+
+    monkeypatch.setattr(loop, "loss_terms", loss_terms)
+    out = tmp_path / "out"
+    command = ["compare", *map(str, pair(tmp_path)), *QUICK, "--steps", "10", "--judge-every", "2"]
+    assert main([*command, "--losses", "mse, mae", "--out", str(out)]) == 0
+    folder, _ = trials(out)["mae", 0]
+    (went_back,) = [row for row in rows(folder) if "went_back" in row]
+    assert went_back["went_back"]["term"] == "mae"
+    assert went_back["went_back"]["learning_rate_factor"] == 0.5
+    assert [row["step"] for row in rows(folder) if "terms" in row][-1] == 10
+    sentence = "The loss of mae (seed 0) exploded: it was rolled back to an earlier checkpoint once"
+    printed = " ".join(capsys.readouterr().out.split())
+    assert sentence in printed
+    assert "The loss of mse" not in printed
+    troubles = json.loads((out / "verdict.json").read_text())["troubles"]
+    assert [trouble.startswith(sentence) for trouble in troubles].count(True) == 1
+    assert sentence in (out / "report.html").read_text()
+    # From what is in the folder, too.
+    assert main([*command, "--losses", "mse, mae", "--out", str(out)]) == 0
+    assert sentence in " ".join(capsys.readouterr().out.split())

@@ -50,16 +50,21 @@ SHARES = ((0, 2), (1, 3))
 OTHER_SHARES = (((0, 1), (2, 3)), ((0, 3), (1, 2)))
 
 
-def trained(out, parts=None):
-    """Train here, on one thread; take every batch whole, or by parts: the same sums in another order."""
+def by_parts(parts):
+    """What gives a step's batch by parts: the same sums in another order."""
 
     def parts_of_step(batches, step, _accumulation):
         batch = batches(step)
         return [replace(batch, input=batch.input[:, part], target=batch.target[:, part]) for part in parts]
 
+    return parts_of_step
+
+
+def trained(out, parts=None):
+    """Train here, on one thread; take every batch whole, or by parts."""
     with threads(1), pytest.MonkeyPatch.context() as patch:
         if parts is not None:
-            patch.setattr(loop, "parts_of_step", parts_of_step)
+            patch.setattr(loop, "parts_of_step", by_parts(parts))
         assert main([*FACES, "--out", str(out)]) == 0
     return out
 
@@ -113,6 +118,38 @@ def test_two_processes_do_what_one_does_whatever_happens_to_them(tmp_path):
     process.communicate(timeout=300)
     assert process.returncode == 0
     assert timeless(two) == timeless(broken)
+
+
+def test_a_comparison_by_two_processes_has_the_trials_and_the_verdict_of_one(tmp_path):
+    """To the last bit those of one process that takes one share of each batch after the other."""
+    two, shares = tmp_path / "two", tmp_path / "shares"
+    sizes = ("--size", "32", "--batch-size", "4", "--steps", "6", "--judge-every", "3")
+    compared = ["compare", "demo", *sizes, "--losses", "mse, ssim + mae", "--optimizer", "sgd"]
+    process = started([*compared, "--out", str(two), "--devices", "2"])
+    told, complaints = process.communicate(timeout=300)
+    assert process.returncode == 0, complaints
+    # One of them speaks.
+    assert told.count("Report:") == 1
+    assert (two / "report.html").exists()
+
+    with threads(1), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "parts_of_step", by_parts(SHARES))
+        assert main([*compared, "--out", str(shares)]) == 0
+    assert sorted(path.name for path in (two / "trials").iterdir()) == ["mse-seed0", "ssim+mae-seed0"]
+    for trial in (two / "trials").iterdir():
+        same = shares / "trials" / trial.name
+        assert numbers(trial) == numbers(same)
+        assert all(torch.equal(tensor, weights(same)[name]) for name, tensor in weights(trial).items())
+    assert (two / "verdict.json").read_bytes() == (shares / "verdict.json").read_bytes()
+
+    # What is finished is not trained again, whatever is added.
+    before = {path: path.read_bytes() for path in two.rglob("metrics.jsonl")}
+    compared[compared.index("mse, ssim + mae")] += ", mae"
+    process = started([*compared, "--out", str(two), "--devices", "2"])
+    _, complaints = process.communicate(timeout=300)
+    assert process.returncode == 0, complaints
+    assert len(list((two / "trials").iterdir())) == 3
+    assert all(path.read_bytes() == content for path, content in before.items())
 
 
 def children_of(parent):

@@ -13,6 +13,7 @@ import pytest
 
 from lossarium.cli.main import main
 from lossarium.facesets import memory
+from lossarium.training import loop
 from lossarium.training.checkpoints import position_of, read_checkpoint
 from tests.cli.folders import QUICK, pair
 
@@ -76,15 +77,47 @@ def test_a_finished_trial_is_left_alone_and_another_refused(tmp_path, capsys):
     assert "other settings (loss: ssim + mae there, mse now)" in capsys.readouterr().err
 
 
-def test_settings_take_effect(tmp_path, capsys):
+def test_settings_are_written_one_after_the_other(tmp_path):
     out = tmp_path / "out"
-    (tmp_path / "made").mkdir()
     assert main(train(tmp_path, out, "--steps", "1")) == 0
     assert main(["set", str(out), "learning_rate=1e-5", "loss=mae"]) == 0
     assert tomllib.loads((out / "control.toml").read_text()) == {"learning_rate": 1e-5, "loss": "mae"}
     assert main(["set", str(out), "learning_rate=2e-5"]) == 0
     assert tomllib.loads((out / "control.toml").read_text()) == {"learning_rate": 2e-5, "loss": "mae"}
-    capsys.readouterr()
+
+
+def test_settings_take_effect_at_the_step_after_they_are_written(tmp_path, capsys, monkeypatch):
+    out, right = tmp_path / "out", loop.parts_of_step
+    written = {3: ["learning_rate=1e-5", "loss=mae"], 5: ["schedule=step(every=1, factor=0.5)"]}
+
+    def parts_of_step(batches, step, accumulation):
+        if step in written:
+            assert main(["set", str(out), *written[step]]) == 0
+        return right(batches, step, accumulation)
+
+    monkeypatch.setattr(loop, "parts_of_step", parts_of_step)
+    assert main(train(tmp_path, out, "--loss", "mse", "--learning-rate", "1e-3")) == 0
+    monkeypatch.undo()
+    changes = {row["step"]: row["control"] for row in rows(out) if "control" in row}
+    assert set(changes) == {4, 6}
+    assert changes[4] == {"learning_rate": 1e-5, "loss": "mae"}
+    assert "from step 4 on: learning_rate 1e-05, loss mae" in "".join(capsys.readouterr())
+    steps = {row["step"]: row for row in rows(out) if "terms" in row}
+    assert {step: list(row["terms"]) for step, row in steps.items()} == {
+        **{step: ["mse"] for step in (1, 2, 3)},
+        **{step: ["mae"] for step in (4, 5, 6)},
+    }
+    rates = [steps[step]["learning_rate"] for step in range(1, 7)]
+    assert rates[:5] == [1e-3] * 3 + [1e-5] * 2
+    # The schedule counts from the trial's first step.
+    assert rates[5] == pytest.approx(1e-5 * 0.5**5)
+
+    # Nothing before the change differs from a trial without it, and the first step after it does.
+    unchanged = tmp_path / "unchanged"
+    assert main(train(tmp_path, unchanged, "--loss", "mse", "--learning-rate", "1e-3")) == 0
+    same = {row["step"]: row for row in rows(unchanged) if "terms" in row}
+    assert [steps[step]["loss"] for step in (1, 2, 3)] == [same[step]["loss"] for step in (1, 2, 3)]
+    assert steps[4]["loss"] != same[4]["loss"]
 
 
 def test_a_cache_changes_no_number_and_is_found_again(tmp_path, capsys, monkeypatch):
