@@ -214,13 +214,13 @@ def test_code_that_changed_since_the_trial_is_told(tmp_path, monkeypatch):
         (folder / "trial.toml").write_text(tomli_w.dumps({**table(model="altered:make"), **recorded}))
         return load_trained(folder, own_model="altered:make").notes
 
-    begun = own_code(Recipe(model="altered:make"))
+    begun = own_code(Recipe(model="altered:make"), [])
     assert notes() == notes(own_code=begun) == ()
     source.write_text(f"{text}# altered\n")
     (told,) = notes(own_code=begun)
     assert f"the code of the model altered:make ({source}) changed since the trial was trained" in told
     # The last part of the trial went on with the code as it is now.
-    now = own_code(Recipe(model="altered:make"))
+    now = own_code(Recipe(model="altered:make"), [])
     assert notes(own_code=begun, continued=[{"step": 1, "own_code": now}]) == ()
     for hostile in (3, {"altered:make": 3}, {}):
         assert notes(own_code=hostile) == ()

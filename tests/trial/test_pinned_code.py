@@ -70,5 +70,22 @@ def test_a_comparison_refuses_more_trials_with_a_changed_judge(folders, tmp_path
 
 
 def test_code_without_a_source_file_has_an_empty_digest():
-    assert own_code(Recipe(judges=("ssim", "math:hypot"))) == {"math:hypot": ""}
-    assert own_code(Recipe()) == {}
+    assert own_code(Recipe(judges=("ssim", "math:hypot")), ["mse"]) == {"math:hypot": ""}
+    assert own_code(Recipe(), ["0.5*ssim(window=7) + mae"]) == {}
+
+
+def test_a_loss_that_joins_a_comparison_is_pinned_too(folders, tmp_path, capsys):
+    source = tmp_path / "pinned_loss.py"
+    source.write_text("def far(input, target):\n    return (input - target).square().mean()\n")
+    quick = ["--steps", "2", "--size", "32", "--batch-size", "2", "--out", "compared"]
+    try:
+        assert main(["compare", *folders, *quick, "--losses", "mse"]) == 0
+        both = "mse, mae + 0.5*pinned_loss:far"
+        assert main(["compare", *folders, *quick, "--losses", both]) == 0
+        table = tomllib.loads((tmp_path / "compared" / "comparison.toml").read_text())
+        assert list(table["own_code"]) == ["pinned_loss:far"]
+        source.write_text(source.read_text() + "# changed\n")
+        assert main(["compare", *folders, *quick, "--losses", both, "--seeds", "2"]) == 2
+        assert f"{source} (the loss pinned_loss:far) changed since" in capsys.readouterr().err
+    finally:
+        sys.modules.pop("pinned_loss", None)

@@ -1,7 +1,7 @@
 """Runs a comparison: trains every loss for every seed on an even keel, scores held-out frames, decides."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -165,8 +165,7 @@ def _write_or_check(
     }
     restore_toml(path, tell)
     if not path.exists():
-        code = own_code(plan.recipe)
-        write_toml(path, {**table, "environment": here, **({"own_code": code} if code else {})})
+        write_toml(path, {**table, "environment": here, **_own_code_table(plan, {})})
         return
     there = read_toml(path)
     changes = write_or_check(path, table, may_change=("losses", "seeds", "recipe.steps"), tell=tell)
@@ -174,10 +173,16 @@ def _write_or_check(
         _check_addition(out, plan, change)
     if _remaining(out, plan.trials()):
         remedy = "choose another folder with --out"
-        check_own_code(out, there.get("own_code", {}), plan.recipe, remedy)
+        check_own_code(out, there.get("own_code", {}), plan.recipe, plan.losses, remedy)
         check_environment(out, there.get("environment", {}), here, remedy)
     if changes:
-        write_toml(path, {**there, **table})
+        write_toml(path, {**there, **table, **_own_code_table(plan, there.get("own_code", {}))})
+
+
+def _own_code_table(plan: Plan, begun: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """For `comparison.toml`: what was recorded, and own code that came since; empty where there is none."""
+    code = {**own_code(plan.recipe, plan.losses), **begun}
+    return {"own_code": code} if code else {}
 
 
 def _check_addition(out: Path, plan: Plan, change: Change) -> None:

@@ -104,12 +104,12 @@ def begin_or_continue(
     code: dict[str, str] = began.get("own_code", {})
     if not any_environment:
         remedy = "add --any-environment to go on all the same, or choose another folder with --out"
-        check_own_code(folder, code, trial.recipe, remedy)
+        check_own_code(folder, code, trial.recipe, [trial.loss], remedy)
         check_environment(folder, last, environment, remedy)
     if change is not None:
-        _go_on(folder, trial.recipe, change, there, environment, tell)
-    elif any_environment and (dict(environment), own_code(trial.recipe)) != (last, code):
-        _record(folder, there, trial.recipe, _last_checkpoint(folder)[1].step, environment)
+        _go_on(folder, trial, change, there, environment, tell)
+    elif any_environment and (dict(environment), own_code(trial.recipe, [trial.loss])) != (last, code):
+        _record(folder, there, trial, _last_checkpoint(folder)[1].step, environment)
     return None
 
 
@@ -176,7 +176,7 @@ def _begin_anew(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "data": dict(data),
         "environment": dict(environment),
-        **_own_code_table(trial.recipe),
+        **_own_code_table(trial),
     }
     write_toml(folder / TRIAL, table)
     if source is not None:
@@ -202,13 +202,14 @@ def _check_source(folder: Path, there: Mapping[str, Any], source: Source | None)
 
 def _go_on(
     folder: Path,
-    recipe: Recipe,
+    trial: Trial,
     change: Change,
     there: Mapping[str, Any],
     environment: Mapping[str, str],
     tell: Callable[[str], None],
 ) -> None:
     """Change a trial's number of steps."""
+    recipe = trial.recipe
     checkpoint, position, schedule = _last_checkpoint(folder)
     done, old = position.step, int(change.old)
     if recipe.steps < done:
@@ -224,28 +225,28 @@ def _go_on(
             pass
         records.Records(folder, position.record_bytes).close()
         (folder / TIMELAPSE).unlink(missing_ok=True)
-    _record(folder, there, recipe, done, environment)
+    _record(folder, there, trial, done, environment)
     tell(f"going on from step {done:,}, to {recipe.steps:,} instead of {old:,} steps")
     for sentence in what_depends_on_length(recipe, done, old, schedule):
         tell(sentence)
 
 
 def _record(
-    folder: Path, there: Mapping[str, Any], recipe: Recipe, done: int, environment: Mapping[str, str]
+    folder: Path, there: Mapping[str, Any], trial: Trial, done: int, environment: Mapping[str, str]
 ) -> None:
     event = {
         "step": done,
-        "steps": recipe.steps,
+        "steps": trial.recipe.steps,
         "environment": dict(environment),
-        **_own_code_table(recipe),
+        **_own_code_table(trial),
     }
-    table = {**there["recipe"], "steps": recipe.steps}
+    table = {**there["recipe"], "steps": trial.recipe.steps}
     write_toml(folder / TRIAL, {**there, "recipe": table, "continued": [*there.get("continued", []), event]})
 
 
-def _own_code_table(recipe: Recipe) -> dict[str, dict[str, str]]:
+def _own_code_table(trial: Trial) -> dict[str, dict[str, str]]:
     """For `trial.toml`; empty where there is no own code."""
-    code = own_code(recipe)
+    code = own_code(trial.recipe, [trial.loss])
     return {"own_code": code} if code else {}
 
 
