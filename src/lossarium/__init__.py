@@ -8,14 +8,17 @@ Loss(ssim + 0.5*mae)
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from lossarium import losses as losses
+from lossarium.errors import LossariumError
 
+__all__ = ["LossariumError", "losses"]
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    # Late, for the losses need torch, which takes a second to import.
-    if name == "losses":
-        return importlib.import_module("lossarium.losses")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
+    from lossarium import losses
+else:
+    # Type checkers do not see it: they would take every name for one of this module.
+    def __getattr__(name: str) -> Any:
+        # Late, for the losses need torch, which takes a second to import.
+        if name == "losses":
+            return importlib.import_module("lossarium.losses")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -165,3 +165,10 @@ def test_measure_and_explain_print_in_any_encoding(tmp_path, monkeypatch):
         figures = [line for line in text.splitlines() if "\\xe9.png" in line or "mean" in line]
         assert len({len(line.rstrip()) for line in figures}) == 1, text
         assert "formula" in printed(monkeypatch, encoding, "explain", "ssim + lpips + general")
+
+
+@pytest.mark.parametrize("width", ["0", "1"])
+def test_a_terminal_of_no_width_still_gets_what_was_asked_for(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", width)
+    assert main(["explain", "mse"]) == 0
+    assert {"formula", "source"} <= set(capsys.readouterr().out.split())

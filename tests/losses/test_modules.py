@@ -13,6 +13,7 @@ import torch
 import lossarium
 from lossarium import losses
 from lossarium.losses import modules, write_modules
+from lossarium.losses.perceptual import lpips_weights
 from lossarium.losses.write_modules import class_name
 from tests.losses.pictures import random_pair
 
@@ -64,6 +65,14 @@ def test_modules_are_exported(name):
     module = module_of(name)
     exported = torch.export.export(module, (input, target))
     assert torch.allclose(exported.module()(input, target), module(input, target), rtol=1e-5, atol=1e-6)
+
+
+def test_lpips_is_exported_before_its_weights_were_ever_read():
+    lpips_weights._prepared.cache_clear()
+    input, target = random_pair(height=32, width=32)
+    exported = torch.export.export(losses.LPIPS(), (input, target))
+    expected = losses.lpips(input, target)
+    assert torch.allclose(exported.module()(input, target), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_module_shows_its_options():

@@ -112,6 +112,25 @@ def test_what_breaks_the_contract_is_told_it_in_one_sentence(name, reason):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("changes_target", "changes the target that it is given.*compute on a copy"),
+        ("similarity", "greater for equal pictures than for different ones.*return 1 minus a similarity"),
+        ("module", r"is a module; write a function that calls it, .*return module\(input, target\)"),
+    ],
+)
+def test_what_would_train_on_something_else_is_refused_with_the_remedy(name, reason):
+    with pytest.raises(LossariumError, match=reason):
+        losses.get(f"mse + 0.5*{HERE}:{name}")
+
+
+def test_a_term_that_looks_at_the_input_alone_is_a_loss():
+    input, target = random_pair()
+    measured = losses.get(f"mse + 0.5*{HERE}:total_variation")(input, target)
+    assert measured > losses.mse(input, target)
+
+
 def test_a_loss_without_gradient_can_measure_and_not_train():
     with pytest.raises(LossariumError, match="cannot be minimised, since its result has no gradient"):
         losses.get(f"{HERE}:detached")

@@ -8,6 +8,8 @@ from rich.text import Text
 
 from lossarium.text.plain import plain
 
+_LEAST_WIDTH = 20
+
 
 class PlainConsole(Console):
     """Replaces what the stream cannot encode before the layout, so that tables stay aligned."""
@@ -19,6 +21,9 @@ class PlainConsole(Console):
         """
         options.setdefault("file", sys.stderr if stderr else sys.stdout)
         super().__init__(**options)
+        # Some terminals say that they are 0 or 1 columns wide, on which nothing would be printed at all.
+        if self.width < _LEAST_WIDTH:
+            self.width = _LEAST_WIDTH
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Text of a cell, a heading or a line."""

@@ -48,6 +48,7 @@ from lossarium.losses.perceptual.lpips import lpips
 from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
 from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
 from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
+from lossarium.losses.reduction import Reduction
 from lossarium.losses.registry import info, map, names
 from lossarium.losses.structure.mix import mix
 from lossarium.losses.structure.ms_ssim import ms_ssim
@@ -86,6 +87,7 @@ __all__ = [
     "PixelGradient",
     "Quantile",
     "RangeWarning",
+    "Reduction",
     "SmoothL1",
     "TermReport",
     "charbonnier",

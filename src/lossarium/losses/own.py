@@ -130,6 +130,11 @@ def find(name: str) -> LossInfo | None:
 
 @cache
 def _build(name: str, function: Callable[..., Tensor]) -> LossInfo:
+    if isinstance(function, torch.nn.Module):
+        raise LossariumError(
+            f"{name} is a module; write a function that calls it, such as "
+            f"def loss(input, target): return {name.partition(':')[2]}(input, target)"
+        )
     if inspect.isclass(function):
         raise LossariumError(f"{name} is a class; {_CONTRACT}")
     known = _FULL.get(name)
@@ -280,14 +285,39 @@ class _OwnLoss:
                 source = torch.Generator().manual_seed(0)
                 target = torch.rand(2, 3, side, side, generator=source)
                 input = torch.rand(2, 3, side, side, generator=source).lerp(target, 0.8).requires_grad_()
+                given = target.clone()
                 try:
                     result = self._called(input, target, None, {})
                 except LossariumError as error:
                     failed = failed or error
                     continue
-                return result.ndim == 4, self._why_not_minimised(result, input)
+                if not torch.equal(target, given):
+                    raise LossariumError(
+                        f"{self.name} changes the target that it is given, which the other terms of a loss "
+                        "are given, too; compute on a copy, as by clone()"
+                    )
+                why = self._why_not_minimised(result, input)
+                if not why:
+                    self._check_direction(result, input, target)
+                return result.ndim == 4, why
         assert failed is not None
         raise failed
+
+    @torch.no_grad()
+    def _check_direction(self, result: Tensor, input: Tensor, target: Tensor) -> None:
+        """Refuse a similarity: training would make it small, and the pictures as different as they can be.
+
+        A term that looks at the input alone, such as its total variation, has no direction.
+        """
+        different = float(result.mean())
+        if all(
+            float(self._called(picture, picture.clone(), None, {}).mean()) > different
+            for picture in (input.detach().clone(), target)
+        ):
+            raise LossariumError(
+                f"{self.name} is greater for equal pictures than for different ones, and training makes a "
+                "loss small; return 1 minus a similarity, or minus it"
+            )
 
     def _why_not_minimised(self, result: Tensor, input: Tensor) -> str:
         if not torch.isfinite(result).all():

@@ -8,6 +8,7 @@ To make a file for that folder, where the packages lpips and torchvision are ins
 import os
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib import import_module
 from importlib.resources import as_file, files
@@ -62,9 +63,14 @@ def save_lpips_weights(net: str, folder: Path) -> Path:
 # Three networks in two precisions and one more; the largest takes 59 MB.
 @lru_cache(maxsize=8)
 def _prepared(net: str, folder: str, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
-    # Whoever calls first, perhaps a judge in inference mode, must leave weights that training can use.
-    with torch.inference_mode(False), torch.no_grad():
-        return MappingProxyType(network(net).prepared(_weights(net, folder), device, dtype))
+    def prepared() -> Mapping[str, Tensor]:
+        with torch.no_grad():
+            return MappingProxyType(network(net).prepared(_weights(net, folder), device, dtype))
+
+    # Whoever calls first, perhaps a judge in inference mode or `torch.export` while it traces, must leave
+    # real weights that training can use. Torch's modes belong to a thread, and a new one has none.
+    with ThreadPoolExecutor(max_workers=1) as alone:
+        return alone.submit(prepared).result()
 
 
 def _weights(net: str, folder: str) -> dict[str, Tensor]:
