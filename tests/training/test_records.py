@@ -130,3 +130,17 @@ def test_files_without_a_chain_are_read_and_go_on_with_one(tmp_path):
         file.write(b'{"step":4}\n')
     with pytest.raises(LossariumError, match=r"line 4 \(its checksum is missing\)"):
         list(records.read(tmp_path))
+
+
+@pytest.mark.parametrize("left", ["zeros", "half a line at the end"])
+def test_a_half_line_is_not_intact_so_that_no_checkpoint_counts_on_it(left, tmp_path):
+    length = written(tmp_path)
+    path = tmp_path / records.NAME
+    last = len(lines_of(tmp_path)[-1])
+    assert records.intact_bytes(tmp_path)[0] == length
+    content = path.read_bytes()
+    path.write_bytes(bytes(length) if left == "zeros" else content[:-3] + bytes(3))
+    assert records.intact_bytes(tmp_path) == (
+        0 if left == "zeros" else length - last,
+        "ends in half a line",
+    )
