@@ -94,7 +94,7 @@ def test_a_weight_must_have_the_dimensions_of_its_pictures():
 @pytest.mark.parametrize("name", ALL)
 def test_an_empty_batch_is_refused(name):
     empty = torch.zeros(0, 3, SIDE, SIDE)
-    with pytest.raises(LossariumError, match="nothing to measure"):
+    with pytest.raises(LossariumError, match="the batch is empty"):
         function(name)(empty, empty)
 
 

@@ -1,4 +1,4 @@
-"""What a loss is, for people: its declaration together with its function's docstring."""
+"""The card of a loss, for people: its declaration together with its function's docstring."""
 
 import inspect
 import re
@@ -13,7 +13,7 @@ _SECTION = re.compile(r"^Args:\n(?P<body>(?:(?: +.*)?\n)+)", re.MULTILINE)
 
 
 def title(loss: LossInfo) -> str:
-    """What the loss is called in words: the beginning of its docstring, up to a colon or a full stop.
+    """The name of the loss in words: the beginning of its docstring, up to a colon or a full stop.
 
     >>> from lossarium.losses.registry import info
     >>> title(info("mse"))
@@ -23,7 +23,7 @@ def title(loss: LossInfo) -> str:
 
 
 def options_explained(loss: LossInfo) -> Mapping[str, str]:
-    """What each option does, from the docstring; "" where that says nothing.
+    """What each option does, from the docstring; "" if that does not say.
 
     >>> from lossarium.losses.registry import info
     >>> options_explained(info("psnr"))["data_range"]
@@ -36,7 +36,7 @@ def options_explained(loss: LossInfo) -> Mapping[str, str]:
 
 
 def with_all_options(loss: LossInfo) -> Term:
-    """The loss as a term of a spec that spells out the defaults, ready to be changed."""
+    """The loss as a term of a spec with all its defaults, ready to edit."""
     return Term(loss.name, options=tuple(loss.options.items()))
 
 

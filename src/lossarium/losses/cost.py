@@ -1,4 +1,4 @@
-"""What losses cost on this machine, in units of MSE's cost."""
+"""Measures the cost of losses on this machine, relative to MSE's."""
 
 import math
 import time
@@ -13,24 +13,24 @@ from lossarium.losses.declaration import LossInfo
 from lossarium.losses.registry import info
 
 SHAPE = (4, 3, 128, 128)
-"""Of the pictures that losses are timed on."""
+"""Shape of the pictures that losses are timed on."""
 
-# Calls of a loss, unless they take longer together; the one before them may compile or load, and is left out.
+# Timed calls of a loss, unless they take too long; the first call may compile or load and is not timed.
 _MOST_RUNS, _FEWEST_RUNS = 60, 3
 _SECONDS_A_LOSS = 0.1
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call of a loss costs."""
+    """The cost of one call of a loss."""
 
     name: str
     seconds: float | None
-    """The least over some calls; None where it cannot be called, as without its weights."""
+    """The least over some calls; None if it cannot be called, for instance without its weights."""
     times_mse: float | None
-    """The same in units of MSE's forward and backward pass."""
+    """The same relative to MSE's forward and backward pass."""
     with_backward: bool
-    """Whether the backward pass is in it; of measures that cannot be minimised it is not."""
+    """Whether the backward pass is included; not for measures that cannot be minimised."""
 
 
 def costs(
@@ -38,14 +38,14 @@ def costs(
 ) -> tuple[Cost, ...]:
     """Time losses with their default options, in float32 on the CPU with torch's number of threads.
 
-    On a busy machine other work takes the processor in the midst of calls. So it is the calling thread's own
-    time that counts, losses take turns, so that all meet the same minutes, and of a loss's calls the least
-    counts. What cannot be called here, a loss without its weights or pictures too small for it, has no cost.
+    On a busy machine other work interrupts calls. So this measures the calling thread's CPU time, runs the
+    losses in turns, so that all meet the same conditions, and takes the least of each loss's calls. A loss
+    that cannot be called here, without its weights or with pictures too small for it, has no cost.
 
     Args:
         names: The losses.
-        progress: Called with how many losses have been timed and how many there are, when that changes.
-        shape: (N, C, H, W), of the pictures.
+        progress: Called with the number of losses timed so far, and of all losses.
+        shape: (N, C, H, W) of the pictures.
     """
     source = torch.Generator().manual_seed(0)
     target = torch.rand(tuple(shape), generator=source)
@@ -67,7 +67,7 @@ def costs(
                 least[name] = None
                 waiting.remove(name)
                 continue
-            # The first is left out.
+            # The first call is not timed.
             if runs[name] > 0:
                 least[name] = min(seconds, least[name] or math.inf)
                 spent[name] += seconds
@@ -90,7 +90,7 @@ def costs(
 
 
 def _call(loss: LossInfo, input: Tensor, target: Tensor) -> Callable[[], None]:
-    """One forward and, of what can be minimised, one backward pass."""
+    """One forward pass and, if the loss can be minimised, one backward pass."""
     leaf = input.clone().requires_grad_(loss.objective)
 
     def call() -> None:
@@ -106,5 +106,5 @@ def _call(loss: LossInfo, input: Tensor, target: Tensor) -> Callable[[], None]:
 def _seconds_of(call: Callable[[], None]) -> float:
     start = time.thread_time()
     call()
-    # No clock is finer.
+    # 0 would be below the resolution of the clock.
     return max(time.thread_time() - start, 1e-9)

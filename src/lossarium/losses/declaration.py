@@ -1,4 +1,4 @@
-"""What a loss declares about itself."""
+"""The declaration of a loss."""
 
 import inspect
 from collections.abc import Callable
@@ -9,31 +9,31 @@ from torch import Tensor
 LossFunction = Callable[..., Tensor]
 Option = bool | int | float | str
 
-# Arguments that every loss takes, so they are no options of any.
+# Arguments that every loss takes, which are not options.
 _SHARED = frozenset({"weight", "reduction"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossInfo:
-    """A loss, by what people ask about it. Each file of losses ends with its declarations."""
+    """A loss and what `lossarium explain` says about it. Each file of losses ends with its declarations."""
 
     name: str
     function: LossFunction
     """(input, target, *, weight=None, reduction="mean", **options) -> scalar or (N,)."""
     family: str
-    """pixel, structure, frequency or perceptual; own for a user's."""
+    """pixel, structure, frequency or perceptual; "own" for a user's loss."""
     formula: str
-    """In plain text, with x the input and y the target."""
+    """The formula in plain text, with x the input and y the target."""
     source: str
     """Paper and equation."""
     range: str = "[0, inf)"
     map: LossFunction | None = None
-    """(input, target, **options) -> (N, 1, H', W'), one value a pixel (or a window's centre). It is called by
-    `lossarium.losses.map`, which has checked the pictures and gives every option."""
+    """(input, target, **options) -> (N, 1, H', W'), one value a pixel (or a window's centre). Called by
+    `lossarium.losses.map`, which checks the pictures before and passes every option."""
     pixel_map: bool = False
-    """Whether the loss is the mean of that map, so that a region weight is exact."""
+    """Whether the loss is the mean of that map; then a region weight is exact."""
     not_minimised: str = ""
-    """Why it cannot be a training loss; empty where it can."""
+    """Why it cannot be a training loss; empty if it can."""
     good_at: str
     bad_at: str
     gradient: str

@@ -84,8 +84,8 @@ def measure(
 
 
 def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool:
-    # Compilers, tracers and transformations cannot record a kernel, and their tensors are more than the
-    # memory that a kernel would read.
+    # Compilers, tracers and transformations cannot record a kernel, and their tensors carry more than the
+    # memory that a kernel reads.
     if (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
@@ -105,7 +105,7 @@ def _kernel_serves(input: Tensor, target: Tensor, weight: Tensor | None) -> bool
 
 
 def _is_plain_float32_on_cpu(picture: Tensor) -> bool:
-    # Tensors of subclasses are more than their memory, too.
+    # Tensor subclasses carry more than their memory, too.
     return picture.dtype is torch.float32 and picture.is_cpu and type(picture) in (Tensor, torch.nn.Parameter)
 
 

@@ -1,4 +1,4 @@
-"""What the modules of all losses share."""
+"""The base class of all losses' modules."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from lossarium.losses.reduction import Reduction
 
 
 class LossModule(nn.Module):
-    """A loss with its options, called as `loss(input, target, weight=None)`; see the loss's function."""
+    """A loss with its options, called as `loss(input, target, weight=None)`; see the function of the loss."""
 
     def __init__(self, reduction: Reduction) -> None:
         super().__init__()

@@ -100,7 +100,7 @@ def _report(term: Term, input: Tensor, target: Tensor, weight: Tensor | None) ->
         torch.enable_grad(),
         torch.autocast(input.device.type, enabled=False),
     ):
-        # Losses convert half precision to float32 themselves; converted before, the gradient is not rounded.
+        # Losses convert half precision to float32 themselves; converting here keeps the gradient unrounded.
         wide = torch.promote_types(input.dtype, torch.float32)
         prediction = _outside_all_graphs(input).to(wide).requires_grad_()
         region = None if weight is None else _outside_all_graphs(weight)

@@ -1,4 +1,4 @@
-"""A user's own losses: named `package.module:function`, or registered in code under a short name."""
+"""Users' own losses: named `package.module:function`, or registered in code under a short name."""
 
 import inspect
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _CONTRACT = (
     "that returns a tensor of one value, (), one a picture, (N,), or one a pixel, (N, 1, H, W) or "
     "(N, C, H, W)"
 )
-# Tried on one after the other: losses that look at several scales need the larger ones.
+# Sides of the pictures to try a loss on, in turn: losses of several scales need the larger ones.
 _TRIAL_SIDES = (64, 256)
 _OPTION_TYPES = (bool, int, float, str)
 
@@ -30,11 +30,11 @@ _OPTION_TYPES = (bool, int, float, str)
 class _Registered:
     function: Callable[..., Tensor]
     name: str
-    """`package.module:function`, by which other processes find it; of a script its short name alone."""
+    """`package.module:function`, by which other processes find it; only the short name if in a script."""
     about: dict[str, str]
 
 
-# By full name, and by short name.
+# Registered losses by full name and by short name.
 _FULL: dict[str, _Registered] = {}
 _SHORT: dict[str, _Registered] = {}
 
@@ -58,27 +58,27 @@ def register(
 
 
 def register(function: Own | None = None, /, *, name: str | None = None, **about: str) -> Any:
-    """Give a loss of your own a short name, and say what is known of it; a decorator.
+    """Register your own loss under a short name, with what is known about it; a decorator.
 
     The function gets (input, target) as float tensors (N, C, H, W), and options with defaults as keywords. It
-    returns one value, (), one a picture, (N,), or one a pixel, (N, 1, H, W) or (N, C, H, W). Weights and
-    reductions are taken care of; a function with arguments `weight` or `reduction` gets them instead. The
-    function itself is returned as it is. In other processes, as in those that read a trial's folder, the
-    loss has to be importable: its full name is `package.module:function`.
+    returns one value, (), one a picture, (N,), or one a pixel, (N, 1, H, W) or (N, C, H, W). Lossarium
+    applies weights and reductions, unless the function has arguments `weight` or `reduction`. Returns the
+    function itself. In other processes, such as those that read a trial's folder, the loss has to be
+    importable: its full name is `package.module:function`.
 
     Args:
         function: The loss.
         name: Its short name; that of the function by default.
-        formula: What it computes, for its card.
+        formula: Its formula, for `lossarium explain`.
         source: Where it comes from.
-        good_at: What it sees well.
-        bad_at: What it sees badly.
+        good_at: What it measures well.
+        bad_at: What it measures badly.
         gradient: How its gradient behaves.
         artefacts: What training on it alone does to pictures.
         when: When to use it.
 
     Raises:
-        LossariumError: the name belongs to a loss that comes with Lossarium.
+        LossariumError: a built-in loss has the name.
 
     >>> from lossarium import losses
     >>> @losses.register(good_at="outliers")
@@ -110,20 +110,20 @@ def _register(function: Own, name: str | None, about: dict[str, str]) -> Own:
 
 
 def names() -> tuple[str, ...]:
-    """The full names of all losses that have been registered in this process."""
+    """The full names of all losses registered in this process."""
     return tuple(_FULL)
 
 
 def find(name: str) -> LossInfo | None:
-    """What is known of a loss of one's own, by its short or full name; None if the name is neither.
+    """The declaration of a user's own loss, by its short or full name; None if the name is neither.
 
     Raises:
-        LossariumError: its module cannot be imported, or it does not do what a loss has to.
+        LossariumError: its module cannot be imported, or it breaks the contract of a loss.
     """
     known = _SHORT.get(name) or _FULL.get(name)
     if known is None and is_own(name):
         function = import_own(name, "loss")
-        # Importing it may have registered it.
+        # The import may have registered it.
         known = _FULL.get(name) or _Registered(function, name, {})
     return None if known is None else _build(known.name, known.function)
 
@@ -178,7 +178,7 @@ def _options(name: str, function: Callable[..., Tensor]) -> tuple[list[inspect.P
             continue
         if parameter.default is parameter.empty:
             raise LossariumError(f'the option "{parameter.name}" of {name} has no default; {_CONTRACT}')
-        # Others keep their defaults: a spec cannot say them.
+        # Options of other types keep their defaults: a spec cannot express them.
         if type(parameter.default) in _OPTION_TYPES and parameter.kind is not parameter.POSITIONAL_ONLY:
             options.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
     taken = frozenset(p.name for p in parameters) & {"weight", "reduction"}
@@ -186,7 +186,7 @@ def _options(name: str, function: Callable[..., Tensor]) -> tuple[list[inspect.P
 
 
 class _OwnLoss:
-    """A user's function with what every loss has beside it: weights, reductions, checks."""
+    """A user's function with weights, reductions and checks, like every loss."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class _OwnLoss:
         self.pixel_map = False
 
     def loss(self) -> LossFunction:
-        """The function as that of a built-in loss."""
+        """The function, with the signature of a built-in loss."""
 
         def loss(
             input: Tensor,
@@ -226,7 +226,7 @@ class _OwnLoss:
     def _values(
         self, input: Tensor, target: Tensor, weight: Tensor | None, options: dict[str, Any], *, alone: bool
     ) -> Tensor:
-        """One value a picture, (N,); or one for all, (), unless each is to stand alone."""
+        """One value a picture, (N,); or one for the batch, (), unless each picture needs its own."""
         if "weight" not in self.taken and not self.pixel_map:
             input, weight = blend_to_target(input, target, weight), None
         result = self._called(input, target, weight, options)
@@ -273,7 +273,7 @@ class _OwnLoss:
         return result
 
     def tried(self) -> tuple[bool, str]:
-        """Whether it gives a map, and why it cannot be minimised, if so: found out on noise."""
+        """Try it on noise: whether it gives a map, and why it cannot be minimised (empty if it can)."""
         with (
             torch.random.fork_rng(devices=[]),
             torch.inference_mode(False),

@@ -1,4 +1,4 @@
-"""What every loss shares: checking its pictures, weighting its map, averaging it."""
+"""Shared by all losses: checks pictures, weights and averages maps, reduces over the batch."""
 
 from typing import Literal
 
@@ -11,11 +11,11 @@ from lossarium.losses.value_range import warn_of_other_range
 
 Reduction = Literal["mean", "sum", "none"]
 How = Reduction | torch.Size
-"""A reduction, or the shape in which "none" gives its values where pictures are not (N, C, H, W)."""
+"""A reduction, or, for pictures that are not (N, C, H, W), the shape of the values of "none"."""
 
 _COLORS = ("rgb", "gray")
 _MOST_CHANNELS = 4
-"""Of single pictures and video: with more, a dimension is taken to be another than it is."""
+"""The most channels of single pictures and video: with more, the dimensions are probably in another order."""
 
 
 def as_pictures(
@@ -24,14 +24,14 @@ def as_pictures(
     """Check pictures and bring them to the shape and type that losses work on.
 
     A picture (C, H, W) becomes a batch of one, video (N, T, C, H, W) a batch of N T pictures; both have at
-    most four channels. Half precision, in which squares and means lose too much, is widened to float32.
+    most four channels. Half precision is converted to float32, since squares and means lose too much in it.
 
     Returns:
         input and target, (N, C, H, W); weight, (N, 1, H, W), or None; and how to reduce the pictures' values.
 
     Raises:
-        LossariumError: what is given are no tensors of floats, the shapes do not fit each other, there is no
-            picture, or (on the CPU, where looking costs little) the weight is negative or NaN somewhere.
+        LossariumError: an argument is not a tensor of floats, the shapes do not match, the batch is empty, or
+            (on the CPU, where the check costs little) the weight is negative or NaN somewhere.
     """
     how: How = reduction
     if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
@@ -48,7 +48,7 @@ def as_pictures(
             f"and {target.dtype}; divide bytes by 255"
         )
     if 0 in shape:
-        raise LossariumError(f"there is nothing to measure: the pictures have the shape {tuple(shape)}")
+        raise LossariumError(f"the batch is empty: the pictures have the shape {tuple(shape)}")
     if weight is not None:
         n, _, height, width = shape
         if weight.shape != (n, 1, height, width):
@@ -57,7 +57,7 @@ def as_pictures(
                 f"not {tuple(weight.shape)}"
             )
         if weight.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(weight.amin() >= 0):
-            raise LossariumError("weight must not be negative or NaN, it is what each pixel counts")
+            raise LossariumError("weight is the weight of each pixel and must not be negative or NaN")
     warn_of_other_range(target)
     if input.dtype is target.dtype is torch.float32 and (weight is None or weight.dtype is torch.float32):
         return input, target, weight, how
@@ -109,10 +109,10 @@ def check_color(color: str) -> None:
 
 
 def in_color(pictures: Tensor, color: str) -> Tensor:
-    """The channels that a measure looks at: all of them, or their luminance, (N, 1, H, W).
+    """The channels to measure: all of them, or their luminance, (N, 1, H, W).
 
-    Luminance is that of BT.601, 0.299 R + 0.587 G + 0.114 B; of pictures that have not three channels, the
-    mean of their channels.
+    Luminance is that of BT.601, 0.299 R + 0.587 G + 0.114 B; for pictures without exactly three channels, it
+    is the mean of the channels.
 
     Raises:
         LossariumError: `color` is neither "rgb" nor "gray".
@@ -128,7 +128,7 @@ def in_color(pictures: Tensor, color: str) -> Tensor:
 def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:
     """Average a (N, C, H, W) map over each picture: sum(weight * map) / sum(weight), shape (N,).
 
-    A picture whose weight is 0 everywhere counts 0 (and gets no gradient), not NaN.
+    A picture whose weight is 0 everywhere has the value 0 (and no gradient), not NaN.
     """
     per_pixel = map.mean(dim=1)
     if weight is None:
@@ -137,7 +137,7 @@ def weighted_mean(map: Tensor, weight: Tensor | None) -> Tensor:
     total = region.sum(dim=(1, 2))
     empty = total <= SMALLEST_WEIGHT
     mean = (region * per_pixel).sum(dim=(1, 2)) / torch.where(empty, torch.ones_like(total), total)
-    # A product and no choice, through which NaN would be lost.
+    # A product instead of torch.where, which would hide NaN.
     return mean * ~empty
 
 
@@ -145,7 +145,7 @@ def reduce(per_picture: Tensor, how: How) -> Tensor:
     """Average or add up the pictures' values, (N,), or leave them: (N,), or in the shape `how`.
 
     Raises:
-        LossariumError: `how` is no reduction.
+        LossariumError: `how` is not a reduction.
     """
     if how == "mean":
         return per_picture.mean()
@@ -159,11 +159,11 @@ def reduce(per_picture: Tensor, how: How) -> Tensor:
 
 
 def blend_to_target(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """Carry a weight to a measure that has no map.
+    """Apply a weight to a measure without a map: blend the input towards the target.
 
-    The input is blended to the target in proportion to 1 - weight / max(weight), picture by picture: where
-    the weight is 0 the two pictures are equal, so the error and the gradient there are exactly 0.
-    (Multiplying both by a mask would invent edges instead.)
+    The share of the target is 1 - weight / max(weight), picture by picture: where the weight is 0 the two
+    pictures are equal, so the error and the gradient there are exactly 0. (Multiplying both by a mask would
+    make new edges.)
     """
     if weight is None:
         return input

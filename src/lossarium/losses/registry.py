@@ -29,31 +29,31 @@ _LOSSES: tuple[LossInfo, ...] = (
     *lpips.LOSSES,
     *flip.LOSSES,
 )
-# What else people call them.
+# Other common names.
 _ALSO_CALLED = {"l1": "mae", "l2": "mse"}
 
 
 def built_in() -> tuple[LossInfo, ...]:
-    """What is declared about the losses that come with Lossarium, family by family."""
+    """The declarations of the built-in losses, family by family."""
     return _LOSSES
 
 
 def built_in_names() -> frozenset[str]:
-    """What losses that come with Lossarium are called, with what else people call them."""
+    """The names of the built-in losses, and their other common names."""
     return frozenset((*(loss.name for loss in _LOSSES), *_ALSO_CALLED))
 
 
 def names() -> tuple[str, ...]:
-    """The names of all losses: those that come with Lossarium, family by family, and registered ones."""
+    """The names of all losses: built-in ones, family by family, then registered ones."""
     return (*(loss.name for loss in _LOSSES), *own.names())
 
 
 def info(name: str) -> LossInfo:
-    """What is declared about the loss of this name, which may be `package.module:function`.
+    """The declaration of a loss; the name may be `package.module:function` for a user's own.
 
     Raises:
-        LossariumError: there is none of this name (the nearest names are told), or one's own cannot be
-            imported or is not what a loss has to be.
+        LossariumError: no loss has this name (the message has the nearest), or a user's own cannot be
+            imported or breaks the contract.
 
     >>> info("ssim").family, info("l1").name
     ('structure', 'mae')
@@ -80,7 +80,7 @@ def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
         name: The loss; one whose `info(name).map` is not None.
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        options: The loss's own.
+        options: The options of the loss.
 
     Raises:
         LossariumError: there is no such loss or option, or the loss has no map.

@@ -83,7 +83,7 @@ def split(text: str) -> list[str]:
 
 
 def names_in(text: str) -> list[str]:
-    """The losses that a canonical spec names, which need not be there any more.
+    """The losses that a canonical spec names; they need not exist any more.
 
     >>> names_in("0.5*ssim(window=7) + mypackage.mine:loss(k=3)")
     ['ssim', 'mypackage.mine:loss']

@@ -1,4 +1,4 @@
-"""One warning when pictures seem to be in another range than [0, 1]."""
+"""Warns once if pictures seem to be in another range than [0, 1]."""
 
 import sys
 import time
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Looking takes some microseconds: the first calls are looked at, and later one in so many seconds.
+# A check takes some microseconds: the first calls are checked, and later one in so many seconds.
 _FIRST_CALLS = 16
 _SECONDS = 0.1
-# Each look at pictures on a GPU waits for it, so only the first calls are looked at there.
+# A check of pictures on a GPU waits for it, so only the first calls are checked there.
 _FIRST_CALLS_ON_GPU = 4
-# About so many pixels along each side of the first picture are looked at.
+# A check reads about so many pixels along each side of the first picture.
 _SIDE = 32
 
 
@@ -34,8 +34,8 @@ _WATCH = _Watch()
 def warn_of_other_range(target: Tensor) -> None:
     """Warn, once in a process, if the target looks like bytes in [0, 255] or is centred in [-1, 1].
 
-    Only targets are looked at, for a prediction may have any values, and only some calls on a sample of a
-    picture. Compilers, tracers and transformations never see this.
+    Only targets are checked, since a prediction may have any values, and only a sample of pixels in some
+    calls. Under compilers, tracers and transformations nothing is checked.
     """
     if _WATCH.warned or torch.compiler.is_compiling():
         return
@@ -75,7 +75,7 @@ def _can_be_read(target: Tensor) -> bool:
 
 
 def _levels_to_user() -> int:
-    """How many frames above the caller the code of somebody else than Lossarium or torch stands."""
+    """The number of stack frames between the caller and code outside Lossarium and torch."""
     levels, frame = 1, sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] in ("lossarium", "torch"):
         if frame.f_back is None:

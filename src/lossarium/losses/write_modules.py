@@ -10,7 +10,7 @@ from lossarium.losses.registry import built_in
 
 FILE = Path(__file__).with_name("modules.py")
 
-# Names whose parts cannot be told.
+# Names that cannot be split into words.
 _IRREGULAR = {"linf": "LInf", "logcosh": "LogCosh"}
 _ACRONYMS = frozenset(
     (
@@ -34,7 +34,7 @@ from torch import Tensor
 
 
 def class_name(loss: str) -> str:
-    """What the module of a loss is called.
+    """The class name of the module of a loss.
 
     >>> class_name("ms_ssim"), class_name("smooth_l1"), class_name("mse")
     ('MS_SSIM', 'SmoothL1', 'MSE')
@@ -48,7 +48,7 @@ def class_name(loss: str) -> str:
 
 
 def text() -> str:
-    """The file's text."""
+    """The text of `modules.py`."""
     losses = sorted(built_in(), key=lambda loss: loss.function.__module__)
     imports: dict[str, list[str]] = {}
     for loss in losses:

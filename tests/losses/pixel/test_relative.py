@@ -200,7 +200,7 @@ def test_temperatures_out_of_range_are_refused(temperature):
 def test_measures_say_why_they_are_not_minimised():
     refused = {info.name: info.not_minimised for info in relative.LOSSES if not info.objective}
     assert list(refused) == ["mbe", "mpe"]
-    assert all("as dark as can be" in reason for reason in refused.values())
+    assert all("at the darkest input" in reason for reason in refused.values())
 
 
 def test_the_docstrings_examples_run():

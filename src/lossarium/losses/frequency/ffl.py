@@ -1,4 +1,4 @@
-"""Losses that compare spectra."""
+"""Losses that compare Fourier spectra."""
 
 import math
 from functools import partial
@@ -45,7 +45,7 @@ def ffl(
         ave_spectrum: Compare the spectra averaged over the batch; each picture then gets the same value.
         log_matrix: w from log(1 + |F|^alpha), which flattens it.
         batch_matrix: Take the maximum over the whole batch, its channels and patches.
-        weight: (N, 1, H, W), non-negative; the input is blended to the target where it is small.
+        weight: (N, 1, H, W), non-negative; where it is small, the input is blended towards the target.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -65,8 +65,8 @@ def ffl(
         "log_matrix": log_matrix,
         "batch_matrix": batch_matrix,
     }
-    # A value that depends on all pictures has no gradient of its own picture, as a kernel is to give it; in
-    # the mean and the sum over the batch that makes no difference.
+    # A kernel returns the gradient of each picture's own value, which a value that depends on all pictures
+    # does not have; for the mean and the sum over the batch that makes no difference.
     one_each = not ave_spectrum or len(input) == 1 or how in ("mean", "sum")
     load_kernel = partial(_ffl_kernel, options) if one_each else None
     return measure(partial(_ffl_plain, **options), load_kernel, input, target, weight, how)
@@ -123,8 +123,8 @@ def _patches(planes: Tensor, factor: int) -> Tensor:
 
 
 def _spectrum_weights(power: Tensor, alpha: float, log_matrix: bool, batch_matrix: bool) -> Tensor:
-    """What each frequency counts, in [0, 1]; 0 throughout a spectrum of zeros unless alpha is 0."""
-    # The least normal number stands in for the maximum of a spectrum of zeros, and changes no other quotient.
+    """The weight of each frequency, in [0, 1]; 0 for a spectrum of zeros unless alpha is 0."""
+    # The least normal number replaces the maximum of a spectrum of zeros, and changes no other quotient.
     least = torch.finfo(power.dtype).tiny
     dims = tuple(range(power.ndim)) if batch_matrix else (-2, -1)
     if not log_matrix:
@@ -136,10 +136,10 @@ def _spectrum_weights(power: Tensor, alpha: float, log_matrix: bool, batch_matri
 
 
 def _occurrences(width: int, like: Tensor) -> Tensor:
-    """How often each column of a real picture's half spectrum stands in the whole one, (width // 2 + 1,).
+    """How often each column of a real picture's half spectrum occurs in the full one, (width // 2 + 1,).
 
-    Twice, as itself and mirrored; but the first column and, where the width is even, the last are their own
-    mirror images.
+    Twice, once mirrored; but the first column and, if the width is even, the last are their own mirror
+    images.
     """
     column = torch.arange(width // 2 + 1, device=like.device)
     return torch.where((column == 0) | (2 * column == width), 1.0, 2.0).to(like)
@@ -155,10 +155,10 @@ LOSSES = (
         pixel_map=False,
         good_at="regular patterns, stripes, upsampling grids",
         bad_at="small local errors: they spread over all frequencies",
-        gradient="That of mse with the weak frequencies of the error turned down; it grows and fades with "
-        "the error. It is not the value's derivative: the weights count as constants.",
-        artefacts="The few strongest frequencies, mostly the lowest, are cured first. Alone it leaves the "
-        "rest soft or noisy for long, and spreads faint ripples, since no frequency has a place.",
+        gradient="That of mse with the weak frequencies of the error attenuated; it is proportional to the "
+        "error. It is not the value's derivative: the weights count as constants.",
+        artefacts="The few strongest frequencies, mostly the lowest, are corrected first. Alone it leaves "
+        "the rest soft or noisy for long, and causes faint ripples, since frequencies have no place.",
         when="Beside a pixel or structure loss, against checkerboard patterns of upsampling.",
     ),
 )

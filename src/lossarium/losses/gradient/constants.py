@@ -1,5 +1,5 @@
 """Constants that formulas and their kernels share; kernels are compiled anew when one changes."""
 
-# A root's slope at 0 is infinite. With the square of 1e-7 inside, which is float32's rounding near 1, no
-# magnitude and no deviation moves by more than that.
+# The slope of a root at 0 is infinite, so the square of 1e-7 is added inside. That is float32's rounding near
+# 1, and no magnitude or deviation changes by more.
 ROOT_EPSILON = 1e-14

@@ -1,4 +1,4 @@
-"""Losses that compare how steep two pictures are, and how unevenly they agree in it."""
+"""Losses that compare the gradient magnitudes of two pictures by the deviation of their similarity."""
 
 import math
 from functools import partial
@@ -31,8 +31,8 @@ def gmsd(
     """Gradient magnitude similarity deviation. Range [0, 0.5), 0 at equality.
 
     The standard deviation over the picture of GMS = (2 gx gy + c) / (gx^2 + gy^2 + c), with g the magnitude
-    of the Prewitt gradient of the picture averaged over 2x2 pixels. It is 0 too where the pictures differ
-    evenly: it sees a flat offset at the border only, beyond which pictures are 0.
+    of the Prewitt gradient of the picture averaged over 2x2 pixels. It is also 0 if the pictures
+    differ evenly: it sees a flat offset only at the border, where pictures are padded with 0.
     Source: Xue, Zhang, Mou, Bovik, Gradient magnitude similarity deviation, 2014, equations 4 to 6.
 
     As in the authors' code an odd side is averaged with a line of zeros after it, so there a mirrored pair
@@ -41,11 +41,11 @@ def gmsd(
     Args:
         input: (N, C, H, W), the prediction; sides of at least 5.
         target: (N, C, H, W), the truth.
-        c: Gradients well below its root hardly count, in squared units of the pictures. The paper's 170 for
+        c: In squared units of the pictures; gradients well below its root hardly count. The paper's 170 for
             pictures in [0, 255] is 170 / 255^2 for those in [0, 1].
         color: "gray" measures the luminance, "rgb" every channel alone and averages the deviations.
-        weight: (N, 1, H, W), non-negative; what each pixel counts, averaged over 2x2 pixels, in the mean and
-            in the deviation from it.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel, averaged over 2x2 pixels, in the mean
+            and in the deviation from it.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -170,7 +170,7 @@ def _halved(planes: Tensor) -> Tensor:
 
 
 def _halved_weight(weight: Tensor | None) -> Tensor | None:
-    """The mean weight of the pixels that `_halved` averages; the zeros are no pixels and count nothing."""
+    """The mean weight of the pixels that `_halved` averages; its padding has no weight."""
     return None if weight is None else F.avg_pool2d(weight, kernel_size=2, ceil_mode=True)
 
 
@@ -211,12 +211,12 @@ LOSSES = (
         good_at="edges that are blurred, broken or invented locally",
         bad_at="flat offsets, colour, even damage, edge direction",
         gradient=(
-            "Vanishes near equality. It pulls places worse than the mean towards it but pushes better ones "
-            "away from equality, so that a picture that is wrong evenly is left wrong."
+            "Vanishes near equality. It improves places that are worse than the mean, but worsens those that "
+            "are better, so a picture that is evenly wrong stays wrong."
         ),
         artefacts=(
-            "Brightness and hue are free, and edges may turn their sign or direction; single-pixel patterns, "
-            "which 2x2 averaging hides, can grow unseen."
+            "Brightness and hue may drift, and edges may change sign or direction; single-pixel patterns, "
+            "which 2x2 averaging hides, can grow unnoticed."
         ),
         when="As a cheap judge of sharpness, or as a small term beside a pixel loss; never alone.",
     ),
@@ -231,9 +231,9 @@ LOSSES = (
         bad_at="flat offsets, colour, even damage, edge direction",
         gradient=(
             "As of gmsd, from four scales, most from the second, which is gmsd's own. The finest has no "
-            "averaging before it, so that it answers to single pixels too."
+            "averaging before it, so it responds to single pixels too."
         ),
         artefacts="As of gmsd, with fewer hidden single-pixel patterns.",
-        when="Where gmsd is wanted and the pictures have edges of many widths; beside a pixel loss.",
+        when="In place of gmsd for pictures with edges of many widths; beside a pixel loss.",
     ),
 )

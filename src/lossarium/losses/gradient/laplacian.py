@@ -38,7 +38,7 @@ def laplacian(
         target: (N, C, H, W), the truth.
         levels: How many band-pass levels lie above the rest; each needs a shorter side of at least 2 pixels.
             0 is as many as fit, five at most (five from 17 pixels on).
-        weight: (N, 1, H, W), non-negative; the input is blended to the target where it is small.
+        weight: (N, 1, H, W), non-negative; where it is small, the input is blended towards the target.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -115,9 +115,9 @@ LOSSES = (
         pixel_map=False,
         good_at="errors of every size, from texture to shading",
         bad_at="texture out of place: it is still compared pixel by pixel",
-        gradient="A sum of signs, one a scale: it does not fade as the error shrinks. The coarse levels pull "
-        "whole regions at once.",
+        gradient="A sum of signs, one per scale: it does not fade as the error shrinks. The coarse levels "
+        "move whole regions at once.",
         artefacts="As with mae, texture whose place cannot be predicted is averaged away and comes out soft.",
-        when="In the place of mae, where broad errors of shading and fine detail should count alike.",
+        when="In place of mae if broad errors of shading and fine detail should count alike.",
     ),
 )

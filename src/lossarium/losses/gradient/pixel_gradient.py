@@ -35,8 +35,8 @@ def pixel_gradient(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        second_order: What the second order differences count beside the first; 0 leaves them out.
-        weight: (N, 1, H, W), non-negative; what each pixel counts. Its differences reach one pixel further.
+        second_order: The weight of second order differences relative to the first; 0 leaves them out.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel. Its differences reach one pixel further.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -120,10 +120,10 @@ LOSSES = (
         pixel_map=True,
         good_at="sharpness, fine texture, noise, edges out of place",
         bad_at="brightness and colour: blind to a flat offset",
-        gradient="Its size depends on the signs of the error's differences alone, not on their size; it is 0 "
-        "where the error is flat. It looks no further than two pixels.",
-        artefacts="Alone it leaves the brightness and colour of the whole picture to chance, and flat "
-        "regions drift while their edges are sharp.",
+        gradient="It depends on the signs of the error's differences, not on their size, and is 0 where the "
+        "error is flat. It reaches two pixels at most.",
+        artefacts="Alone it leaves the brightness and colour of the whole picture to chance: flat regions "
+        "drift while their edges are sharp.",
         when="As a small term beside a pixel or structure loss whose results are too soft; never alone.",
     ),
 )

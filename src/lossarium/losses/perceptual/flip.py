@@ -1,7 +1,7 @@
 """LDR-FLIP: the difference that people see when two pictures alternate on a screen.
 
-A pixel's colours are compared after the blur of the eye (colour pipeline), and what it shows of edges and
-points in luminance (feature pipeline) then raises that difference: colour^(1 - feature).
+The colour pipeline compares colours after the blur of the eye. The feature pipeline compares edges and points
+in luminance, and amplifies that difference: colour^(1 - feature).
 """
 
 import math
@@ -29,7 +29,7 @@ _RGB_TO_XYZ = (
     (2613072 / 12288897, 8788810 / 12288897, 887015 / 12288897),
     (1425312 / 73733382, 8788810 / 73733382, 70074185 / 73733382),
 )
-# The same with X, Y and Z as shares of white's, which are the rows' sums.
+# The same with X, Y and Z divided by white's, which are the sums of the rows.
 _RGB_TO_SHARES = tuple(tuple(entry / sum(row) for entry in row) for row in _RGB_TO_XYZ)
 _SHARES_TO_RGB = tuple(
     map(tuple, torch.linalg.inv(torch.tensor(_RGB_TO_SHARES, dtype=torch.float64)).tolist())
@@ -52,8 +52,8 @@ _LARGEST_DISTANCE = 203.3016546
 _COMMON_SHARE = 0.4
 _COMMON_RANGE = 0.95
 
-# Roots and powers are infinitely steep at 0, and these keep their slopes finite: the first that of distances
-# as roots of squares, the second those of powers of differences. They move FLIP by up to 1.1e-4 where
+# Roots and powers are infinitely steep at 0, and these constants keep their slopes finite: the first for
+# distances (roots of squares), the second for powers of differences. They move FLIP by up to 1.1e-4 where
 # features differ by about 1e-6, and by more only where strong features differ at a pixel of nearly equal
 # colours, at which FLIP all but jumps; by 2e-5 at most in any golden picture. A hundredth of the second would
 # make the gradient of flat regions, where the sign of a feature is chance, ten times as large.
@@ -80,15 +80,16 @@ def flip(
     Source: Andersson, Nilsson, Akenine-Moller, Oskarsson, Astrom, Fairchild, FLIP: a difference evaluator for
     alternating images, 2020, section 4, with its erratum; mean and constants as in flip-evaluator 1.7.
 
-    Values outside [0, 1] are clamped first, as FLIP is defined on sRGB in [0, 1]: what lies beyond counts as
-    black or white, and has no gradient.
+    Values outside [0, 1] are clamped first, since FLIP is defined on sRGB in [0, 1]: they count as black or
+    white and have no gradient.
 
     Args:
         input: (N, 3, H, W), the prediction, sRGB in [0, 1]; or (N, 1, H, W), grey.
         target: The truth, likewise.
         pixels_per_degree: Pixels to one degree of the viewer's sight, at least 1: distance in metres times
             pixels per metre times pi / 180. The default is a screen 0.7 m and 3840 pixels wide, from 0.7 m.
-        weight: (N, 1, H, W), non-negative; what each pixel counts. Its difference reaches 10 pixels further.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel. Its difference depends on pixels up to
+            10 further away.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -118,7 +119,7 @@ def _flip_kernel(pixels_per_degree: float) -> LossKernel:
 
 @cache
 def _filters(pixels_per_degree: float) -> "Filters":
-    """What the kernel needs to know of FLIP's filters and matrices."""
+    """FLIP's filters and matrices for the kernel."""
     from lossarium.losses.perceptual.flip_cpu import Filters
 
     sensitivities = _sensitivity_kernels(pixels_per_degree)
@@ -162,11 +163,11 @@ def _power(base: Tensor, exponent: float | Tensor, least: float) -> Tensor:
 def _opponent_colors(pictures: Tensor) -> Tensor:
     """Luminance, red-green and blue-yellow of sRGB, (N, 3, H, W).
 
-    This is YCxCz without its factors 116, 500, 200 and its offset, which linear filters would carry along
-    only to have them undone.
+    This is YCxCz without its factors 116, 500, 200 and its offset, which do not affect linear filters and
+    would be undone after them.
     """
     count, _, height, width = pictures.shape
-    # Equal pictures of different layout in memory would be rounded differently, and so not be equal.
+    # Contiguous, since rounding depends on the layout in memory, and equal pictures must stay equal.
     rgb = _to_linear(pictures.clamp(0, 1).contiguous()).expand(count, 3, height, width)
     x, y, z = _mixed(rgb, _RGB_TO_SHARES).unbind(dim=1)
     return torch.stack((y, x - y, y - z), dim=1)
@@ -332,11 +333,11 @@ LOSSES = (
         pixel_map=True,
         good_at="visible colour errors, lost or invented edges and dots",
         bad_at="detail too fine to be seen at the assumed distance",
-        gradient="Steepest near equality, as it goes by powers below 1 of the error, and flat for gross "
-        "errors; 0 for what lies outside [0, 1].",
+        gradient="Steepest near equality, since it takes powers below 1 of the error, and flat for gross "
+        "errors; 0 for values outside [0, 1].",
         artefacts="What the assumed viewer cannot see is left to chance: fine noise, above all in colour, "
         "and values beyond black and white.",
         when="To judge what a viewer would notice, or as a small term beside a pixel loss once pictures are "
-        "close; set pixels_per_degree to how they will be looked at.",
+        "close; set pixels_per_degree for the distance that they will be viewed at.",
     ),
 )

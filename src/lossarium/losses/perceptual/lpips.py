@@ -1,4 +1,4 @@
-"""Losses that compare what a network sees."""
+"""Losses that compare the features of a neural network."""
 
 from functools import partial
 
@@ -16,9 +16,9 @@ from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, 
 _MEAN = (-0.030, -0.088, -0.188)
 _DEVIATION = (0.458, 0.448, 0.450)
 
-# Shorter features are the rounding noise of the convolutions and are not made as long as 1. The published
-# code adds 1e-10 to the length instead, whose gradient is infinite where no feature fires; with this floor
-# even the fifth power of the inverse length, which second derivatives hold, is finite in float32.
+# Shorter features are rounding noise of the convolutions and are not scaled to length 1. The published code
+# adds 1e-10 to the length instead, whose gradient is infinite where all features are 0; with this floor even
+# the fifth power of the inverse length, as in second derivatives, is finite in float32.
 _SMALLEST_LENGTH = 1e-7
 
 
@@ -47,19 +47,19 @@ def lpips(
             (VGG-16; their choice for training, about 25 times the work) or "squeeze" (SqueezeNet 1.1). The
             weights of "alex" are bundled; for the others see `lossarium.losses.perceptual.lpips_weights`.
         spatial: Whether each layer's distances are enlarged (bilinearly) to the pictures' size and summed
-            before the mean, so that `weight` counts pixels exactly. It shifts the value a little, since
-            enlarging counts the places near the border otherwise.
+            before the mean, so that `weight` is exact for each pixel. It shifts the value a little, since
+            enlarging changes the weight of places near the border.
         precision: "float32" (float64 for float64 pictures), or "bfloat16" for the convolutions alone: twice
             as fast where the processor has it (AVX512-BF16, AMX), else slow. Values are then off by up to
             0.4 % (3 % on nearly equal pictures), gradients by 6 to 21 degrees on photographs, since small
             differences of features round.
-        weight: (N, 1, H, W), non-negative; what each pixel counts. Unless `spatial`, the input is blended to
-            the target where it is small.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel. Unless `spatial`, the input is blended
+            towards the target where the weight is small.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
         LossariumError: the pictures are not RGB or too small, the net or the precision is unknown, or the
-            net's weights are not there.
+            net's weights are missing.
 
     >>> import torch
     >>> lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64))
@@ -68,7 +68,7 @@ def lpips(
     input, target, weight, how = as_pictures(input, target, weight, reduction)
     _check(input, net, precision)
     if not spatial:
-        # Weighted here, where autograd carries the gradient through the blending.
+        # Blended here, outside the kernel, so that autograd handles the blending.
         input, weight = blend_to_target(input, target, weight), None
     plain = partial(_lpips_plain, net=net, spatial=spatial, precision=precision)
     kernel = partial(_lpips_kernel, net=net, spatial=spatial, precision=precision)
@@ -123,7 +123,7 @@ def _normalised(pictures: Tensor) -> Tensor:
 
 
 def _distances(input: Tensor, target: Tensor, net: str, precision: str) -> list[Tensor]:
-    """Of each layer the weighted squared difference at every place, (N, 1, h, w)."""
+    """For each layer the weighted squared difference at every place, (N, 1, h, w)."""
     dtype = _convolved_in(precision, input)
     weights = lpips_weights(net, input.device, dtype)
     seen, truths = (
@@ -142,7 +142,7 @@ def _unit_length(features: Tensor) -> Tensor:
 
 
 def _average(distances: Tensor, weight: Tensor | None, size: torch.Size | None) -> Tensor:
-    """Average a layer's distances over each picture, (N,), enlarged to `size` if there is one."""
+    """Average a layer's distances over each picture, (N,), enlarged to `size` unless it is None."""
     return weighted_mean(distances if size is None else _enlarged(distances, size), weight)
 
 
@@ -160,8 +160,8 @@ def _lpips_kernel(
     spatial: bool,
     precision: str,
 ) -> tuple[Tensor, Tensor | None]:
-    """The same with the gradient, some pictures at a time, so that their features stay in the cache."""
-    # Imported late, as all kernels are: the compiler takes half a second.
+    """Value and gradient, a few pictures at a time, so that their features stay in the cache."""
+    # Imported late, like all kernels: the compiler takes half a second.
     from lossarium.losses.perceptual.lpips_cpu import compare_features
 
     dtype = _convolved_in(precision, input)
@@ -196,7 +196,7 @@ def _lpips_kernel(
 
 
 def _stages(pictures: Tensor, net: str, weights: Weights, *, sloped: bool) -> list[tuple[Tensor, Tensor]]:
-    """Each stage's input, cut off from the stage before, and its output."""
+    """Each stage's input, detached from the stage before, and its output."""
     stages = []
     with torch.set_grad_enabled(sloped):
         for stage in range(len(network(net).stages)):
@@ -207,7 +207,7 @@ def _stages(pictures: Tensor, net: str, weights: Weights, *, sloped: bool) -> li
 
 
 def _way_back(stages: list[tuple[Tensor, Tensor]], pulls: list[Tensor]) -> Tensor:
-    """The gradient by the first stage's input, `pulls` being what each output is pulled by for itself."""
+    """Backpropagate to the first stage's input; `pulls` are the gradients of the stages' own distances."""
     gradient = None
     for pull in reversed(pulls):
         start, seen = stages.pop()
@@ -219,9 +219,9 @@ def _way_back(stages: list[tuple[Tensor, Tensor]], pulls: list[Tensor]) -> Tenso
 
 
 def _shares(shape: tuple[int, ...], weight: Tensor | None, size: torch.Size | None) -> Tensor:
-    """What each place of a layer's distances, (N, 1, h, w), counts in their average: its slope."""
+    """The weight of each place of a layer's distances, (N, 1, h, w), in their average: its gradient."""
     with torch.inference_mode(mode=False), torch.enable_grad():
-        # Cloned, for a tensor of inference mode takes no part in a slope.
+        # Cloned, since autograd cannot use a tensor of inference mode.
         weight = None if weight is None else weight.clone()
         distances = torch.zeros(shape, requires_grad=True)
         (shares,) = torch.autograd.grad(_average(distances, weight, size).sum(), distances)
@@ -238,12 +238,12 @@ LOSSES = (
         map=_lpips_map,
         pixel_map=False,
         good_at="texture and sharpness as people judge them",
-        bad_at="exact colour and place; costs a network's pass",
+        bad_at="exact colour and place; runs a whole network",
         gradient="It fades in proportion to the error near equality and saturates far from it, since "
         "features are compared at unit length. It is largest where the features are weak, as on smooth "
-        "skin, and it jumps where a rectifier or a maximum switches.",
-        artefacts="Colours drift and fine grids appear, in the rhythm of the network's strides (4 pixels "
-        "with alex, 2 with vgg): many pictures have nearly the same features.",
+        "skin, and jumps where a ReLU or a max pooling switches.",
+        artefacts="Colours drift and fine grids appear, with the period of the network's strides (4 pixels "
+        "with alex, 2 with vgg), since many pictures have nearly the same features.",
         when="Add it with a small factor to a pixel or structure loss, to bring back detail that these "
         "blur; vgg is the authors' choice for training, alex costs a twenty-fifth of it.",
     ),

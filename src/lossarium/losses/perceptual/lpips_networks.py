@@ -1,7 +1,7 @@
 """The classifiers whose features LPIPS compares: AlexNet, VGG-16 and SqueezeNet 1.1, as lists of layers.
 
-A network is a row of stages; the output of each stage is one of the features that are compared. Layers are
-named as in torchvision's `features`, which is how the tensors of a weights file are named.
+A network is a sequence of stages; the output of each stage is one of the features that are compared. Layers
+are named as in torchvision's `features`, which is how the tensors of a weights file are named.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class ConvolutionSpec:
-    """A convolution with square kernel, rectified."""
+    """A convolution with a square kernel, followed by a ReLU."""
 
     name: str
     channels_in: int
@@ -40,19 +40,19 @@ class ConvolutionSpec:
         return F.conv2d(self._without_stride(x), weight, bias).relu_()
 
     def prepared(self, weights: Weights) -> dict[str, Tensor]:
-        """The weights as `__call__` wants them."""
+        """The weights in the layout that `__call__` uses."""
         weight = weights[f"{self.name}.weight"]
         if self.stride > 1:
-            # Zeros make the kernel's side a multiple of the stride.
+            # Pad with zeros so that the side of the kernel is a multiple of the stride.
             missing = self._blocks() * self.stride - self.kernel
             weight = F.pixel_unshuffle(F.pad(weight, (0, missing, 0, missing)), self.stride)
         return {f"{self.name}.weight": weight, f"{self.name}.bias": weights[f"{self.name}.bias"]}
 
     def _without_stride(self, x: Tensor) -> Tensor:
-        """The picture with each block of stride x stride pixels as channels of one.
+        """Move each block of stride x stride pixels into the channels of one pixel (space to depth).
 
-        On it the same convolution has no stride and many channels instead of three, which on a CPU makes
-        the gradient of AlexNet's first one, by far its slowest, three times as fast.
+        The same convolution then has stride 1 and many channels instead of three, which on a CPU makes the
+        gradient of AlexNet's first one, by far its slowest, three times as fast.
         """
         padding = []
         for length in (x.shape[3], x.shape[2]):
@@ -69,7 +69,7 @@ class ConvolutionSpec:
 
 @dataclass(frozen=True)
 class Fire:
-    """SqueezeNet's module: few channels by a 1x1 convolution, then 1x1 and 3x3 convolutions side by side."""
+    """SqueezeNet's Fire module: a 1x1 convolution to few channels, then 1x1 and 3x3 ones in parallel."""
 
     name: str
     channels_in: int
@@ -123,12 +123,12 @@ class Network:
 
     stages: tuple[tuple[Layer, ...], ...]
     channels: tuple[int, ...]
-    """Of each stage's output."""
+    """Channels of each stage's output."""
     smallest_side: int
-    """Of a picture that leaves at least one place in the last stage."""
+    """The least side of a picture, which leaves one place in the last stage."""
     pixels_at_once: int
-    """How many go through on a CPU before the next pictures do: more leave the cache, fewer read the
-    weights too often. Measured with 2 cores, 2 MB of L2 cache and 32 MB of L3 cache."""
+    """Pictures per chunk on a CPU: more do not fit the cache, fewer read the weights too often. Measured with
+    2 cores, 2 MB of L2 cache and 32 MB of L3 cache."""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of each tensor of the weights, the linear layers of LPIPS included."""
@@ -139,7 +139,7 @@ class Network:
         return shapes | {f"lin.{i}.weight": (1, channels, 1, 1) for i, channels in enumerate(self.channels)}
 
     def prepared(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Weights as `features` wants them; the linear layers, (1, C, 1, 1), stay at least float32."""
+        """Weights in the layout of `features`; the linear layers, (1, C, 1, 1), are at least float32."""
         kept = {
             name: tensor.to(device, torch.promote_types(dtype, torch.float32))
             for name, tensor in weights.items()
@@ -247,7 +247,7 @@ def network(net: str) -> Network:
     """The network of this name.
 
     Raises:
-        LossariumError: there is none.
+        LossariumError: there is no such network.
     """
     if net not in _NETWORKS:
         raise LossariumError(f"lpips knows the nets {', '.join(_NETWORKS)}, not {net!r}")

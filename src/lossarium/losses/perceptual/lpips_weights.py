@@ -1,4 +1,4 @@
-"""The weights of LPIPS's networks: AlexNet's are bundled, the others are read from a folder of the user's.
+"""The weights of LPIPS's networks: AlexNet's are bundled, the others are read from a user's folder.
 
 To make a file for that folder, where the packages lpips and torchvision are installed:
 
@@ -31,14 +31,14 @@ _LARGEST_HEADER = 2**20
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def lpips_weights(net: str, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
-    """A network's weights, ready for use; they are kept, so that the next call costs nothing.
+    """A network's weights, ready for use; they are cached for the next call.
 
     AlexNet's are bundled. The others are read from `lpips_vgg.safetensors` and `lpips_squeeze.safetensors`
     in the folder that the environment variable LOSSARIUM_WEIGHTS names, or else from the packages
     torchvision (the network) and lpips (the linear layers) where these are installed.
 
     Raises:
-        LossariumError: there are none, or the file is not what it should be.
+        LossariumError: the weights are missing, or their file is damaged or of another network.
     """
     return _prepared(net, os.environ.get(FOLDER_VARIABLE, ""), device, dtype)
 
@@ -53,7 +53,7 @@ def save_lpips_weights(net: str, folder: Path) -> Path:
     _check_shapes(net, {name: tuple(tensor.shape) for name, tensor in weights.items()}, "the package lpips")
     path = folder / _file_name(net)
     folder.mkdir(parents=True, exist_ok=True)
-    # Whoever reads at the same time must find the whole file or none.
+    # Written atomically: another process may read it at the same time.
     unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
     save_file(weights, unfinished)
     unfinished.replace(path)
@@ -67,8 +67,8 @@ def _prepared(net: str, folder: str, device: torch.device, dtype: torch.dtype) -
         with torch.no_grad():
             return MappingProxyType(network(net).prepared(_weights(net, folder), device, dtype))
 
-    # Whoever calls first, perhaps a judge in inference mode or `torch.export` while it traces, must leave
-    # real weights that training can use. Torch's modes belong to a thread, and a new one has none.
+    # In a new thread, which has none of torch's modes: the first caller may be a judge in inference mode or
+    # `torch.export` while it traces, and training needs real weights from the same cache.
     with ThreadPoolExecutor(max_workers=1) as alone:
         return alone.submit(prepared).result()
 
@@ -95,8 +95,7 @@ def _file_name(net: str) -> str:
 
 
 def _read(net: str, path: Path) -> dict[str, Tensor]:
-    """Read a weights file that anybody may have written: nothing of it is run, and nothing large is loaded
-    before its size and shapes are known to be right."""
+    """Read an untrusted weights file: it runs no code, and checks size and shapes before loading tensors."""
     expected = network(net).shapes()
     largest = _LARGEST_HEADER + sum(4 * torch.Size(shape).numel() for shape in expected.values())
     if not path.is_file() or path.stat().st_size > largest:
@@ -113,7 +112,7 @@ def _read(net: str, path: Path) -> dict[str, Tensor]:
         raise LossariumError(f"cannot read {path} as a safetensors file: {error}") from None
     for name, tensor in weights.items():
         if not bool(tensor.isfinite().all()):
-            raise LossariumError(f"{name} in {path} holds numbers that are not finite; get the file anew")
+            raise LossariumError(f"{name} in {path} holds NaN or infinity; get the file again")
     return weights
 
 
@@ -132,7 +131,7 @@ def _weights_of_lpips_package(net: str) -> dict[str, Tensor]:
     network(net)  # there is one
     try:
         model = import_module("lpips").LPIPS(net=net, verbose=False)
-    # Whatever goes wrong in two packages and a download: it is told, and there is one remedy.
+    # Anything may go wrong in two packages and a download; the remedy is the same.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LossariumError(

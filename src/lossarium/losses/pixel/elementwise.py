@@ -1,4 +1,4 @@
-"""What losses share that are the mean of one value a pixel and channel: the mean, its weights and its map."""
+"""Shared by losses that are the mean of one value a pixel and channel: the mean, its weights and its map."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ def elementwise_loss(
     weight: Tensor | None,
     reduction: Reduction,
 ) -> Tensor:
-    """The (weighted) mean of a formula over each picture, by its kernel where that serves.
+    """The (weighted) mean of a formula over each picture, by its kernel if possible.
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -31,7 +31,7 @@ def elementwise_loss(
 
 
 def elementwise_map(with_options: Callable[..., Formula]) -> LossFunction:
-    """The map of a loss, (N, 1, H, W), whose formula is made from its options."""
+    """The map, (N, 1, H, W), of a loss whose formula depends on options."""
 
     def map(input: Tensor, target: Tensor, **options: object) -> Tensor:
         return with_options(**options)(input, target).mean(dim=1, keepdim=True)

@@ -9,7 +9,7 @@ from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.pixel.elementwise import elementwise_loss, elementwise_map, mean_of
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, reduce
 
-# The squares of float32 errors stay far from its ends, 1e-38 and 3e38, in units between these.
+# With scales between these, squares of float32 errors neither underflow (1e-38) nor overflow (3e38).
 _SMALLEST_SCALE, _LARGEST_SCALE = 1e-6, 1e6
 # Just above float32's smallest normal number, so that the root's slope there, 1.6e18, is finite.
 _SMALLEST_SQUARE = 1e-37
@@ -37,7 +37,7 @@ def mse(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -72,7 +72,7 @@ def rmse(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -88,8 +88,8 @@ def rmse(
 
 
 def _root(square: Tensor) -> Tensor:
-    # An epsilon added to the square would lift the value everywhere. The root's infinite slope is met at 0
-    # alone, and as the errors fall with the root, the gradient is bounded everywhere else.
+    # Adding an epsilon to the square would raise the value everywhere. The root's slope is infinite only at
+    # 0; elsewhere the errors shrink with the root, so the gradient is bounded.
     none = square <= _SMALLEST_SQUARE
     root = torch.where(none, torch.ones_like(square), square).sqrt()
     return torch.where(none, torch.zeros_like(root), root)
@@ -101,13 +101,13 @@ def sse(
     """Sum of squared errors: sum of (input - target)^2 over a picture's pixels and channels. Range [0, inf).
 
     In squared units of the pictures, 0 at equality; pictures are averaged, not summed. With a weight it is
-    the number of values, C H W, times their weighted mean: weights stay relative, and a constant one changes
-    nothing. A sum is not the mean of a map, so it has none. Source: least squares (Legendre 1805).
+    the number of values, C H W, times their weighted mean: weights are relative, and a constant one changes
+    nothing. A sum is not the mean of a map, so it has no map. Source: least squares (Legendre 1805).
 
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -133,7 +133,7 @@ def mae(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -167,7 +167,7 @@ def linf(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        weight: (N, 1, H, W), non-negative; the input is blended to the target where it is small.
+        weight: (N, 1, H, W), non-negative; where it is small, the input is blended towards the target.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -204,16 +204,16 @@ def psnr(
     """Peak signal-to-noise ratio: -10 log10(mse / data_range^2), picture by picture. Range (-inf, 100].
 
     In decibels; higher is better, so it is a measure to judge with, and `mse` is the loss with the same best
-    picture. The mean squared error counts as 1e-10 at least, or equal pictures would be infinitely good:
-    they have 100 dB, and so has a picture whose weight is 0 everywhere. The weight is exact inside the
-    logarithm. Source: Huynh-Thu and Ghanbari, Scope of validity of PSNR in image/video quality assessment,
+    picture. The mean squared error is at least 1e-10, so that equal pictures have 100 dB instead of infinity;
+    so does a picture whose weight is 0 everywhere. The weight is exact inside the logarithm.
+    Source: Huynh-Thu and Ghanbari, Scope of validity of PSNR in image/video quality assessment,
     2008, equation 1.
 
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         data_range: The peak: the distance between the pictures' black and white.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -240,7 +240,7 @@ LOSSES = (
         map=elementwise_map(lambda: squared_error),
         pixel_map=True,
         good_at="large errors and overall colour; best PSNR",
-        bad_at="fine detail: averages what it is unsure of",
+        bad_at="fine detail: averages what the model is unsure of",
         gradient="Proportional to the error: it fades towards equality, and the largest errors dominate it.",
         artefacts="Blur, since its best answer is the mean of all plausible pictures. "
         "An error of 1 of 255 counts 65025 times less than one of 255, so faint texture is ignored.",
@@ -252,12 +252,12 @@ LOSSES = (
         family="pixel",
         formula="sqrt(mean((x - y)^2)), picture by picture",
         source="the root of mse",
-        good_at="reading: an error in units of the pictures",
+        good_at="reports: an error in units of the pictures",
         bad_at="settling: its gradient does not fade near equality",
-        gradient="MSE's direction at a length that does not depend on how large the error is, and 0 at "
-        "equality: every picture of a batch pulls alike, however good it is.",
-        artefacts="MSE's blur; with a constant learning rate it goes on jittering about the best picture.",
-        when="To report errors. To train where hard pictures should not outweigh easy ones as in MSE.",
+        gradient="MSE's direction, with a length that does not depend on the size of the error, and 0 at "
+        "equality: good and bad pictures of a batch have equally long gradients.",
+        artefacts="MSE's blur; with a constant learning rate it keeps jittering around the best picture.",
+        when="To report errors. To train if hard pictures should not outweigh easy ones as in MSE.",
     ),
     LossInfo(
         name="sse",
@@ -270,7 +270,7 @@ LOSSES = (
         gradient="MSE's times the number of values, C H W: 49152 times as long for 3x128x128.",
         artefacts="MSE's blur. A learning rate that was right for MSE diverges under plain SGD, "
         "and gradient clipping cuts every step.",
-        when="As the likelihood term of a model that defines it so, a variational autoencoder for one; "
+        when="As the likelihood term of a model that defines it so, such as a variational autoencoder; "
         "else MSE.",
     ),
     LossInfo(
@@ -283,7 +283,7 @@ LOSSES = (
         pixel_map=True,
         good_at="outliers; edges somewhat sharper than MSE's",
         bad_at="settling: its gradient does not fade near equality",
-        gradient="The error's sign: as long for a tiny error as for a huge one, and 0 at equality.",
+        gradient="The sign of the error: equally long for tiny and huge errors, and 0 at equality.",
         artefacts="Less blur than MSE, since its best answer is the median, but thin or rare detail that "
         "the median leaves out vanishes.",
         when="As the usual pixel term beside a structural or perceptual one.",
@@ -296,10 +296,10 @@ LOSSES = (
         source="Chebyshev's distance",
         good_at="finding the one worst pixel",
         bad_at="everything but that pixel; noise",
-        gradient="One value's sign a picture (equal largest errors share it); all others get 0.",
-        artefacts="Training on it alone hardly moves: one value a picture is corrected at a time, "
+        gradient="The sign of one value in each picture (equal largest errors share it); 0 for all others.",
+        artefacts="Training on it alone hardly progresses: each step corrects one value in each picture, "
         "and noise decides which.",
-        when="To judge, or as a small term that forbids single wrong pixels.",
+        when="To judge, or as a small term against single wrong pixels.",
     ),
     LossInfo(
         name="psnr",
@@ -308,11 +308,11 @@ LOSSES = (
         formula="-10 log10(mse(x, y) / data_range^2)",
         source="Huynh-Thu and Ghanbari 2008, eq. 1",
         range="(-inf, 100]",
-        not_minimised="it is better the higher it is; mse has its least value where psnr has its highest",
+        not_minimised="higher is better; mse has its least value where psnr has its highest",
         good_at="comparing with published figures, in dB",
         bad_at="sharpness: blurred pictures score well",
-        gradient="MSE's divided by MSE, with its sign turned; 0 above 100 dB.",
-        artefacts="Chasing it rewards blur, as it orders pictures just as MSE does.",
+        gradient="MSE's divided by MSE, with the opposite sign; 0 above 100 dB.",
+        artefacts="Optimising it rewards blur, since it orders pictures exactly as MSE does.",
         when="To judge, beside a measure of structure.",
     ),
 )

@@ -15,11 +15,11 @@ from lossarium.losses.pixel.norms import absolute_error, check_scale, mae_kernel
 from lossarium.losses.reduction import Reduction, as_pictures, reduce
 
 _GREY_LEVEL = 1 / 255
-# Of a target whose neighbours are compared.
+# Rows of a target whose neighbours are compared at once.
 _PIXELS_AT_ONCE = 1 << 20
-# A temperature below this is 0 as far as float64 can tell, one above would make values of 1e11 and more.
+# Below the lowest, a temperature equals 0 within float64; above the highest, values would reach 1e11.
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 1e-18, 100.0
-# So many terms of imae's series are exact in float64 as far as it is used.
+# With this many terms imae's series is exact in float64 where it is used.
 _TERMS = 20
 _WARMEST_KERNEL = 16.0
 
@@ -41,9 +41,9 @@ def mape(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        eps: The least that an error is compared with, in units of the pictures: black would divide by 0. The
-            default is one of 255 grey levels, the least that a picture of bytes can tell from black.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        eps: The least divisor, in units of the pictures: black would divide by 0. The default is one of 255
+            grey levels, the darkest value of an 8-bit picture that is not black.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -91,10 +91,10 @@ def mase(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        eps: The least that f counts, in units of the pictures: a target of one colour would divide by 0. The
+        eps: The least divisor, in units of the pictures: a target of one colour would divide by 0. The
             default is one of 255 grey levels.
-        weight: (N, 1, H, W), non-negative; what each pixel's error counts. It does not reach f, which belongs
-            to the whole target.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel's error. It does not apply to f, which
+            depends on the whole target.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -127,7 +127,7 @@ def _forecast_error(target: Tensor) -> Tensor:
     axes = [axis for axis, count in pairs.items() if count]
     if not axes:
         return target.new_zeros(n)
-    # Band by band, so that the differences of a large picture take little memory.
+    # In bands of rows, so that the differences of a large picture take little memory.
     rows = max(_PIXELS_AT_ONCE // (n * channels * width), 1)
     totals = [target.new_zeros(n) for _ in axes]
     for first in range(0, height, rows):
@@ -149,7 +149,7 @@ def imae(
     """Improved MAE: MAE whose gradient is longest for values that are half right. Range [0, inf).
 
     With d = |input - target| and T the temperature, mean of the integral of exp(T u (1 - u)) over u from 0 to
-    d, going on with slope 1 beyond d = 1. In units of the pictures, 0 at equality, where the gradient is 0.
+    d, continued with slope 1 beyond d = 1. In units of the pictures, 0 at equality, where the gradient is 0.
 
     The paper is about classification. MAE's gradient by the logits has the length 4 p (1 - p), p being the
     probability given to the labelled class; IMAE keeps its direction and makes its length exp(T p (1 - p)),
@@ -166,7 +166,7 @@ def imae(
         temperature: T, from 0 to 100: the gradient of a half-right value is exp(T / 4) times as long as that
             of a right or a wholly wrong one, at the authors' 8 (theirs for CIFAR-100 with 20% and 40% of
             wrong labels) 7.4 times.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -220,12 +220,12 @@ def _integral_by_series(end: Tensor, temperature: float) -> Tensor:
 
 
 def _integral_by_error_function(end: Tensor, temperature: float) -> Tensor:
-    """The same to any end: the integrand is a Gaussian around 1/2."""
+    """The same integral to any end: the integrand is a Gaussian around 1/2."""
     sharpness = math.sqrt(temperature)
     size = math.exp(temperature / 4) * math.sqrt(math.pi) / (2 * sharpness)
     if temperature < 4:
         return size * ((sharpness * (end - 0.5)).erf() + math.erf(sharpness / 2))
-    # The narrower the Gaussian, the nearer erf is to -1 at 0, and only what it lacks to that still tells.
+    # For a narrow Gaussian erf is near -1 at 0, so erf + 1 is computed without cancellation.
     return size * ((sharpness * (0.5 - end)).erfc() - math.erfc(sharpness / 2))
 
 
@@ -242,7 +242,7 @@ def mbe(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -282,8 +282,8 @@ def mpe(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        eps: The least that an error is compared with, in units of the pictures, as in `mape`.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        eps: The least divisor, in units of the pictures, as in `mape`.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -307,7 +307,7 @@ def _mpe_kernel(eps: float) -> LossKernel:
     return partial(mpe, eps=eps)
 
 
-_AS_DARK_AS_CAN_BE = "its least value is not equality but an input that is as dark as can be"
+_AS_DARK_AS_CAN_BE = "its least value is not at equality but at the darkest input"
 
 LOSSES = (
     LossInfo(
@@ -320,10 +320,10 @@ LOSSES = (
         pixel_map=True,
         good_at="shadows: errors count relative to brightness",
         bad_at="highlights; black pixels outweigh all others",
-        gradient="1 / max(|y|, eps) long whatever the error: 1 for white, 255 for black; 0 at equality.",
-        artefacts="Too dark where it is unsure: too bright can cost without bound, too dark at most 1. "
+        gradient="Length 1 / max(|y|, eps) for every error: 1 for white, 255 for black; 0 at equality.",
+        artefacts="Too dark where the model is unsure: too bright has no upper cost, too dark at most 1. "
         "Colour drifts in highlights.",
-        when="Where shadows matter and the target has little black; with a larger eps (0.1) it is tamer.",
+        when="If shadows matter and the target has little black; a larger eps (0.1) makes it more stable.",
     ),
     LossInfo(
         name="mase",
@@ -335,9 +335,9 @@ LOSSES = (
         pixel_map=True,
         good_at="comparing errors of smooth and busy pictures",
         bad_at="flat targets: they outweigh a batch",
-        gradient="MAE's, as many times longer as the target's neighbours are alike, at most 255 times.",
+        gradient="MAE's divided by the target's mean difference of neighbours, so up to 255 times as long.",
         artefacts="Those of MAE; smooth pictures of a batch are fitted first, busy ones last.",
-        when="To compare errors of pictures of unlike detail: above 1 they are worse than a pixel's shift.",
+        when="To compare errors of pictures of unequal detail: above 1 is worse than a shift by a pixel.",
     ),
     LossInfo(
         name="imae",
@@ -349,11 +349,11 @@ LOSSES = (
         pixel_map=True,
         good_at="half-right values: corrected before all others",
         bad_at="near equality it is no better than MAE",
-        gradient="exp(T d (1 - d)) long for an error d: 1 near equality, exp(T / 4) at d = 1/2, 1 again from "
-        "d = 1 on; 0 at equality.",
+        gradient="Length exp(T d (1 - d)) for an error d: 1 near equality, exp(T / 4) at d = 1/2, 1 again "
+        "from d = 1 on; 0 at equality.",
         artefacts="Those of MAE near equality. Early in training, when errors are large, steps are up to "
         "exp(T / 4) times as long.",
-        when="To try whether MAE underfits for treating all errors alike; with T = 0 it is MAE.",
+        when="To test whether MAE underfits because it treats all errors alike; with T = 0 it is MAE.",
     ),
     LossInfo(
         name="mbe",
@@ -367,9 +367,9 @@ LOSSES = (
         not_minimised=_AS_DARK_AS_CAN_BE,
         good_at="telling whether pictures are too bright or dark",
         bad_at="anything else: errors of either sign cancel",
-        gradient="The same everywhere, whatever the error: downhill is always darker.",
-        artefacts="It would drive every picture to black and beyond.",
-        when="To judge: a shift of brightness that other measures only call an error.",
+        gradient="The same everywhere, for every error: darker is always less.",
+        artefacts="It would drive every picture to black and below.",
+        when="To judge: it tells a shift of brightness from other errors.",
     ),
     LossInfo(
         name="mpe",
@@ -383,8 +383,8 @@ LOSSES = (
         not_minimised=_AS_DARK_AS_CAN_BE,
         good_at="telling whether shadows are too bright or dark",
         bad_at="highlights; errors of either sign cancel",
-        gradient="1 / max(|y|, eps) long, whatever the error: downhill is always darker.",
-        artefacts="It would drive every picture to black and beyond, shadows first.",
-        when="To judge: a shift of brightness relative to the target's, as lifted or crushed shadows are.",
+        gradient="Length 1 / max(|y|, eps) for every error: darker is always less.",
+        artefacts="It would drive every picture to black and below, shadows first.",
+        when="To judge: a shift of brightness relative to the target's, such as lifted or crushed shadows.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Losses that compare pixel with pixel and keep large errors from ruling: between square and absolute value.
+"""Robust pixel losses: between square and absolute value, so that large errors do not dominate.
 
 Most have one scale, the error at which the square turns into the absolute value. On pictures in [0, 1] the
 textbooks' scale of 1 would make each of them nearly MSE / 2 everywhere, so all have one default: 0.05, which
@@ -20,7 +20,7 @@ from lossarium.losses.pixel.norms import check_scale
 from lossarium.losses.reduction import Reduction
 
 _SCALE = 0.05
-# An alpha nearer to 0, or further out, than this is at its limit as far as float64 can tell.
+# An alpha nearer to 0 or to infinity than this equals its limit within float64.
 NEAR_ZERO, FAR_OUT = 1e-18, 1e18
 # Around alpha = 2 within this distance the power is taken relative to the square.
 AROUND_SQUARE = 0.1
@@ -46,7 +46,7 @@ def smooth_l1(
         target: (N, C, H, W), the truth.
         beta: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] torch's default of 1 would make this MSE / 2 everywhere; 0.05 is 13 of 255.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -91,7 +91,7 @@ def huber(
         target: (N, C, H, W), the truth.
         delta: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] torch's default of 1 would make this MSE / 2 everywhere; 0.05 is 13 of 255.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -141,7 +141,7 @@ def logcosh(
         target: (N, C, H, W), the truth.
         scale: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] the textbooks' 1 would make this nearly MSE / 2; 0.05 is 13 of 255.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -195,9 +195,9 @@ def charbonnier(
     Args:
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
-        eps: The error, in units of the pictures, at which the square turns into the absolute value; small,
-            since this is meant to be MAE but for equality.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        eps: The error, in units of the pictures, at which the square turns into the absolute value; small, so
+            that this is MAE except near equality.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -216,7 +216,7 @@ def _charbonnier(eps: float) -> Formula:
     check_scale("charbonnier's eps", eps)
 
     def formula(input: Tensor, target: Tensor) -> Tensor:
-        # The root less eps, multiplied by the root plus eps and divided by it: nothing is left to cancel.
+        # (root - eps) (root + eps) / (root + eps): the numerator is the square, so nothing cancels.
         square = (input - target).square()
         return square / ((square + eps**2).sqrt() + eps)
 
@@ -260,7 +260,7 @@ def general(
             counts as infinite.
         c: The error, in units of the pictures, at which the square ends. On pictures in [0, 1] the textbooks'
             1 would make this nearly MSE / 2; 0.05 is 13 of 255.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -333,7 +333,7 @@ def quantile(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         q: The quantile, between 0 and 1, both excluded.
-        weight: (N, 1, H, W), non-negative; what each pixel counts.
+        weight: (N, 1, H, W), non-negative; the weight of each pixel.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -374,9 +374,9 @@ LOSSES = (
         source="Girshick 2015, eq. 3",
         map=elementwise_map(_smooth_l1),
         pixel_map=True,
-        good_at="settling near equality, without fear of outliers",
+        good_at="settling near equality; robust to outliers",
         bad_at="fine detail below beta: blurred as by MSE",
-        gradient="Proportional to the error up to beta, there of length 1, and constant beyond.",
+        gradient="Proportional to the error up to beta, where its length is 1, and constant beyond.",
         artefacts="Those of MAE for errors above beta; those of MSE, a soft haze over fine texture, below.",
         when="In place of MAE where training should settle. A larger beta is nearer to MSE.",
     ),
@@ -388,13 +388,13 @@ LOSSES = (
         source="Huber 1964",
         map=elementwise_map(_huber),
         pixel_map=True,
-        good_at="settling near equality, without fear of outliers",
+        good_at="settling near equality; robust to outliers",
         bad_at="fine detail below delta; its size changes with delta",
         gradient="The error itself up to delta, and delta beyond: smooth_l1's times delta, so at most 0.05 "
         "with the default.",
-        artefacts="Those of smooth_l1. Beside other terms it is easily too weak to matter, being so small.",
-        when="Where the error's square is meant and outliers should be cut off; "
-        "smooth_l1 is easier to weigh against others.",
+        artefacts="Those of smooth_l1. Its values are small, so beside other terms it is easily too weak.",
+        when="If you want squared errors with outliers limited; "
+        "smooth_l1 is easier to balance against other terms.",
     ),
     LossInfo(
         name="logcosh",
@@ -408,7 +408,7 @@ LOSSES = (
         bad_at="fine detail below its scale: blurred as by MSE",
         gradient="tanh(error / scale): proportional to small errors, of length 1 for large ones, no corner.",
         artefacts="Those of smooth_l1, from which it is hard to tell by eye.",
-        when="In place of smooth_l1 where second derivatives are used.",
+        when="In place of smooth_l1 if second derivatives are used.",
     ),
     LossInfo(
         name="charbonnier",
@@ -419,10 +419,10 @@ LOSSES = (
         map=elementwise_map(_charbonnier),
         pixel_map=True,
         good_at="restoration and super-resolution; outliers",
-        bad_at="what MAE is bad at, but for settling",
-        gradient="error / sqrt(error^2 + eps^2): MAE's, but within a few eps of equality it fades to 0.",
+        bad_at="what MAE is bad at, except settling",
+        gradient="error / sqrt(error^2 + eps^2): MAE's, but fading to 0 within a few eps of equality.",
         artefacts="Those of MAE: detail that the median leaves out vanishes.",
-        when="As MAE that settles, the usual pixel loss of super-resolution.",
+        when="As an MAE that settles; the usual pixel loss of super-resolution.",
     ),
     LossInfo(
         name="general",
@@ -433,12 +433,12 @@ LOSSES = (
         map=elementwise_map(_general),
         pixel_map=True,
         good_at="choosing how little outliers count, by one number",
-        bad_at="far starts with alpha < 0: large errors have no pull",
+        bad_at="bad starts with alpha < 0: large errors have no gradient",
         gradient="error / c^2 near equality for every alpha. Far from it, it grows if alpha > 1, is constant "
         "if alpha = 1 and fades if alpha < 1, the sooner the smaller alpha is.",
         artefacts="With alpha below 1, regions that are wrong by much more than c may stay wrong for ever.",
-        when="To search the shape of a robust loss; alpha = 1 is a safe start, "
-        "lower it if the data hold wrong pixels.",
+        when="To search for the shape of a robust loss; alpha = 1 is a safe start, "
+        "lower it if the data have wrong pixels.",
     ),
     LossInfo(
         name="quantile",
@@ -451,7 +451,7 @@ LOSSES = (
         good_at="pulling to the bright (q > 0.5) or dark side",
         bad_at="true colour for any q but 0.5",
         gradient="Of length q where the input is too dark and 1 - q where it is too bright; 0 at equality.",
-        artefacts="Where it is unsure, pictures get too bright for q > 0.5 and too dark for q < 0.5.",
-        when="To see what a model is unsure of: the pictures of two quantiles differ there.",
+        artefacts="Where the model is unsure, pictures get too bright for q > 0.5 and too dark for q < 0.5.",
+        when="To see where a model is unsure: the pictures of two quantiles differ there.",
     ),
 )

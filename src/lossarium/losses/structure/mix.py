@@ -42,10 +42,10 @@ def mix(
     Args:
         input: (N, C, H, W), the prediction; sides of at least 11.
         target: (N, C, H, W), the truth.
-        alpha: What 1 - MS-SSIM counts, in [0, 1]; the rest is the absolute error's.
+        alpha: The weight of 1 - MS-SSIM, in [0, 1]; the absolute error has the rest.
         sigma: Standard deviation in pixels of the Gaussian over absolute errors.
         scales: As for `ms_ssim`.
-        weight: (N, 1, H, W), non-negative; what each centre counts.
+        weight: (N, 1, H, W), non-negative; the weight of each centre.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -98,11 +98,11 @@ def _patch_mae_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, si
 
 
 def _patch_weight(input: Tensor, weight: Tensor | None, sigma: float) -> Tensor:
-    """What each pixel counts in all patches together, (N, 1, H, W).
+    """The total weight of each pixel over all patches, (N, 1, H, W).
 
     The error about the centre p is sum_q g_pq |e_q| with sum_q g_pq = 1, and centres are averaged by their
-    weight w_p: sum_q (sum_p w_p g_pq) |e_q| / sum_p w_p. Summed over q the new weights give sum_p w_p again,
-    so that is the mean of |e| under them: one plane is blurred, not the error's every channel.
+    weight w_p: sum_q (sum_p w_p g_pq) |e_q| / sum_p w_p. The new weights sum_p w_p g_pq have the same sum
+    over q, so this is the mean of |e| under them: only the weight is blurred, not every channel of the error.
     """
     n, _, height, width = input.shape
     if weight is None:
@@ -112,7 +112,7 @@ def _patch_weight(input: Tensor, weight: Tensor | None, sigma: float) -> Tensor:
 
 
 def _patches(length: int, sigma: float) -> Tensor:
-    """The (length, length) matrix whose rows are the Gaussian about each place, its part inside made 1."""
+    """The (length, length) matrix whose rows are the Gaussian about each place, normalised to the sum 1."""
     radius = int(2 * sigma)
     band = gaussian_band(length + 2 * radius, 2 * radius + 1, sigma)[:, radius : radius + length]
     return band / band.sum(dim=1, keepdim=True)
@@ -126,10 +126,10 @@ LOSSES = (
         formula="a (1 - MS-SSIM(x, y)) + (1 - a) mean(G * |x - y|), a = 0.84, G a Gaussian of sigma 8",
         source="Zhao, Gallo, Frosio, Kautz 2017, eq. 14",
         good_at="structure at all scales with colour held in place",
-        bad_at="exact values: the absolute error is 16 % of it",
+        bad_at="exact values: the absolute error is only 16 % of it",
         gradient=(
-            "That of ms_ssim plus the constant pull of an L1 at 0.16, which does not fade as the error does "
-            "and weakens slightly towards the border."
+            "That of ms_ssim plus 0.16 times an L1's, whose length does not depend on the error and falls "
+            "slightly towards the border."
         ),
         artefacts="Slight softness of fine texture; weaker colour drift than with ms_ssim alone.",
         when=(

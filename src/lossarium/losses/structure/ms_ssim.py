@@ -19,8 +19,8 @@ from lossarium.losses.structure.ssim import (
 )
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# A mean similarity of 0 or less has no fractional power, and one just above it has a power whose slope is
-# without bound. At 1e-4 that slope is at most 300, and what is cut off is anti-correlated.
+# A mean similarity of 0 or less has no fractional power, and just above 0 the power's slope is unbounded. At
+# 1e-4 that slope is at most 300; only anti-correlated pictures are below.
 SMALLEST_SIMILARITY = 1e-4
 WINDOW, SIGMA = 11, 1.5
 
@@ -53,13 +53,13 @@ def ms_ssim(
         target: (N, C, H, W), the truth.
         scales: How many of the five scales, from the finest; fewer than five have their weights renormalised
             to the sum 1. 0 takes as many as the window fits into: of 11 pixels, into one scale of a side of
-            11, three of 64 pixels, four of 128, five from 161.
+            11, three of a side of 64, four of 128, five from 161.
         window: Side of the window in pixels, odd; no larger than the pictures.
         sigma: Standard deviation of the Gaussian in pixels.
         color: "rgb" measures every channel and averages, "gray" the luminance alone, as the paper does.
-        weight: (N, 1, H, W), non-negative; averaged from scale to scale like the pictures, and a window
-            counts what the pixel at its centre counts there. A scale whose centres all count 0, as when a
-            small region lies at the border, is left out of the product.
+        weight: (N, 1, H, W), non-negative; averaged from scale to scale like the pictures; a window has the
+            weight of the pixel at its centre. A scale whose centres all have weight 0, as for a small region
+            at the border, is left out of the product.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -115,7 +115,7 @@ def ms_ssim_plain(
         luminance, covariance, variances = ssim_terms(input, target, window, sigma)
         coarsest = scale == len(exponents) - 1
         similarity = (luminance * covariance if coarsest else covariance) / variances
-        # As a lack of similarity: a picture without weight then lacks nothing.
+        # Averaged as 1 - similarity, so that a picture whose weight is 0 everywhere is 0.
         lack = mean_of_channels(1 - similarity, at_centres(weight, window))
         logarithm = logarithm + exponent * torch.log1p(-lack.clamp(max=1 - SMALLEST_SIMILARITY))
     return -torch.expm1(logarithm).mean(dim=1)
@@ -135,7 +135,7 @@ def weights_of_scales(
     renormalised to the sum 1 where not.
 
     Raises:
-        LossariumError: `scales` is no number of scales that fit.
+        LossariumError: that many scales do not exist or do not fit.
     """
     height, width = input.shape[2:]
     side, fitting = min(height, width), 0
@@ -182,8 +182,8 @@ LOSSES = (
         good_at="structure from fine texture to the shape of a face",
         bad_at="flat offsets, brightness and colour",
         gradient=(
-            "Vanishes in proportion to the error near equality. A scale that correlates poorly is pulled "
-            "hardest, one that is anti-correlated on average gives none."
+            "Vanishes in proportion to the error near equality. It is largest for a scale that correlates "
+            "poorly, and 0 for one that is anti-correlated on average."
         ),
         artefacts=(
             "Brightness and colours drift more than with ssim, since only the coarsest scale looks at "

@@ -19,7 +19,7 @@ from lossarium.losses.reduction import (
 )
 from lossarium.losses.structure.constants import C1, C2
 
-# Windows of more pixels a side are rare, and kernels for them no faster.
+# Larger windows are rare, and kernels are no faster for them.
 WIDEST_KERNEL = 65
 
 
@@ -46,7 +46,7 @@ def ssim(
         window: Side of the window in pixels, odd; no larger than the pictures.
         sigma: Standard deviation of the Gaussian in pixels.
         color: "rgb" measures every channel and averages, "gray" the luminance alone, as the paper does.
-        weight: (N, 1, H, W), non-negative; a window counts what the pixel at its centre counts.
+        weight: (N, 1, H, W), non-negative; a window has the weight of the pixel at its centre.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -62,7 +62,7 @@ def ssim(
     check_fit("ssim", window, input)
     check_color(color)
     plain = partial(_ssim_plain, window=window, sigma=sigma, color=color)
-    # The kernel mixes channels as it reads them.
+    # The kernel converts to luminance as it reads the channels.
     shares = luminance_shares(input.shape[1]) if color == "gray" else ()
     load_kernel = partial(_ssim_kernel, window, sigma, shares) if window <= WIDEST_KERNEL else None
     return measure(plain, load_kernel, input, target, weight, how)
@@ -108,11 +108,11 @@ def check_fit(loss: str, window: int, input: Tensor) -> None:
 
 
 def at_centres(weight: Tensor | None, window: int) -> Tensor | None:
-    """What each window counts, (N, 1, H - window + 1, W - window + 1), from what each pixel counts."""
+    """The weight of each window, (N, 1, H - window + 1, W - window + 1), from that of each pixel."""
     if weight is None:
         return None
     if window % 2 == 0:
-        # An even window's centre lies between four pixels.
+        # The centre of an even window is between four pixels.
         weight = F.avg_pool2d(weight, kernel_size=2, stride=1)
     height, width = weight.shape[2:]
     margin = (window - 1) // 2
@@ -121,7 +121,7 @@ def at_centres(weight: Tensor | None, window: int) -> Tensor | None:
 
 def ssim_terms(input: Tensor, target: Tensor, window: int, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
     """The luminance term of every window, then the numerator and the denominator of its structure term."""
-    # Variances are means of squares less squared means: in float32 most exact where the means are small.
+    # Variances are means of squares minus squared means: in float32 most exact if the means are small.
     level = target.detach().mean(dim=(2, 3), keepdim=True)
     input, target = input - level, target - level
     products = (input, target, input * input, target * target, input * target)
@@ -138,8 +138,8 @@ def ssim_terms(input: Tensor, target: Tensor, window: int, sigma: float) -> tupl
 def _blur(planes: Tensor, window: int, sigma: float) -> Tensor:
     """Average each plane of (N, C, H, W) under a Gaussian, without padding.
 
-    A banded matrix from each side: as a product of matrices this is 1.3 to 2.7 times as fast on a CPU as
-    depthwise convolutions are, from 1024 down to 64 pixels a side.
+    Multiplies by a banded matrix from each side: on a CPU this is 1.3 to 2.7 times as fast as depthwise
+    convolutions, from 1024 down to 64 pixels a side.
     """
     height, width = planes.shape[2:]
     rows = gaussian_band(height, window, sigma).to(planes)
@@ -152,7 +152,7 @@ def gaussian_band(length: int, window: int, sigma: float) -> Tensor:
     offsets = torch.arange(window, dtype=torch.float64) - window // 2
     gaussian = torch.exp(-offsets.square() / (2 * sigma**2))
     places = length - window + 1
-    # Rows of one length more than the matrix has, read on end, move the Gaussian one pixel a row.
+    # Rows that are one longer than the matrix, read as one array, shift the Gaussian by a pixel each row.
     skewed = F.pad(gaussian / gaussian.sum(), (0, length + 1 - window)).repeat(places)
     return skewed[: places * length].view(places, length)
 

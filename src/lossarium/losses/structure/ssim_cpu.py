@@ -92,7 +92,7 @@ def window_weights(
         windows = (height - size + 1) * (width - size + 1)
         return np.zeros((n, 0, 0), np.float32), np.full(n, float(windows))
     if size % 2 == 0:
-        # An even window's centre lies between four pixels.
+        # The centre of an even window is between four pixels.
         weight = F.avg_pool2d(weight, kernel_size=2, stride=1)
     margin = (size - 1) // 2
     rows, columns = height - size + 1, width - size + 1

@@ -17,9 +17,9 @@ from lossarium.losses.reduction import (
 )
 from lossarium.losses.structure.ssim import WIDEST_KERNEL, at_centres, check_fit
 
-# UQI has no constants of its own, so its quotients need one each where both pictures are black or flat. The
-# square of 1e-4, a fortieth of the step between two 8-bit values: what textured windows measure is left as it
-# is, and the steepest slope there is (0.65 / 1e-4 against a window's mean or deviation) is finite in float32.
+# UQI has no constants, so its quotients need one each where both pictures are black or flat: the square of
+# 1e-4, a fortieth of the step between two 8-bit values. It leaves the values of textured windows as they are,
+# and the steepest slope (0.65 / 1e-4 by a window's mean or deviation) is finite in float32.
 _EPSILON = 1e-8
 
 
@@ -37,7 +37,7 @@ def uqi(
     Q = 2 mx my / (mx^2 + my^2) * 2 sxy / (sx^2 + sy^2) with the means m, variances s^2 and covariance sxy of
     square windows that slide by one pixel and lie wholly inside the picture, averaged over windows and
     channels. Where both pictures are flat the second factor is 1, as in the paper; where both are black the
-    first is 1 too. Two pictures of opposite sign have Q = 1 as well: keep zero-mean signals from it.
+    first is 1 too. Two pictures of opposite sign have Q = 1 as well: do not use it for zero-mean signals.
     Source: Wang, Bovik, A universal image quality index, 2002, equation 2.
 
     Args:
@@ -45,8 +45,8 @@ def uqi(
         target: (N, C, H, W), the truth.
         window: Side of the window in pixels, at least 2; no larger than the pictures.
         color: "rgb" measures every channel and averages, "gray" the luminance alone, as the paper does.
-        weight: (N, 1, H, W), non-negative; a window counts what the pixel at its centre counts, or of an even
-            window the mean of the four pixels around its centre.
+        weight: (N, 1, H, W), non-negative; a window has the weight of the pixel at its centre, or, if its
+            side is even, the mean weight of the four pixels around its centre.
         reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
 
     Raises:
@@ -85,7 +85,7 @@ def _uqi_of_windows(input: Tensor, target: Tensor, window: int) -> Tensor:
     means, variances = _box_moments(torch.cat((input, target, input - target)), window)
     mean_x, mean_y, mean_difference = means.chunk(3)
     variance_x, variance_y, variance_difference = variances.chunk(3)
-    # What each factor of Q lacks to 1: exactly 0 at equality, and no small difference of large numbers.
+    # 1 minus each factor of Q: exactly 0 at equality, without a small difference of large numbers.
     luminance = mean_difference.square() / (mean_x.square() + mean_y.square() + _EPSILON)
     structure = variance_difference / (variance_x + variance_y + _EPSILON)
     return (luminance + structure - luminance * structure).mean(dim=1, keepdim=True)
@@ -94,8 +94,8 @@ def _uqi_of_windows(input: Tensor, target: Tensor, window: int) -> Tensor:
 def _box_moments(planes: Tensor, window: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of every square window, (N, C, H - window + 1, W - window + 1) both.
 
-    The mean of squares less the square of the mean would lose in float32 what a nearly flat window has, so
-    deviations are taken from each window's own mean: first along the rows, then between them.
+    In float32 the mean of squares minus the square of the mean would lose the variance of a nearly flat
+    window, so deviations are taken from each window's mean: first along the rows, then between them.
     """
     rows = _shifted(planes, 3, window)
     row_means = _average(rows)
@@ -107,9 +107,9 @@ def _box_moments(planes: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 
 def _shifted(planes: Tensor, dim: int, window: int) -> list[Tensor]:
-    """What each window has at its first place along `dim`, at its second, and so on.
+    """Shifted views: every window's first value along `dim`, its second, and so on.
 
-    Sums over them take a third of the time that `unfold` takes on a CPU.
+    Sums over them take a third of the time of `unfold` on a CPU.
     """
     places = planes.shape[dim] - window + 1
     return [planes.narrow(dim, offset, places) for offset in range(window)]
@@ -142,9 +142,9 @@ LOSSES = (
             "of times that of mae where both pictures are nearly flat, next to nothing where only one is."
         ),
         artefacts=(
-            "Noise in skies, walls and black backgrounds, whose windows count as much as a face's however "
-            "faint their texture is; brightness and colours drift as with ssim."
+            "Noise in skies, walls and black backgrounds, whose windows count as much as a face's even where "
+            "their texture is faint; brightness and colours drift as with ssim."
         ),
-        when="To compare with results of before 2004, or to judge faint texture. To train, take ssim.",
+        when="To compare with results from before 2004, or to judge faint texture. To train, use ssim.",
     ),
 )
