@@ -1,13 +1,13 @@
-"""Checkpoints: all that a trial needs to go on as if it had never stopped, each in one safetensors file.
+"""Checkpoints: the whole state of a trial, each in one safetensors file, so that it can be resumed exactly.
 
 checkpoints/step_00000500.safetensors    the last few
 checkpoints/best.safetensors             the one that a judge liked best
-checkpoints/good.safetensors             the one to go back to when the loss explodes
+checkpoints/good.safetensors             the one to roll back to when the loss explodes
 checkpoints/set_aside.safetensors        the newest, where the rows before it were damaged and are made again
 snapshots/step_00001000.safetensors      every so many steps, if that was asked for
 
-Metadata holds the position and the state as JSON, and a SHA-256 over those and all tensors: a file that was
-damaged on disk is not taken for what it was.
+Metadata holds the position and the state as JSON, and a SHA-256 over those and all tensors, which detects
+damaged files.
 """
 
 import hashlib
@@ -39,12 +39,12 @@ _LEAST_KEPT = 2
 
 @dataclass(frozen=True)
 class Position:
-    """Where a trial stands. Its random state is part of this: randomness is a function of the step."""
+    """The position of a trial in its training; its random state is a function of the step."""
 
     step: int = 0
     """Steps done."""
     seconds: float = 0.0
-    """Spent on training, over all runs of the trial."""
+    """Time spent on training, over all runs of the trial."""
     batches: str = "0" * 64
     """The last link of the hash chain over the batches."""
     record_bytes: int = 0
@@ -53,15 +53,15 @@ class Position:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a checkpoint says beside weights and the optimiser's state, which are restored in place."""
+    """The content of a checkpoint besides weights and optimiser state, which are restored in place."""
 
     position: Position
     state: Mapping[str, Any]
-    """Whatever was given to be kept, as JSON has it."""
+    """The caller's state that was saved, as JSON."""
     damaged: tuple[str, ...] = ()
-    """Why newer checkpoints are passed over, a sentence each."""
+    """Why newer checkpoints were not used, a sentence each."""
     set_aside: Path | None = None
-    """The newest that is whole, where the rows before it are not."""
+    """The newest undamaged checkpoint, if the rows before it are damaged."""
 
 
 def save_checkpoint(
@@ -76,18 +76,18 @@ def save_checkpoint(
     snapshot: bool = False,
     last: int = 1,
 ) -> None:
-    """Write a checkpoint, then remove all but the last ones, and what is later: the trial went back.
+    """Write a checkpoint, then remove old ones, and later ones, which a rolled back trial may have.
 
     Args:
         folder: The trial's.
-        position: Where it stands.
-        model: Whose weights are kept.
-        optimizer: Whose state is kept.
+        position: The trial's.
+        model: The model whose weights to save.
+        optimizer: The optimiser whose state to save.
         state: Anything else that JSON can hold.
-        best: Whether this is the best so far; it then stays, too, until there is a better one.
-        good: Whether this is one to go back to; it stays until the next such.
-        snapshot: Whether this is one that stays for all time.
-        last: How many of the last ones stay; two at least, should one be damaged.
+        best: Whether this is the best so far; it is kept until there is a better one.
+        good: Whether the trial may roll back to this one; it is kept until the next such.
+        snapshot: Whether to keep this one for ever.
+        last: How many of the last ones to keep; at least two, in case one is damaged.
 
     Raises:
         OSError: the disk is full or refuses; all older checkpoints are still there.
@@ -110,19 +110,19 @@ def save_checkpoint(
 
 
 def keep_the_last(folder: Path, last: int = 1) -> None:
-    """Remove the checkpoints that only a running trial needs: all but so many."""
+    """Remove all but the last few checkpoints of a trial that no longer runs."""
     for path in (*newest_checkpoints(folder)[last:], folder / _FOLDER / _GOOD, folder / _FOLDER / _SET_ASIDE):
         path.unlink(missing_ok=True)
 
 
 def steps_done(folder: Path) -> int:
-    """The step of a trial's newest checkpoint; 0 without one."""
+    """The step of a trial's newest checkpoint; 0 if it has none."""
     newest = newest_checkpoints(folder)[:1]
     return int(newest[0].stem.removeprefix("step_")) if newest else 0
 
 
 def keep_as_good(folder: Path, checkpoint: Path) -> None:
-    """Make a checkpoint of a finished trial the one to go back to, for the trial to go on from there.
+    """Make a checkpoint of a finished trial the one to roll back to, so that the trial can go on from it.
 
     Raises:
         OSError: the disk is full or refuses.
@@ -136,17 +136,17 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     rows: tuple[int, str] = (1 << 62, ""),
 ) -> Loaded:
-    """Restore the newest checkpoint that is whole, or leave all as it is where there is none at all.
+    """Restore the newest undamaged checkpoint; change nothing if the trial has no checkpoints.
 
     Args:
         folder: The trial's.
-        model: Gets its weights.
-        optimizer: Gets its state.
-        rows: How many bytes of the trial's rows are intact, and what is wrong after these. A checkpoint that
-            counts on more of them is passed over: the rows since an older one can be made again.
+        model: Its weights are replaced.
+        optimizer: Its state is replaced.
+        rows: The number of intact bytes of the trial's rows, and what is wrong after them. A checkpoint that
+            was written after more rows is not used: training from an older one writes them again.
 
     Raises:
-        LossariumError: no checkpoint can be used, or they are of another model.
+        LossariumError: no checkpoint can be used, or they belong to another model.
     """
     intact, wrong = rows
     passed_over: list[str] = []
@@ -184,14 +184,14 @@ def set_aside(folder: Path, checkpoint: Path) -> None:
 
 
 def _fallbacks(folder: Path) -> list[Path]:
-    """All that a trial can go on from, the best first: its last checkpoints, then what else was kept."""
+    """All checkpoints that a trial can go on from: the last ones, newest first, then other kept ones."""
     kept = sorted((folder / _SNAPSHOTS).glob("step_*.safetensors"), reverse=True)
     good = folder / _FOLDER / _GOOD
     return [*newest_checkpoints(folder), *([good] if good.exists() else []), *kept]
 
 
 def load_good(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Loaded:
-    """Restore the checkpoint to go back to, or leave all as it is where there is none that is whole."""
+    """Restore the checkpoint to roll back to; change nothing if there is no undamaged one."""
     try:
         return _restored(*read_checkpoint(folder / _FOLDER / _GOOD), model, optimizer)
     except _DAMAGE:
@@ -202,15 +202,15 @@ _DAMAGE = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSErr
 
 
 def position_of(table: Mapping[str, Any]) -> Position:
-    """Where a trial stood."""
+    """Read the position from a checkpoint's JSON."""
     return Position(**table["position"])
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What JSON says and the tensors of one file.
+    """Read the JSON and the tensors of one file.
 
     Raises:
-        ValueError, SafetensorError, ...: it is damaged; anything of `_DAMAGE`.
+        ValueError, SafetensorError, ...: it is damaged; any exception of `_DAMAGE`.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
@@ -222,7 +222,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def why_without_weights(folder: Path) -> str | None:
-    """Why a finished trial has no weights, for the middle of a sentence; None if a checkpoint is whole."""
+    """Why a finished trial has no weights, for the middle of a sentence; None if a checkpoint is intact."""
     reasons = []
     for path in newest_checkpoints(folder):
         try:
@@ -237,7 +237,7 @@ def why_without_weights(folder: Path) -> str | None:
 
 
 def _others(folder: Path) -> list[Path]:
-    """Checkpoints that were kept for other reasons than being the last."""
+    """Checkpoints kept for other reasons than being among the last."""
     named = [folder / _FOLDER / _BEST, folder / _FOLDER / _GOOD]
     kept = (folder / _SNAPSHOTS).glob("step_*.safetensors")
     return [*filter(Path.exists, named), *sorted(kept, reverse=True)]
@@ -279,7 +279,7 @@ def _content(
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same, tied weights as copies: safetensors refuses tensors that share memory."""
+    """The tensors, with tied weights copied: safetensors refuses tensors that share memory."""
     separate: dict[str, Tensor] = {}
     storages: set[int] = set()
     for name, tensor in tensors.items():
@@ -298,7 +298,7 @@ def _digest(described: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _kept_as(written: Path, name: Path) -> None:
-    """Let a file stay under another name, too; as a second link to it where the file system can."""
+    """Keep a file under another name as well: a hard link if the file system has them, else a copy."""
     temporary = temporary_name(name)
     temporary.unlink(missing_ok=True)
     try:
@@ -318,7 +318,7 @@ def _restored(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> Loaded:
-    """Restore what one checkpoint holds; anything of `_DAMAGE` where that cannot be."""
+    """Restore one checkpoint; raises an exception of `_DAMAGE` if it is damaged."""
     model.load_state_dict(_part(tensors, _MODEL))
     restore_state(optimizer, _part(tensors, _OPTIMIZER), table["optimizer"])
     return Loaded(position_of(table), table["state"])

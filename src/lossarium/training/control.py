@@ -43,7 +43,7 @@ TEMPLATE = """\
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be changed by hand."""
+    """The settings that can be changed by hand."""
 
     learning_rate: float
     """The schedule's base."""
@@ -58,13 +58,13 @@ class Settings:
 
     @property
     def region_weights(self) -> RegionWeights:
-        """What regions of the pictures count."""
+        """The weights of regions of the pictures."""
         return RegionWeights(self.mask_loss, self.eye_multiplier, self.mouth_multiplier)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What was asked for, and the file that asked for it."""
+    """A requested change, and the digest of the file that requested it."""
 
     step: int
     """Before which it takes effect."""
@@ -85,7 +85,7 @@ class Control:
 
         Args:
             folder: The trial's.
-            tell: Called with a sentence where what is asked for is ignored.
+            tell: Called with a sentence if a change is ignored.
             check: Raises a LossariumError for settings that this trial cannot have.
         """
         self._path, self._log = folder / NAME, folder / _HISTORY
@@ -105,7 +105,7 @@ class Control:
             return settings
         if self._past and step < self._past[-1].step:
             return settings
-        # Those that could not be logged yet, and over them what is new.
+        # Changes that could not be logged yet, overridden by new ones.
         changes = self._pending | self._asked_for(settings)
         changed = replace(settings, **changes)
         self._pending = {}
@@ -114,7 +114,7 @@ class Control:
         return changed
 
     def _asked_for(self, settings: Settings) -> dict[str, Any]:
-        """What the file says, where it says anything new; nothing if it is not there or has a mistake."""
+        """The settings in the file, if it has changed; empty if it does not exist or has a mistake."""
         try:
             status = self._path.stat()
             if (status.st_mtime_ns, status.st_size) == self._seen:
@@ -141,9 +141,9 @@ class Control:
         return changes
 
     def _remember(self, change: Change) -> bool:
-        """Log a change; where that cannot be done, put it off to the next step and say so once.
+        """Log a change; if that fails, postpone it to the next step and say so once.
 
-        What takes effect without being logged would not be repeated when the trial is resumed.
+        A change that takes effect without being logged would not be repeated when the trial is resumed.
         """
         row = json.dumps(asdict(change)).encode() + b"\n"
         try:
@@ -168,7 +168,7 @@ def _append(path: Path, row: bytes) -> None:
     Raises:
         OSError: the disk is full or refuses; the file is as it was.
     """
-    # Without a buffer, which would be written once more as the file is closed.
+    # Unbuffered: closing the file would write a buffer again after an error.
     with path.open("ab", buffering=0) as file:
         length = file.seek(0, os.SEEK_END)
         try:
@@ -181,10 +181,10 @@ def _append(path: Path, row: bytes) -> None:
 
 
 def _past_changes(log: Path) -> list[Change]:
-    """The changes of earlier runs, but for a last one that is only half written.
+    """The changes of earlier runs, without an incomplete last line.
 
     Raises:
-        LossariumError: a line is not what was written; it is named.
+        LossariumError: a line is damaged; the message names it.
     """
     if not log.exists():
         return []
@@ -206,7 +206,7 @@ def _past_changes(log: Path) -> list[Change]:
 
 
 def _change(row: object) -> Change:
-    """A change as a line of the log tells it."""
+    """Read a change from a row of the log."""
     if not isinstance(row, dict):
         raise LossariumError("it is not a JSON object")
     step, changes, digest = row.get("step"), row.get("changes"), row.get("digest")
@@ -223,10 +223,10 @@ def _damaged(log: Path, number: int, what: str) -> LossariumError:
 
 
 def checked(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as a person wrote them, each as it is meant.
+    """Check settings that a person wrote, and convert each to its type.
 
     Raises:
-        LossariumError: one is not known, or has no meaning.
+        LossariumError: a setting is unknown, or its value is invalid.
     """
     return {name: _checked(name, value) for name, value in table.items()}
 
@@ -250,17 +250,17 @@ def _checked(name: str, value: object) -> object:
         if not isinstance(value, bool):
             raise LossariumError(f"mask_loss must be true or false, not {value!r}")
         return value
-    # A whole number may be larger than any float.
+    # float() of a huge whole number overflows.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise LossariumError(f"{name} must be a positive number, not {value!r:.40}")
     return float(value)
 
 
 def write_control(folder: Path, changes: Mapping[str, Any]) -> None:
-    """Ask for changes, beside what `control.toml` asks for already.
+    """Add changes to `control.toml`.
 
     Raises:
-        LossariumError: a change has no meaning, or what is there has a mistake.
+        LossariumError: a change is invalid, or the file has a mistake.
     """
     path = folder / NAME
     try:

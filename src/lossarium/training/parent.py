@@ -1,6 +1,6 @@
-"""A process that must not outlive its parent: one of several that train together, started by the first.
+"""Ends the child processes of a training run on several devices when their parent ends.
 
-A parent that is killed with SIGKILL cannot end its children; they would wait for it for ever, or hold a GPU.
+A parent that is killed with SIGKILL cannot end its children; they would wait for ever, or hold a GPU.
 """
 
 import ctypes
@@ -16,24 +16,24 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def announce_parent() -> None:
-    """Say to processes that are started from here on whose children they are."""
+    """Tell processes that are started from here on which process is their parent."""
     os.environ[_PARENT] = str(os.getpid())
 
 
 def end_with_parent() -> None:
-    """In such a child, have this process killed when its parent ends; elsewhere do nothing."""
+    """In such a child, end this process when its parent ends; elsewhere do nothing."""
     announced = os.environ.get(_PARENT, "")
     # Lightning Fabric numbers the processes that it starts; the first is their parent.
     if not announced.isdigit() or os.environ.get("LOCAL_RANK", "0") == "0":
         return
     parent = int(announced)
     if sys.platform == "linux":
-        # The system does it, whatever this process is busy with.
+        # Linux sends the signal even while this process computes.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     if os.getppid() != parent:
-        # It ended before this was asked for.
+        # The parent ended before that.
         _end()
 
 

@@ -1,7 +1,7 @@
 """Several processes that train one model together, each on a part of every batch, by Lightning Fabric.
 
-All of them take the same steps: gradients are averaged as they are computed, and what a single process
-finds out (a change of settings, the judge's scores, a request to stop) is broadcast. Only the first writes.
+All of them take the same steps: gradients are averaged as they are computed, and what one process finds out
+(a change of settings, the judge's scores, a request to stop) is broadcast. Only the first writes files.
 """
 
 import logging
@@ -21,7 +21,7 @@ from lossarium.training.parent import announce_parent, end_with_parent
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
-# How long a process waits with its own complaint for the first one's, which ends them all.
+# How long a process with an error waits for the first one's error message, which ends them all.
 _SECONDS_FOR_THE_FIRST = 3.0
 
 T = TypeVar("T")
@@ -32,24 +32,24 @@ class Processes:
     """The processes that train together, as one of them sees it."""
 
     device: torch.device
-    """Where this one computes."""
+    """The device of this process."""
     rank: int = 0
-    """Which one this is."""
+    """The number of this process, from 0."""
     count: int = 1
     fabric: Any = None
-    """Lightning's Fabric, where there are several."""
+    """Lightning Fabric; None for a single process."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is the first process, which writes files."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model as it is to be called, so that its gradients are averaged over all processes."""
+        """Wrap the model so that its gradients are averaged over all processes."""
         return model if self.fabric is None else self.fabric.setup_module(model)
 
     def backward(self, total: Tensor) -> None:
-        """Add a loss's gradient to that of the weights."""
+        """Backpropagate a loss to the weights."""
         if self.fabric is None:
             torch.autograd.backward(total)
         else:
@@ -60,7 +60,7 @@ class Processes:
         return values if self.fabric is None else self.fabric.all_reduce(values, reduce_op="mean")
 
     def gather(self, digest: bytes) -> bytes:
-        """Every process's bytes, as many of each, one after the other."""
+        """Concatenate the bytes of all processes, which have equal lengths."""
         if self.fabric is None:
             return digest
         own = torch.frombuffer(bytearray(digest), dtype=torch.uint8).to(self.device)
@@ -69,21 +69,21 @@ class Processes:
         return bytes(torch.cat(of_all).tolist())
 
     def broadcast_from_first(self, find: Callable[[], T]) -> T:
-        """What the first process finds, which alone looks for it."""
+        """Call `find` on the first process only, and return its result on all."""
         found = find() if self.is_first else None
         if self.fabric is not None:
             found = self.fabric.broadcast(found, src=0)
         return found  # type: ignore[return-value]
 
     def max_over(self, number: int) -> int:
-        """The largest number of any process."""
+        """The maximum of a number over all processes."""
         if self.fabric is None:
             return number
         return int(self.fabric.all_reduce(torch.tensor(number, device=self.device), reduce_op="max"))
 
 
 def single_process(accelerator: str = "cpu") -> Processes:
-    """One process, by itself.
+    """A single process.
 
     Raises:
         LossariumError: this machine has no such accelerator.
@@ -93,10 +93,10 @@ def single_process(accelerator: str = "cpu") -> Processes:
 
 @contextmanager
 def launched(accelerator: str, devices: int) -> Iterator[Processes]:
-    """Have a command run in as many processes as there should be devices: it is started anew in the others.
+    """Run a command in one process per device: the others are started with the same command line.
 
     Args:
-        accelerator: One of `ACCELERATORS`; "auto" is a CUDA GPU where there is one, else the CPU.
+        accelerator: One of `ACCELERATORS`; "auto" is a CUDA GPU if there is one, else the CPU.
         devices: How many; on CPUs these are processes.
 
     Raises:
@@ -114,7 +114,7 @@ def launched(accelerator: str, devices: int) -> Iterator[Processes]:
     try:
         yield processes
     except BaseException:
-        # The others may wait for this one for ever.
+        # The other processes might wait for this one for ever.
         if processes.is_first:
             for other in fabric.strategy.launcher.procs:
                 other.kill()
@@ -130,7 +130,7 @@ def _found(accelerator: str) -> str:
     if accelerator == "auto":
         return "cuda" if there["cuda"] else "cpu"
     if not there[accelerator]:
-        raise LossariumError(f"torch finds no {accelerator} on this machine; take --accelerator auto or cpu")
+        raise LossariumError(f"torch finds no {accelerator} on this machine; use --accelerator auto or cpu")
     return accelerator
 
 

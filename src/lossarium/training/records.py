@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: what happened in a trial, a JSON object a line, the source of truth for all that is shown.
+"""`metrics.jsonl`: the log of a trial, one JSON object a line, from which reports are made.
 
 Kinds of rows, told apart by their keys:
 
@@ -42,14 +42,14 @@ _MOST_NAMED = 5
 
 
 class Records:
-    """The open `metrics.jsonl` of a trial that is running."""
+    """The open `metrics.jsonl` of a running trial."""
 
     def __init__(self, folder: Path, keep_bytes: int, told: Callable[[Row], None] = lambda _: None) -> None:
-        """Continue after `keep_bytes`: what was written past the last checkpoint is written again.
+        """Continue after `keep_bytes`: rows after the last checkpoint are written again.
 
         Args:
             folder: The trial's.
-            keep_bytes: How much of the file stays.
+            keep_bytes: How many bytes of the file to keep.
             told: Called with every row.
 
         Raises:
@@ -70,7 +70,7 @@ class Records:
         self._written_at = time.monotonic()
 
     def write(self, row: Row) -> None:
-        """Append one row: at once or within a second, or later where the disk is full."""
+        """Append one row: at once or within a second, or later if the disk is full."""
         line, self._chain = _linked(json.dumps(row, separators=(",", ":")).encode(), self._chain)
         self._pending.append(line)
         if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
@@ -80,7 +80,7 @@ class Records:
         self._told(row)
 
     def flush(self) -> int:
-        """Have all rows on disk; returns the length in bytes.
+        """Write all rows to disk; returns the length in bytes.
 
         Raises:
             OSError: the disk is full or refuses; the rows are kept for the next time.
@@ -91,7 +91,7 @@ class Records:
 
     def _write_pending(self) -> None:
         content = b"".join(self._pending)
-        # Over what a full disk took of the same rows the last time.
+        # Overwrites a part of the same rows that was written before the disk was full.
         self._file.seek(self._length)
         written = 0
         while written < len(content):
@@ -100,14 +100,14 @@ class Records:
         self._pending = []
 
     def roll_back(self, length: int) -> None:
-        """Forget the rows after `length` bytes."""
+        """Drop the rows after `length` bytes."""
         self._pending = []
         self._file.truncate(length)
         self._length = length
         self._chain = _chain_at(self._file, length)
 
     def content(self) -> bytes:
-        """All rows: those on disk, and those that are not there yet."""
+        """All rows, including those that are not on disk yet."""
         self._file.seek(0)
         on_disk = self._file.read(self._length)
         return b"".join((on_disk, *self._pending))
@@ -119,43 +119,43 @@ class Records:
 
 
 class NullRecords:
-    """The records of a process that does not write them."""
+    """The records of a process that writes none, with the methods of `Records`."""
 
     def write(self, row: Row) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     def flush(self) -> int:
-        """Nothing has a length."""
+        """Do nothing; returns 0."""
         return 0
 
     def roll_back(self, length: int) -> None:
-        """Nothing is there to forget."""
+        """Do nothing."""
 
     def content(self) -> bytes:
-        """There are no rows."""
+        """No rows."""
         return b""
 
     def close(self) -> None:
-        """Nothing was open."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A line of `metrics.jsonl` that is not what was written."""
+    """A damaged line of `metrics.jsonl`."""
 
     line: int
     """From 1."""
     start: int
-    """How many bytes come before it."""
+    """The number of bytes before it."""
     what: str
     """What is wrong with it, for the middle of a sentence."""
 
 
 def read(folder: Path) -> Iterator[Row]:
-    """The rows of a trial, without `chain` and without a last line that is only half there.
+    """The rows of a trial, without `chain` and without an incomplete last line.
 
     Raises:
-        LossariumError: a line was changed, lost or is no row; all such lines are named.
+        LossariumError: a line was changed or lost, or is not a row; the message names all such lines.
     """
     path = folder / NAME
     damages: list[Damage] = []
@@ -172,7 +172,7 @@ def read(folder: Path) -> Iterator[Row]:
 
 
 def intact_bytes(folder: Path) -> tuple[int, str]:
-    """How much of a trial's file is as it was written, and what is wrong after that, for a sentence."""
+    """The number of intact bytes of a trial's file, and what is wrong after them, for a sentence."""
     damages = list(damage(folder))
     if damages:
         return damages[0].start, f"is damaged in {named(damages)}"
@@ -187,7 +187,7 @@ def intact_bytes(folder: Path) -> tuple[int, str]:
 
 
 def damage(folder: Path) -> Iterator[Damage]:
-    """Every damaged line of a trial's rows; none where there are no rows yet."""
+    """Every damaged line of a trial's rows; none if there are no rows yet."""
     path = folder / NAME
     if not path.is_file():
         return
@@ -220,7 +220,7 @@ def _rows(path: Path, damages: list[Damage]) -> Iterator[Row]:
                 mistake = _why_broken(row, step)
             if mistake is not None:
                 damages.append(Damage(number, start, mistake))
-            # The next rows are held against what is written here: each is damaged or not by itself.
+            # Continue the chain from this row as it is, so that later rows are checked on their own.
             if link is not None:
                 chain, chained = link, True
             start += len(line)
@@ -238,7 +238,7 @@ def _why_broken(row: Row, step: int) -> str:
 
 
 def _linked(text: bytes, chain: bytes) -> tuple[bytes, bytes]:
-    """A row's line, and the link that it ends with."""
+    """The line of a row, and its chain link."""
     link = _next_link(text, chain)
     return text[:-1] + b',"chain":"' + link + b'"}\n', link
 
@@ -273,7 +273,7 @@ def _parsed(text: bytes) -> tuple[Row, str | None]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the trial in this folder came to its end."""
+    """Whether the trial in this folder is finished."""
     path = folder / NAME
     if not path.is_file():
         return False

@@ -1,10 +1,10 @@
-"""The end of a run whose folder cannot be written: wait for room, or save to another place.
+"""Saves a run whose folder cannot be written: waits for disk space, or saves to another folder.
 
-What a run has in memory alone is its weights, its last rows and its last pictures. They are not dropped
-while anything can take them: the trial's folder if there is room again within `PATIENCE_SECONDS`, the folder
-of `--rescue` at once where one is given, else a new folder among the system's temporary ones.
+The last weights, rows and pictures of a run are only in memory. They are saved to the trial's folder if it
+has room again within `PATIENCE_SECONDS`; to the folder of `--rescue` at once if one is given; else to a new
+folder among the system's temporary ones.
 
-A rescued trial is a folder with the missing files of the trial's: metrics.jsonl, checkpoints/, previews/.
+A rescued trial is a folder with the files that the trial's own lacks: metrics.jsonl, checkpoints/, previews/.
 """
 
 import hashlib
@@ -30,12 +30,12 @@ _FIRST_WAIT, _LONGEST_WAIT, _BETWEEN_SIGNALS = 1.0, 60.0, 0.1
 
 
 def save_last(run: Run, state: RunState, records: Records | NullRecords, request: Request) -> None:
-    """Save the state at the end of a run, wherever there is room.
+    """Save the state at the end of a run, in any folder that has room.
 
     Raises:
-        LossariumError: it is saved, but in another place; the message says where and how to go on.
-        Stopped: it was asked to stop while it waited; what is not saved is lost, as the user chose.
-        OSError: no place could take it.
+        LossariumError: it is saved, but in another folder; the message says where and how to go on.
+        Stopped: the user asked to stop while it waited; the unsaved state is lost.
+        OSError: no folder could be written.
     """
     try:
         what = f"step {state.step} is in memory alone"
@@ -47,10 +47,10 @@ def save_last(run: Run, state: RunState, records: Records | NullRecords, request
 
 
 def save_stopped(run: Run, state: RunState, records: Records | NullRecords) -> None:
-    """Save as a run is asked to stop, without waiting for room.
+    """Save when a run is asked to stop, without waiting for room.
 
     Raises:
-        LossariumError: it is saved, but in another place.
+        LossariumError: it is saved, but in another folder.
     """
     with suppress(OSError):
         if run.keeping.rescue is not None:
@@ -60,7 +60,7 @@ def save_stopped(run: Run, state: RunState, records: Records | NullRecords) -> N
 
 
 def flush_last(run: Run, state: RunState, records: Records | NullRecords, request: Request) -> None:
-    """Have the last row on disk, where all else is.
+    """Write the last row to disk, when all else is saved.
 
     Raises:
         Stopped, OSError: as for `save_last`.
@@ -102,7 +102,7 @@ def _until_written(
 
 
 def _rescue(run: Run, state: RunState, records: Records | NullRecords, rescue: Path, error: OSError) -> None:
-    """Save to another place and raise a LossariumError that says so; return where that fails, too."""
+    """Save to another folder and raise a LossariumError that says so; return if that fails as well."""
     if not run.processes.is_first:
         return
     rescued = _place(rescue, run.folder)
@@ -126,10 +126,10 @@ def _rescue(run: Run, state: RunState, records: Records | NullRecords, rescue: P
 
 
 def take_back(folder: Path, rescue: Path, tell: Callable[[str], None]) -> None:
-    """Move what was rescued back into the trial's folder, where it is newer than what is there.
+    """Move rescued files back into the trial's folder if they are newer than those there.
 
     Raises:
-        OSError: there is no room yet; what was rescued stays where it is.
+        OSError: there is no room yet; the rescued files stay where they are.
     """
     rescued = _place(rescue, folder)
     newest = next(iter(newest_checkpoints(rescued)), None)
@@ -137,7 +137,7 @@ def take_back(folder: Path, rescue: Path, tell: Callable[[str], None]) -> None:
         return
     there = next(iter(newest_checkpoints(folder)), None)
     if there is None or step_of(there) < step_of(newest):
-        # The checkpoint comes last: until it is there, the trial is what it was.
+        # The checkpoint comes last: until it is there, the trial is unchanged.
         files = [*sorted(rescued.glob("previews/*.png")), rescued / recording.NAME, newest]
         for path in files:
             target = folder / path.relative_to(rescued)

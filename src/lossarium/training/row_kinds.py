@@ -1,4 +1,4 @@
-"""What the keys of a row of `metrics.jsonl` hold, checked as it is read: the file may have been edited."""
+"""Checks the types of the values in a row of `metrics.jsonl`, since the file may have been edited."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ _LARGEST_WHOLE = 1 << 53
 
 
 def mistake_in(row: Mapping[str, Any]) -> str | None:
-    """What is wrong with a row, for the middle of a sentence; None where it is as its readers expect."""
+    """What is wrong with a row, for the middle of a sentence; None if it is valid."""
     for key, value in row.items():
         if key in _KINDS:
             is_right, wanted = _KINDS[key]

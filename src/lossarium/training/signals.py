@@ -1,4 +1,4 @@
-"""How a trial is asked to stop: by Ctrl-C, SIGTERM or a closed terminal, handled between two steps."""
+"""Requests to stop a trial: Ctrl-C, SIGTERM or a closed terminal, handled between two steps."""
 
 import os
 import signal
@@ -15,17 +15,17 @@ _SECONDS_FOR_HANDLERS = 2.0
 
 
 class Stopped(BaseException):
-    """A trial stopped when it was asked to, all of its work saved; like KeyboardInterrupt, it is no error."""
+    """A trial stopped on request, with all of its work saved; not an error, like KeyboardInterrupt."""
 
     def __init__(self, step: int, number: int) -> None:
         super().__init__(f"stopped after step {step}, which is saved")
         self.step = step
         self.number = number
-        """Of the signal; a process ends with 128 more."""
+        """The number of the signal; the exit status is 128 more."""
 
 
 class Request:
-    """Whether it was asked to stop, and by which signal."""
+    """A request to stop, if there was one, and its signal."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -33,10 +33,10 @@ class Request:
 
 @contextmanager
 def listening() -> Iterator[Request]:
-    """Take signals for a request; a second one of the same kind does what it did before.
+    """Turn signals into a request; a second signal of the same kind has its usual effect.
 
     A signal that is ignored stays ignored: SIGHUP under nohup, SIGINT in the background of a shell script.
-    Only the main thread can handle signals; elsewhere nothing is ever requested.
+    Only the main thread can handle signals; in other threads there is never a request.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
@@ -76,7 +76,7 @@ def _hearing_the_second(handled: Collection[int]) -> Iterator[None]:
         seen: set[int] = set()
         while content := reader.recv(1):
             number = content[0]
-            # The handler of a second signal comes first, if the main thread gets to it: it leaves nothing
+            # Give the main thread time to run the handler of the second signal, which leaves nothing
             # half-written.
             if number in seen and not over.wait(_SECONDS_FOR_HANDLERS):
                 os._exit(128 + number)
