@@ -5,13 +5,17 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from lossarium.cli.main import main
 from lossarium.errors import LossariumError
 from lossarium.models.registry import all_options, parameter_count
+from lossarium.training import rate_finder
 from lossarium.training.configuration import Recipe
-from lossarium.trial import forecast
+from lossarium.trial import folder, forecast
 from lossarium.trial.forecast import announce_forecast, disk_needed, memory_needed, out_of_memory, remedies
 from tests.cli.folders import pair
 
@@ -32,7 +36,7 @@ def test_weights_gradients_and_moments_are_counted_exactly():
 def test_what_the_smallest_model_keeps_is_known_without_running_it(size, batch):
     recipe = Recipe(size=size, model_options=all_options("compact", {}))
     known, counted = (
-        count(recipe, batch, 2) for count in (forecast.activation_bytes, forecast._activation_bytes)
+        count(recipe, batch, 2) for count in (forecast.activation_bytes, forecast.counted_activation_bytes)
     )
     assert known == pytest.approx(counted, rel=0.02)
 
@@ -64,15 +68,73 @@ def test_what_cannot_fit_is_refused_with_what_does(monkeypatch):
 
 def test_what_may_not_fit_is_warned_of(monkeypatch):
     memory = memory_needed(Recipe())
-    monkeypatch.setattr(forecast, "available_memory", lambda: (memory.least + memory.total) // 2)
+    monkeypatch.setattr(forecast, "available_memory", lambda: memory.total - 5_000_000)
     told = []
     announce_forecast(Recipe(), told.append, disk=5_000_000)
-    assert told[0].startswith("compact at 64 px with a batch of 8 takes memory about 70 MB of ")
+    assert told[0].startswith("compact at 64 px with a batch of 8 takes memory about 144 MB of ")
     assert told[0].endswith("disk about 5 MB")
     assert (
         "that may be more memory than is available; this would fit: --batch-size 4 --accumulation 2"
         in told[1]
     )
+
+
+def test_a_batch_in_bf16_keeps_half_and_a_copy_of_the_weights():
+    recipe = Recipe(batch_size=16)
+    float32, bf16 = memory_needed(recipe), memory_needed(replace(recipe, precision="bf16"))
+    weights = 4 * parameter_count("compact", size=64, identities=2)
+    assert bf16.activations == float32.activations // 2 + weights // 2
+    assert bf16.weights == float32.weights
+
+
+def test_own_models_are_foretold_like_those_that_come_with_it(tmp_path, monkeypatch):
+    """A wrapper around the smallest model, whose first layer refuses torch's meta device."""
+    (tmp_path / "memory_hungry.py").write_text(
+        "from lossarium.models.registry import initial_model\n"
+        "from torch import nn\n"
+        "class Mine(nn.Module):\n"
+        "    def __init__(self, size, identities):\n"
+        "        super().__init__()\n"
+        "        self.inner = initial_model('compact', size=size, identities=identities, seed=0)\n"
+        "    def forward(self, pictures, identities):\n"
+        "        if pictures.is_meta:\n"
+        "            raise NotImplementedError\n"
+        "        return self.inner(pictures, identities)\n"
+        "def make(*, size, identities):\n"
+        "    return Mine(size, identities)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = torch.get_rng_state()
+    own = memory_needed(Recipe(model="memory_hungry:make", size=32))
+    built_in = memory_needed(Recipe(size=32))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert own.weights == built_in.weights
+    assert own.activations == pytest.approx(built_in.activations, rel=0.02)
+
+
+def test_a_trial_is_refused_on_a_disk_that_is_too_full_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    command = ["train", *map(str, pair(tmp_path)), "--size", "32", "--steps", "2", "--batch-size", "2"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "has room for 1 MB, and about" in said
+    assert "MB are needed; free some or choose another place with --out" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_find_lr_foretells_memory_and_ends_with_a_sentence_when_it_runs_out(tmp_path, monkeypatch, capsys):
+    command = ["find-lr", *map(str, pair(tmp_path)), "--size", "32", "--batch-size", "4", "--losses", "mse"]
+
+    def without_memory(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(rate_finder, "loss_terms", without_memory)
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert "compact at 32 px with a batch of 4 takes memory about" in said.out
+    assert "there is not enough memory for compact at 32 px with a batch of 4; " in said.err
+    assert "last checkpoint" not in said.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_where_nothing_fits_nothing_is_promised():

@@ -96,14 +96,19 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.cli.rate_table import print_rates
     from lossarium.report.find_lr import RateSearch, write
     from lossarium.training.malloc import keep_freed_memory
+    from lossarium.training.processes import single_process
     from lossarium.training.rate_finder import shared_rate
     from lossarium.trial.environment import environment
+    from lossarium.trial.forecast import announce_forecast, out_of_memory
 
     keep_freed_memory()
     losses, recipe = losses_of(arguments), recipe_of(arguments)
     facesets, _ = load_pair(arguments)
-    model = _model(arguments, recipe, facesets)
-    found = _found(model, losses, arguments.seed, recipe, facesets, span)
+    device = single_process(arguments.accelerator).device
+    announce_forecast(recipe, _note, device=device)
+    with out_of_memory(recipe):
+        model = _model(arguments, recipe, facesets)
+        found = _found(model, losses, arguments.seed, recipe, facesets, span)
     search = RateSearch(
         found,
         shared_rate(found),
@@ -119,6 +124,10 @@ def run(arguments: argparse.Namespace) -> int:
     write(search, folder / _PAGE)
     print(f"\nCurves: {folder / _PAGE}")
     return 0
+
+
+def _note(sentence: str) -> None:
+    print(f"note: {sentence}")
 
 
 def _span(arguments: argparse.Namespace) -> Span:

@@ -67,7 +67,7 @@ def locked_output(out: Path, needed_bytes: int) -> Iterator[None]:
         LossariumError: the folder cannot be made or written, has too little room, or another process works in
             it.
     """
-    _check_room(out, needed_bytes)
+    check_room(out, needed_bytes)
     with locked(
         out,
         busy=f"another process is working in {out}; wait for it or choose another --out",
@@ -76,13 +76,18 @@ def locked_output(out: Path, needed_bytes: int) -> Iterator[None]:
         yield
 
 
-def _check_room(out: Path, needed_bytes: int) -> None:
+def check_room(out: Path, needed_bytes: int) -> None:
+    """Refuse a folder on a disk that is too full for what will be written.
+
+    Raises:
+        LossariumError: there is too little room.
+    """
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise LossariumError(
-            f"the output folder {out} has room for {free / 1e6:.0f} MB, and the comparison needs about "
-            f"{needed_bytes / 1e6:.0f} MB; free some or choose another place with --out"
+            f"the output folder {out} has room for {free / 1e6:.0f} MB, and about "
+            f"{needed_bytes / 1e6:.0f} MB are needed; free some or choose another place with --out"
         )
 
 

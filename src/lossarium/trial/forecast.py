@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from lossarium.errors import LossariumError
 from lossarium.facesets.memory import available_memory
 from lossarium.models.prediction import predict
-from lossarium.models.registry import info, names, parameter_count
+from lossarium.models.randomness import seeded
+from lossarium.models.registry import info, initial_model, names, parameter_count
 from lossarium.own_code import is_own
 from lossarium.training.configuration import Recipe
 from lossarium.training.options import optimizers
@@ -27,9 +28,13 @@ _FLOATS_A_PIXEL = {"compact": 79}
 # Averages of the gradient that an optimiser keeps; those of the other optimisers are taken for two.
 _MOMENTS = {"sgd": 1, "rmsprop": 1}
 # How many float32 pictures a loss and a batch hold: input, target, their maps and gradients.
-_PICTURES_OF_LOSS = 24
+_PICTURES_OF_LOSS = 12
 # Workspaces of convolutions and gradients of activations, of the activations that are kept.
-_WORKSPACES = 0.25
+_WORKSPACES = 0.1
+# Compiled kernels, and what judges and libraries take when they are first used.
+_FIXED_BYTES = 60_000_000
+# A checkpoint's bytes are in memory twice: safetensors copies each tensor, and then all into one file.
+_COPIES_OF_CHECKPOINT = 2
 _ROW_BYTES = 400
 _SCORE_BYTES = 22
 _PREVIEW_ROWS = 8
@@ -65,14 +70,12 @@ class Memory:
         return self.least + self.rest
 
 
-def memory_needed(recipe: Recipe, identities: int = 2) -> Memory | None:
-    """The memory that a step takes; None for users' own models, whose layers may not run on the meta device.
+def memory_needed(recipe: Recipe, identities: int = 2) -> Memory:
+    """The memory that a step takes.
 
     >>> memory_needed(Recipe(batch_size=16)).activations == 2 * memory_needed(Recipe()).activations
     True
     """
-    if is_own(recipe.model):
-        return None
     parameters = parameter_count(
         recipe.model, size=recipe.size, identities=identities, options=recipe.model_options
     )
@@ -80,10 +83,13 @@ def memory_needed(recipe: Recipe, identities: int = 2) -> Memory | None:
     # Memory grows linearly with the batch: the second picture shows what each further one takes.
     one, two = (activation_bytes(recipe, batch, identities) for batch in (1, 2))
     activations = one + (recipe.batch_size - 1) * (two - one)
+    if recipe.precision == "bf16":
+        # Half the bytes, and a copy of the weights in half theirs.
+        activations = activations // 2 + _FLOAT_BYTES * parameters // 2
     picture = 3 * _FLOAT_BYTES * recipe.size**2
     step = int(_WORKSPACES * activations) + _PICTURES_OF_LOSS * picture * recipe.batch_size * identities
-    checkpoint = (copies - 1) * _FLOAT_BYTES * parameters
-    return Memory(copies * _FLOAT_BYTES * parameters, activations, max(step, checkpoint))
+    checkpoint = _COPIES_OF_CHECKPOINT * (copies - 1) * _FLOAT_BYTES * parameters
+    return Memory(copies * _FLOAT_BYTES * parameters, activations, _FIXED_BYTES + max(step, checkpoint))
 
 
 def disk_needed(recipe: Recipe, *, held_out: int, trials: int = 1) -> int:
@@ -122,8 +128,6 @@ def announce_forecast(
         LossariumError: the memory cannot suffice; what would fit is named.
     """
     memory = memory_needed(recipe)
-    if memory is None:
-        return
     available = _available(device)
     facts = [f"memory about {shown_bytes(memory.total)}"]
     if available is not None:
@@ -149,8 +153,12 @@ def remedies(recipe: Recipe, available: int | None) -> str:
 
 
 @contextmanager
-def out_of_memory(recipe: Recipe, folder: Path) -> Iterator[None]:
+def out_of_memory(recipe: Recipe, folder: Path | None = None) -> Iterator[None]:
     """Turn torch's error when memory runs out into one sentence with options that would fit.
+
+    Args:
+        recipe: What is trained.
+        folder: The trial's; None if nothing is kept.
 
     Raises:
         LossariumError: memory ran out.
@@ -163,10 +171,11 @@ def out_of_memory(recipe: Recipe, folder: Path) -> Iterator[None]:
         memory = memory_needed(recipe)
         # More than was there, whatever the system says now that it is free again.
         available = _available(None)
-        fits = None if memory is None else min(available or memory.total, int(0.75 * memory.total))
+        smaller = _FIXED_BYTES + int(0.9 * (memory.total - _FIXED_BYTES))
+        fits = min(available or smaller, smaller)
+        kept = "" if folder is None else f"; the training up to the last checkpoint is in {folder}"
         raise LossariumError(
-            f"there is not enough memory for {_named(recipe)}; the training up to the last checkpoint is in "
-            f"{folder}; {remedies(recipe, fits)}"
+            f"there is not enough memory for {_named(recipe)}{kept}; {remedies(recipe, fits)}"
         ) from error
 
 
@@ -183,8 +192,7 @@ def _that_fit(recipe: Recipe, available: int) -> Iterator[str]:
     """At most one with smaller batches, one with smaller pictures and one with a smaller model."""
 
     def fits(other: Recipe) -> bool:
-        memory = memory_needed(other)
-        return memory is not None and memory.total <= available
+        return memory_needed(other).total <= available
 
     parts = 2
     while recipe.batch_size % parts == 0:
@@ -216,32 +224,49 @@ def _available(device: torch.device | None) -> int | None:
 
 
 def activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
-    """The bytes that autograd keeps of a forward pass: each storage once, without the weights."""
+    """The bytes that autograd keeps of a forward pass in float32: each storage once, without the weights."""
     if recipe.model in _FLOATS_A_PIXEL:
         return _FLOAT_BYTES * _FLOATS_A_PIXEL[recipe.model] * batch * identities * recipe.size**2
-    return _activation_bytes(recipe, batch, identities)
+    return counted_activation_bytes(recipe, batch, identities)
 
 
-def _activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
-    declared = info(recipe.model)
-    with torch.device("meta"):
-        model: nn.Module = declared.architecture(
-            recipe.size, identities, declared.options(**recipe.model_options)
-        )
-        pictures = torch.empty(identities, batch, 3, recipe.size, recipe.size)
-    weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
-    kept: dict[int, Tensor] = {}
+def counted_activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
+    """The same, by running the model with a batch of this size.
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()._cdata
-        if storage not in weights:
-            kept[storage] = tensor
-        return tensor
+    Models that come with Lossarium run on torch's meta device, which takes no memory and next to no time. The
+    layers of a user's own may not do so: it runs on the CPU.
+    """
+    own = is_own(recipe.model)
+    with torch.device("cpu" if own else "meta"), seeded(torch.device("cpu"), 0):
+        model = _own_model(recipe, identities) if own else _model(recipe, identities)
+        pictures = torch.zeros(identities, batch, 3, recipe.size, recipe.size)
+        weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
+        kept: dict[int, Tensor] = {}
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        prediction = predict(model, pictures, range(identities))
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()._cdata
+            if storage not in weights:
+                kept[storage] = tensor
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            prediction = predict(model, pictures, range(identities))
     del prediction
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _model(recipe: Recipe, identities: int) -> nn.Module:
+    declared = info(recipe.model)
+    model: nn.Module = declared.architecture(
+        recipe.size, identities, declared.options(**recipe.model_options)
+    )
+    return model
+
+
+def _own_model(recipe: Recipe, identities: int) -> nn.Module:
+    return initial_model(
+        recipe.model, size=recipe.size, identities=identities, seed=0, options=recipe.model_options
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -25,6 +25,7 @@ from lossarium.training.trial_batches import check_regions
 from lossarium.trial.begin_or_continue import Source, begin_or_continue, is_done
 from lossarium.trial.callbacks import showing
 from lossarium.trial.environment import environment
+from lossarium.trial.folder import TRIAL, check_room
 from lossarium.trial.forecast import announce_forecast, disk_needed, out_of_memory
 from lossarium.trial.precision import warn_of_slow_bf16
 from lossarium.trial.previews import Previews
@@ -73,7 +74,12 @@ def run_trial(
     try_judges(judges_of(trial.recipe.judges), pair)
     processes = processes or single_process()
     model = None
+    held_out = sum(int(faceset.held_out.sum()) for faceset in facesets)
+    disk = disk_needed(trial.recipe, held_out=held_out)
     if processes.is_first:
+        if not (folder / TRIAL).exists():
+            # A trial that goes on has most of its files already, and waits for room where it has to.
+            check_room(folder, disk)
         with locked_trial(folder):
             model = begin_or_continue(
                 folder,
