@@ -1,7 +1,7 @@
 """Where faceswap's crops lie in their frames: the mean face, the head's pose, the centrings.
 
 faceswap stores landmarks in the coordinates of the frame and the crop as a picture; the matrix between them
-is worked out anew from the landmarks (lib/align/aligned_face.py, lib/align/pose.py and
+is computed from the landmarks (lib/align/aligned_face.py, lib/align/pose.py and
 lib/align/constants.py of github.com/deepfakes/faceswap). Pixel centres lie at whole numbers there, as in
 OpenCV, and so they do here.
 """
@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 Centring = Literal["legacy", "face", "head"]
-"""What lies in the middle of a crop: the nose, the face, or the skull."""
+"""The centre of a crop: the nose, the face, or the skull."""
 CENTRINGS: tuple[Centring, ...] = get_args(Centring)
 
 Floats = npt.NDArray[np.float64]
 
 # Share of a crop that lies outside the unit square of the mean face, both sides together.
 _PADDING = {"legacy": 0.375, "face": 0.5, "head": 0.625}
-# Points of the head model, in its own units, that come to lie in the middle.
+# Points of the head model, in its own units, that become the centre of the crop.
 _CENTRES = {"face": (0.0, -1.5, 4.2), "head": (0.0, 0.0, -2.3)}
 _FOCAL_LENGTH = 4.0
 _PRINCIPAL_POINT = 0.5
@@ -56,7 +56,7 @@ _MODEL = np.array([
 
 
 def crop_matrix(landmarks: Floats, centring: Centring, size: int) -> Floats:
-    """The matrix (2, 3) by which faceswap takes frame pixels to the pixels of a crop.
+    """The matrix (2, 3) by which faceswap maps frame pixels to pixels of a crop.
 
     Args:
         landmarks: (68, 2) in frame pixels.
@@ -64,7 +64,7 @@ def crop_matrix(landmarks: Floats, centring: Centring, size: int) -> Floats:
         size: Side of the crop, in pixels.
 
     Raises:
-        ValueError: the landmarks are not those of a face: they coincide or are not finite.
+        ValueError: the landmarks are not those of a face: they coincide, or are NaN or infinite.
 
     Example:
         >>> import numpy as np
@@ -83,13 +83,13 @@ def crop_matrix(landmarks: Floats, centring: Centring, size: int) -> Floats:
 
 
 def similarity(source: Floats, target: Floats) -> Floats:
-    """The matrix (2, 3) of the rotation, scale and shift that takes points (N, 2) nearest to others (N, 2).
+    """The matrix (2, 3) of the rotation, scale and shift that maps points (N, 2) closest to others (N, 2).
 
     The least squares of Umeyama (1991), in closed form: in the plane a rotation with a scale is one complex
     factor.
 
     Raises:
-        ValueError: the points coincide or are not finite.
+        ValueError: the points coincide, or are NaN or infinite.
     """
     centre, goal = source.mean(axis=0), target.mean(axis=0)
     z, w = _complex(source - centre), _complex(target - goal)
@@ -102,7 +102,7 @@ def similarity(source: Floats, target: Floats) -> Floats:
 
 
 def transform_points(matrix: Floats, points: Floats) -> Floats:
-    """Points (N, 2) by a matrix (2, 3)."""
+    """Apply a matrix (2, 3) to points (N, 2)."""
     moved: Floats = points @ matrix[:, :2].T + matrix[:, 2]
     return moved
 
@@ -125,7 +125,7 @@ def centre_offset(landmarks: Floats, centring: Centring) -> Floats:
 def head_pose(landmarks: Floats) -> tuple[Floats, Floats]:
     """The rotation (3, 3) and translation (3,) that project the head model onto landmarks.
 
-    Starts from the direct linear transform and goes down the reprojection error by Levenberg and Marquardt's
+    Starts from the direct linear transform and minimises the reprojection error by Levenberg and Marquardt's
     method, as OpenCV's `solvePnP` does with SOLVEPNP_ITERATIVE, so that both end in the same minimum: over
     the landmarks of the bundled facesets, with and without noise, `centre_offset` differs from OpenCV 5.0's
     by 0.00018 at most, which is 0.03 pixels of a crop of 512.
@@ -134,7 +134,7 @@ def head_pose(landmarks: Floats) -> tuple[Floats, Floats]:
         landmarks: (68, 2), aligned to the mean face.
 
     Raises:
-        ValueError: no pose projects the model anywhere near.
+        ValueError: no pose projects the model near the landmarks.
     """
     points = (landmarks[_MODEL_LANDMARKS] - _PRINCIPAL_POINT) / _FOCAL_LENGTH
     try:

@@ -28,7 +28,7 @@ class Polygon:
     """An outline drawn by hand."""
 
     includes: bool
-    """Whether the face is inside, or what hides it."""
+    """Whether the face is inside; otherwise something that hides it."""
     points: npt.NDArray[np.float64]
     """(N, 2) x, y in the crop's pixels."""
 
@@ -40,7 +40,7 @@ class DflData:
     landmarks: npt.NDArray[np.float64] | None
     """(68, 2) in the crop."""
     source_landmarks: npt.NDArray[np.float64] | None
-    """(68, 2) in the frame it was cut from."""
+    """(68, 2) in the frame that the crop was cut from."""
     image_to_face_mat: npt.NDArray[np.float64] | None
     """(2, 3) from the frame to the crop."""
     face_type: str | None
@@ -51,16 +51,16 @@ class DflData:
 
 
 def dfl_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | None:
-    """What DeepFaceLab stored in a JPEG, or None where it stored nothing.
+    """Read what DeepFaceLab stored in a JPEG; None if it stored nothing.
 
-    Its mask is the learned one (XSeg) where there is one, else the outlines drawn by hand.
+    The mask is the learned one (XSeg) if there is one, else the outlines drawn by hand.
 
     Args:
         data: The JPEG.
         picture_size: Its width and height.
 
     Raises:
-        RefusedError: its data is damaged, or its pickle names what is not on the allow-list.
+        RefusedError: its data is damaged, or its pickle has a name that is not on the allow-list.
     """
     stored = dfl_data(data)
     if stored is None:
@@ -76,7 +76,7 @@ def dfl_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | None:
 
 
 def dfl_data(data: bytes) -> DflData | None:
-    """The fields of DeepFaceLab's dict in a JPEG, or None where it has none.
+    """The fields of DeepFaceLab's dict in a JPEG; None if it has none.
 
     Raises:
         RefusedError: as `dfl_face`.
@@ -102,7 +102,7 @@ def dfl_data(data: bytes) -> DflData | None:
 
 
 def _app15_segments(data: bytes) -> Iterator[bytes]:
-    """APP15 segments up to the start of scan; what is damaged beyond them the decoder has refused."""
+    """APP15 segments up to the start of scan; the decoder has already refused damage after that."""
     offset = 2
     while offset + 4 <= len(data) and data[offset] == 0xFF:
         marker = data[offset + 1]
@@ -143,7 +143,7 @@ def _matrix(fields: Mapping[object, object]) -> npt.NDArray[np.float64] | None:
 
 
 def number_rows(value: object, columns: int, most: int) -> npt.NDArray[np.float64] | None:
-    """Rows of numbers of bounded size from a list or an array; None where it is something else."""
+    """Rows of numbers of bounded size from a list or an array; None for anything else."""
     array = as_array(value)
     if array is not None:
         if array.ndim != 2 or array.shape[1] != columns or len(array) > most or array.dtype.kind not in "iuf":
@@ -162,7 +162,7 @@ def number_rows(value: object, columns: int, most: int) -> npt.NDArray[np.float6
 
 
 def _polygons(value: object) -> tuple[Polygon, ...]:
-    """The outlines, those that include first, as DeepFaceLab draws them.
+    """The outlines in DeepFaceLab's drawing order: those that include the face come first.
 
     They are a dict of `polys`, each of `type` and `pts`, or, in older files, a list of such pairs.
     """

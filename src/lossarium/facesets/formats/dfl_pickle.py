@@ -1,8 +1,8 @@
 """DeepFaceLab's pickles, read without unpickling: no name in them is ever looked up or called.
 
-A pickle is a program for a small stack machine. This one knows the instructions that plain values and numpy
-arrays need. Of the names that a pickle may call it knows those of an allow-list (`pickled_names`), each by a
-stand-in that makes a number, bytes or an array; every other name refuses the whole pickle.
+A pickle is a program for a small stack machine. This one has the instructions that plain values and numpy
+arrays need. A pickle may call the names on an allow-list (`pickled_names`), each replaced by a stand-in that
+makes a number, bytes or an array; any other name refuses the whole pickle.
 So nothing is executed and numpy's own reconstruction never sees what others wrote. Time and memory stay in
 proportion to the file: lengths are checked against what there is, every copy of a value that the memo
 repeats is paid for (`Budget`), and dict keys are short text alone, whose hashes nobody can foresee.
@@ -44,8 +44,8 @@ def unpickled(data: bytes, *, most_values: int = MAX_VALUES) -> object:
     """The value of a pickle of protocols 2 to 5; arrays in it are `PickledArray`.
 
     Raises:
-        RefusedError: it names something that is not on the allow-list, is damaged, cut off, too large, or
-            uses instructions that plain values and arrays have no need of.
+        RefusedError: it has a name that is not on the allow-list, is damaged, cut off or too large, or uses
+            instructions that plain values and arrays do not need.
 
     Example:
         >>> import pickle

@@ -6,7 +6,7 @@ configurations     a pickle: a list with a dict for each picture
 offsets            8 bytes each, one more than there are pictures, from the start of the data
 data               the pictures, each a whole file
 
-The last offset is meant to say where the data ends; DeepFaceLab writes the length of the whole file there.
+The last offset should be the end of the data; DeepFaceLab writes the length of the whole file there.
 The structure is that of samplelib/PackedFaceset.py of DeepFaceLab.
 """
 
@@ -36,8 +36,7 @@ _VERSION = 1
 def pak_listing(folder: Path, *, follow_links: bool = False) -> Listing:
     """The pictures packed in a folder's faceset.pak, in natural order of their names.
 
-    Loose pictures beside it are passed over, with a note. The names are labels: no file is ever opened by
-    them.
+    Loose pictures beside it are skipped, with a note. The names are only labels: no file is opened by them.
 
     Args:
         folder: The folder.
@@ -79,7 +78,7 @@ def _refuse(path: Path, reason: str) -> NoReturn:
 
 
 def _contents(file: BinaryIO, size: int) -> tuple[list[str], list[tuple[int, int]]]:
-    """Names of the pictures, and where each begins in the file and how long it is."""
+    """The names of the pictures, and the position and length of each in the file."""
     header = file.read(16)
     if len(header) < 16:
         raise RefusedError("is cut off in its header")
@@ -110,7 +109,7 @@ def _contents(file: BinaryIO, size: int) -> tuple[list[str], list[tuple[int, int
 
 
 def _names(configurations: object, length: int) -> list[str]:
-    """A name each: of the picture, after that of the person where there are several.
+    """The name of each picture, preceded by that of the person if there are several.
 
     Args:
         configurations: What the pickle holds.
@@ -130,7 +129,7 @@ def _names(configurations: object, length: int) -> list[str]:
         if not isinstance(parts[1], str) or not isinstance(parts[0], str | None):
             raise RefusedError(f"is damaged: its picture {number} has no name")
         room.spend(sum(len(part) for part in parts if part))
-        # Whatever folder a name may point to, its last part alone is kept.
+        # Only the last part of the name is kept, so that it cannot point to another folder.
         names.append("/".join(_last_part(part) for part in parts if part))
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:

@@ -23,7 +23,7 @@ MAX_CHUNK_BYTES = 2**20
 MAX_MASK_SIDE = 1024
 """faceswap stores masks of 64 to 1024 pixels a side."""
 MASK_PREFERENCE = ("custom", "bisenet", "vgg-clear", "vgg-obstructed", "unet-dfl", "extended", "components")
-"""Which of several masks is used: those that see the picture before those that follow the landmarks."""
+"""Order of preference among several masks: first those made from the picture, then from the landmarks."""
 
 _KEYWORD = b"faceswap\0"
 # faceswap writes iTXt; programs that save its pictures again may write any of them.
@@ -33,7 +33,7 @@ _PARTS = ("eye", "mouth")
 
 
 def faceswap_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | None:
-    """What faceswap stored in a PNG, or None where it stored nothing.
+    """Read what faceswap stored in a PNG; None if it stored nothing.
 
     Landmarks are taken to the crop by faceswap's own alignment: centred on the skull, or on the nose where
     the alignments are of version 1.0. Data that is whole but is not understood, does not fit the picture or
@@ -108,7 +108,7 @@ def _chunk_text(data: bytes) -> str | None:
 
 
 def _decoded(kind: bytes, rest: bytes) -> str:
-    """The text of a chunk after its keyword, by the PNG specification."""
+    """The text of a chunk after its keyword, as in the PNG specification."""
     if kind == b"iTXt":
         # Is it compressed, how, its language, the keyword in that language, the text.
         parts = rest[2:].split(b"\0", 2)
@@ -139,7 +139,7 @@ def _inflated_text(packed: bytes) -> bytes:
 
 
 def _chosen_mask(masks: Mapping[object, object]) -> Mapping[object, object] | None:
-    """The mask to use; None where there is none of the whole face."""
+    """The mask to use; None if there is none of the whole face."""
     whole = [
         (str(name), mask)
         for name, mask in masks.items()
@@ -171,9 +171,9 @@ def _stored_mask(mask: Mapping[object, object], crop: npt.NDArray[np.float64]) -
 
 
 def _inflated(packed: bytes, wanted: int) -> bytes | None:
-    """As many bytes as are wanted; None where there are more or fewer, or it is not deflated data."""
+    """Inflate to the wanted number of bytes; None if there are more or fewer, or it is not deflated data."""
     try:
-        # One more than wanted, so that a bomb takes no memory.
+        # At most one byte more than wanted, so that a decompression bomb takes no memory.
         data = zlib.decompressobj().decompress(packed, wanted + 1)
     except zlib.error:
         return None
@@ -193,7 +193,7 @@ def _matrix(value: object) -> npt.NDArray[np.float64] | None:
 
 
 def _numbers(value: object, columns: int) -> list[list[float]] | None:
-    """A list of rows of numbers of bounded size, or None where it is something else."""
+    """A list of rows of numbers of bounded size; None for anything else."""
     if not isinstance(value, list | tuple):
         return None
     rows: list[list[float]] = []

@@ -19,7 +19,7 @@ class Manifest:
     size: int
     """Side of the stored frames, in pixels."""
     frames: int
-    """How many there are."""
+    """The number of frames."""
     held_out: tuple[str, ...]
     """Names of the frames to judge by."""
     renderer: str

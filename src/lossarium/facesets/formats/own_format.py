@@ -1,4 +1,4 @@
-"""Lossarium's own facesets: what lies beside the manifest.
+"""Lossarium's own facesets: the files beside the manifest.
 
 faceset.toml     who it is, how large and how many, the split
 frames/NNNN.webp
@@ -26,10 +26,10 @@ from lossarium.text.wording import listed, printable_name
 
 
 def own_listing(folder: Path) -> Listing:
-    """A folder with a manifest, all that is known of its frames checked.
+    """List a folder with a manifest, and check all data of its frames.
 
     Raises:
-        LossariumError: a file is missing, damaged or does not agree with the others.
+        LossariumError: a file is missing, damaged or does not match the others.
     """
     manifest = read_manifest(folder)
     frames = _files_by_frame(folder / "frames", ".webp")

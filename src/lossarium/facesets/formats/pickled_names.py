@@ -1,6 +1,6 @@
-"""The names that a pickle may call, and stand-ins for them that check every part of what they are given.
+"""The names that a pickle may call, and stand-ins for them that check all of their arguments.
 
-numpy's own reconstruction asks for memory before it looks at the data, and trusts the state it is given.
+numpy's own reconstruction allocates memory before it reads the data, and trusts the state in the pickle.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ _DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2",
 
 @dataclass
 class PickledArray:
-    """A numpy array of numbers, once its state has been read; before that it has none."""
+    """A numpy array of numbers; empty until its state has been read."""
 
     array: npt.NDArray[np.generic] | None = None
 
@@ -48,7 +48,7 @@ class PickledDtype:
 
 @dataclass(frozen=True)
 class AllowedName:
-    """A name on the allow-list, and what is called in its place."""
+    """A name on the allow-list, and its stand-in."""
 
     call: Callable[..., object]
 
@@ -128,5 +128,5 @@ ALLOWED_NAMES: Mapping[tuple[str, str], AllowedName] = MappingProxyType(
 
 
 def damaged(complaint: str) -> RefusedError:
-    """The refusal of a pickle for what is wrong with it."""
+    """The error for a damaged pickle."""
     return RefusedError(f"carries a damaged pickle: {complaint}; extract it again")

@@ -1,7 +1,7 @@
 """Python literals as `repr` writes them, and numpy's scalars and arrays, read without running anything.
 
-One pass over the text, so that time is in proportion to its length; nesting and the number of values are
-bounded. Of names only numpy's numeric types are known, and they make plain numbers.
+It makes one pass over the text, so time is proportional to its length; nesting and the number of values are
+bounded. The only names allowed are numpy's numeric types, which make plain numbers.
 """
 
 import re
@@ -15,7 +15,7 @@ LONGEST_KEY = 255
 """A dict key of more characters is refused."""
 
 _LONGEST_NUMBER = 400
-# Possessive quantifiers never go back, so that no text is scanned twice.
+# Possessive quantifiers never backtrack, so no text is scanned twice.
 _TOKEN = re.compile(
     r"""\s*+(?:
       (?P<quote>b?['"])
@@ -39,7 +39,7 @@ _CLOSING = {"[": "]", "(": ")", "{": "}"}
 
 
 class NotLiteralError(ValueError):
-    """Why a text is not read as a literal; the message goes on from "it"."""
+    """Why a text is not a literal; the message continues a sentence that begins with "it"."""
 
 
 def parse_literal(text: str) -> object:
@@ -80,7 +80,7 @@ class _Reader:
         self.token = found[self.kind]
 
     def expect(self, mark: str) -> None:
-        """Pass over a bracket, comma or colon; over the end where it is empty."""
+        """Skip a bracket, comma or colon, or the end of the text if `mark` is empty."""
         if self.token != mark or self.kind not in ("mark", "end"):
             raise NotLiteralError("is no Python literal")
         if mark:
@@ -152,7 +152,7 @@ class _Reader:
         raise NotLiteralError("is no Python literal")
 
     def _array_option(self, depth: int) -> None:
-        """Pass over `, dtype=float32` or `, shape=(0, 2)`: what they say is in the values."""
+        """Skip `, dtype=float32` or `, shape=(0, 2)`: the values already have that information."""
         self.advance()
         name = self.token
         self.advance()
