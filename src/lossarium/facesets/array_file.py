@@ -14,7 +14,7 @@ _Number = TypeVar("_Number", np.uint8, np.float32)
 
 
 class ArrayFile:
-    """An array of bytes written row by row, of which nothing is to be seen until it is finished."""
+    """An array of bytes written row by row; its file does not exist until it is finished."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         """Begin one of at most this shape."""
@@ -32,7 +32,7 @@ class ArrayFile:
         self.rows += len(rows)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Leave out all but these of the rows that were added; they are in ascending order."""
+        """Keep only these of the added rows, given in ascending order."""
         length = prod(self.shape[1:])
         for place, row in enumerate(rows):
             if place != row:
@@ -44,7 +44,7 @@ class ArrayFile:
         self.file.truncate(self.start + self.rows * length)
 
     def finish(self) -> None:
-        """Put the array, with as many rows as there are, in the place of what was there."""
+        """Move the finished array to its path, with the number of rows added so far."""
         self.file.seek(0)
         # numpy leaves room in the header for the number of rows to change.
         if self._write_header((self.rows, *self.shape[1:])) != self.start:
@@ -55,7 +55,7 @@ class ArrayFile:
         self.temporary.replace(self.path)
 
     def close(self) -> None:
-        """Clear away what was not finished."""
+        """Remove an unfinished file."""
         try:
             # On a full disk there may be bytes left that cannot be written.
             self.file.close()
@@ -69,10 +69,10 @@ class ArrayFile:
 
 
 def mapped(path: Path, dtype: type[_Number], shape: tuple[int, ...]) -> npt.NDArray[_Number]:
-    """Map a file of just this kind and shape, for reading alone.
+    """Map a file of exactly this type and shape into memory, read-only.
 
     Raises:
-        ValueError: it is another's, too short or too long.
+        ValueError: it has another type or shape, or is too short or too long.
     """
     with path.open("rb") as file:
         if np.lib.format.read_magic(file) != (1, 0):

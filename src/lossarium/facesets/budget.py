@@ -1,8 +1,8 @@
-"""A bound on the work that a file makes its reader do, in proportion to the file's size."""
+"""A limit on the work of reading a file, proportional to the file's size."""
 
 from lossarium.facesets.decoding.decoded import RefusedError
 
-# What a file of no size may cost: small files are mostly overhead.
+# The budget of an empty file: small files are mostly overhead.
 _SPARE = 4096
 
 
@@ -10,8 +10,8 @@ class Budget:
     """Steps, values or bytes that reading one file may cost.
 
     Formats with references (a pickle's memo, say) let a few bytes stand for the same large value again and
-    again. Whoever copies, builds or scans such a value pays for it here, so that the total stays in
-    proportion to the file.
+    again. Code that copies, builds or scans such a value spends budget for it, so that the total stays
+    proportional to the file.
     """
 
     def __init__(self, size: int, *, per_byte: float = 1.0) -> None:

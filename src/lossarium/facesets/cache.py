@@ -8,8 +8,8 @@ DIGEST-points.npy  (N, 68, 2), float32, where every frame has landmarks
 DIGEST.json        what else reading brought to light, and checksums of the others and of itself; written
                    last: if it is there, the others are whole
 
-Every file is checked before it is used, so that a flipped bit never trains on a wrong picture: what is
-damaged is made anew, with a note.
+Every file is checked before it is used, so that a flipped bit never trains on a wrong picture: damaged files
+are made again, with a note.
 """
 
 import hashlib
@@ -114,7 +114,7 @@ def is_cached(listing: Listing, size: int, folder: Path) -> bool:
 
 
 def decoded_bytes(listing: Listing, size: int) -> int:
-    """How many bytes a listing's frames take once they are read, with the masks that are files."""
+    """The number of bytes of a listing's frames once they are read, with masks that are files."""
     frames = listing.frames
     return (3 * len(frames) + sum(frame.mask is not None for frame in frames)) * size**2
 
@@ -185,7 +185,7 @@ def _build(listing: Listing, size: int, folder: Path, digest: str, progress: Pro
 
 
 class _Found:
-    """What the pieces of a listing bring to light, apart from pixels."""
+    """Data found while reading the pieces of a listing, apart from pixels."""
 
     def __init__(self) -> None:
         self.kept: list[int] = []

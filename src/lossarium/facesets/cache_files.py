@@ -1,4 +1,4 @@
-"""The files of a cache of decoded frames: what they are called, and whether they are what was written."""
+"""The files of a cache of decoded frames: their names, and checks for damage."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ _Number = TypeVar("_Number", np.uint8, np.float32)
 
 @dataclass(frozen=True)
 class CacheFiles:
-    """Where a cache lies."""
+    """The paths of a cache's files."""
 
     frames: Path
     masks: Path
@@ -48,7 +48,7 @@ class CacheFiles:
 
 
 def cache_files(folder: Path, digest: str) -> CacheFiles:
-    """Where the cache of the listing and size with this digest lies."""
+    """The paths of the cache of the listing and size with this digest."""
     # 32 digits tell any two listings apart and keep names within what every file system takes.
     name = digest[:32]
     frames, masks, landmarks = (folder / f"{name}-{array}.npy" for array in _ARRAYS)
@@ -103,17 +103,17 @@ class DamagedCacheError(Exception):
 
 
 def opened_cache(listing: Listing, size: int, folder: Path, digest: str, *, verify: bool) -> Readings | None:
-    """The cache, or None where there is none.
+    """Open the cache; None if there is none.
 
     Args:
         listing: The frames.
         size: Side of the frames.
         folder: Where the cache lies.
         digest: Of the listing and the size.
-        verify: Whether all contents are read and held against their checksums.
+        verify: Whether to read all contents and compare them with their checksums.
 
     Raises:
-        DamagedCacheError: a file is not what was written.
+        DamagedCacheError: a file is damaged.
     """
     files = cache_files(folder, digest)
     if not all(path.exists() for path in (files.about, files.frames)):
@@ -148,10 +148,10 @@ def opened_cache(listing: Listing, size: int, folder: Path, digest: str, *, veri
 
 
 def _about(path: Path) -> Mapping[str, Any]:
-    """What is known of a cache, once it is sure that it is what was written.
+    """Read and check a cache's description.
 
     Raises:
-        DamagedCacheError: it is not.
+        DamagedCacheError: it is damaged.
     """
     try:
         about = json_table(path)
@@ -163,17 +163,17 @@ def _about(path: Path) -> Mapping[str, Any]:
 
 
 def seal(about: Mapping[str, object]) -> str:
-    """SHA-256, in hex, of all that DIGEST.json says but for the seal itself."""
+    """SHA-256, in hex, of the content of DIGEST.json without the seal itself."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _mapped(
     path: Path, dtype: type[_Number], shape: tuple[int, ...], expected: Mapping[str, Sequence[int]] | None
 ) -> npt.NDArray[_Number]:
-    """An array of the cache, its contents checked where checksums are given.
+    """Map an array of the cache; compare its contents with checksums if given.
 
     Raises:
-        DamagedCacheError: it is missing or not what was written.
+        DamagedCacheError: it is missing or damaged.
     """
     try:
         if expected is not None:

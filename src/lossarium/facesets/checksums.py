@@ -1,8 +1,8 @@
 """Checksums of large files, at the speed of reading them.
 
 CRC-32, chunk by chunk: it finds every flip of up to 32 bits in a row and all but one in four billion of other
-accidents in a chunk, at 2 GB/s a core where SHA-256 and BLAKE2 do 1. It is no defence against people who
-change a file on purpose; whoever can do that can change the pictures themselves.
+accidents in a chunk, at 2 GB/s a core where SHA-256 and BLAKE2 do 1. It does not protect against deliberate
+changes; people who can make those can change the pictures themselves.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 CHUNK_BYTES = 4 * 2**20
 _MOST_THREADS = 4
-# What fits the caches of a core.
+# Fits the caches of a core.
 _PART_BYTES = 2**18
 
 
@@ -25,13 +25,13 @@ def checksums(path: Path) -> list[int]:
         OSError: it cannot be read.
     """
     starts = range(0, path.stat().st_size, CHUNK_BYTES)
-    # Reading and CRC-32 both leave the interpreter to other threads.
+    # Reading and CRC-32 both release the interpreter lock.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
         return list(pool.map(partial(_checksum, path), starts))
 
 
 def first_difference(path: Path, expected: Sequence[int]) -> int | None:
-    """Where in a file the first chunk begins whose checksum is another, or None where there is none.
+    """The position of the first chunk of a file with a wrong checksum; None if all are right.
 
     Raises:
         OSError: it cannot be read.

@@ -1,4 +1,4 @@
-"""What a faceset's folder holds, before any picture is read."""
+"""Lists the content of a faceset's folder, before any picture is read."""
 
 import os
 import re
@@ -21,7 +21,7 @@ PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
 
 @dataclass(frozen=True)
 class Packed:
-    """Where in another file a frame's own file is."""
+    """The position of a frame's file within another file."""
 
     archive: Path
     offset: int
@@ -46,19 +46,19 @@ class FrameFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """A folder's frames, in order, and what is known of them without reading them."""
+    """A folder's frames, in order, with the data that is known before they are read."""
 
     folder: Path
     identity: str
     frames: Sequence[FrameFile]
     source_size: int | None = None
-    """Side of the stored frames, where the folder says it."""
+    """Side of the stored frames, if the folder says it."""
     held_out: frozenset[str] | None = None
-    """Names of the frames to judge by, where the folder says them."""
+    """Names of the held-out frames, if the folder says them."""
     states: Sequence[str] | None = None
-    """The state digest of each frame, where states are known."""
+    """The state digest of each frame, if states are known."""
     notes: tuple[str, ...] = ()
-    """What its user ought to know about the folder."""
+    """Remarks on the folder for its user."""
     follow_links: bool = False
     """Whether links that lead out of the folder count as part of it."""
 

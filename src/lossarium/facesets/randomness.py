@@ -1,7 +1,7 @@
-"""Counter-based randomness: what is drawn depends on (seed, purpose, step, sample) alone.
+"""Counter-based random numbers: a function of (seed, purpose, step, sample).
 
-Neither the loss, nor the number of workers, nor anything drawn before can change it. That is what lets every
-trial of a seed see the same batches, and a resumed trial go on as if it had never stopped.
+They do not depend on the loss, the number of workers or earlier draws. So all trials of a seed see the same
+batches, and a resumed trial continues exactly.
 """
 
 from enum import IntEnum
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for, so that no two uses share one."""
+    """The purpose of a stream of random numbers, so that no two uses share one."""
 
     FRAME_ORDER = 1
     AUGMENTATION = 2

@@ -1,4 +1,4 @@
-"""Which frames judge and which train, and that none does both."""
+"""Splits frames into training and held-out ones, without duplicates across the two."""
 
 import hashlib
 import math
@@ -44,12 +44,12 @@ def held_out_frames(listing: Listing, readable: Sequence[int]) -> npt.NDArray[np
 
 
 def frame_digests(frames: npt.NDArray[np.uint8]) -> list[bytes]:
-    """A hash of each frame's pixels; of a memory-mapped array no more than one is looked at at a time."""
+    """A hash of each frame's pixels; reads a memory-mapped array one frame at a time."""
     return [hashlib.blake2b(frame, digest_size=16).digest() for frame in frames]
 
 
 def fair_rows(digests: Sequence[bytes], held_out: npt.NDArray[np.bool_]) -> list[int]:
-    """All frames but the training frames that equal a held-out one pixel by pixel, for they would flatter.
+    """All frames except training frames that equal a held-out one pixel by pixel, which would leak.
 
     Args:
         digests: Of the frames, see `frame_digests`.
@@ -67,7 +67,7 @@ def fair_rows(digests: Sequence[bytes], held_out: npt.NDArray[np.bool_]) -> list
 
 
 def without_leaks(listing: Listing, readings: Readings) -> Readings:
-    """Leave out what `fair_rows` leaves out; `copies` says what that was."""
+    """Leave out what `fair_rows` leaves out; `copies` lists it."""
     held_out = held_out_frames(listing, readings.kept)
     fair = fair_rows(frame_digests(readings.frames), held_out)
     if len(fair) == len(readings.kept):

@@ -33,7 +33,7 @@ class WholePicture:
     pixels: npt.NDArray[np.uint8]
     """(H, W, 3), sRGB."""
     remarks: frozenset[Remark]
-    """What has to be said about it."""
+    """Remarks on how it was read."""
 
 
 def read_whole_picture(path: Path, packed: Packed | None = None) -> WholePicture:
@@ -63,7 +63,7 @@ def read_whole_picture(path: Path, packed: Packed | None = None) -> WholePicture
 
 
 def read_grey_mask(path: Path) -> npt.NDArray[np.uint8]:
-    """Read a grey JPEG, PNG or WebP, (H, W), white where pixels count; a colour profile is disregarded.
+    """Read a grey JPEG, PNG or WebP, (H, W), white where pixels count; colour profiles are ignored.
 
     Raises:
         UnreadablePicture: as `read_whole_picture`, and for a picture that is in colour or transparent.
@@ -84,7 +84,7 @@ def read_grey_face_mask(path: Path, size: int, *, picture_size: tuple[int, int])
 
     Args:
         path: The mask.
-        size: Side of the outcome, which is scaled by area where it shrinks.
+        size: Side of the result; masks are scaled down by area averaging.
         picture_size: Width and height of the picture as stored; the mask has the same.
 
     Returns:
