@@ -112,6 +112,8 @@ def test_a_timelapse_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("lossarium.trial.run.write_timelapse", full)
     told = []
     run_trial(TRIAL, PAIR, tmp_path, Callbacks(tell=told.append), Keeping())
+    forecast, *told = told
+    assert "takes memory about" in forecast
     assert len(told) == 1
     assert "No space left on device" in told[0]
     assert timeless(tmp_path)[-1]["finished"] is True
