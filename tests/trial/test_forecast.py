@@ -137,6 +137,22 @@ def test_find_lr_foretells_memory_and_ends_with_a_sentence_when_it_runs_out(tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_an_own_model_that_refuses_other_sizes_is_no_reason_to_end_otherwise(tmp_path, monkeypatch):
+    (tmp_path / "stubborn.py").write_text(
+        "from lossarium.models.registry import initial_model\n"
+        "def make(size, identities):\n"
+        "    if size != 64:\n"
+        "        raise ValueError('64 pixels alone')\n"
+        "    return initial_model('compact', size=size, identities=identities, seed=0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = Recipe(model="stubborn:make", size=64, batch_size=4)
+    sentence = "there is not enough memory for stubborn:make"
+    with pytest.raises(LossariumError, match=sentence) as caught, out_of_memory(recipe):
+        raise MemoryError
+    assert "64 pixels alone" not in str(caught.value)
+
+
 def test_where_nothing_fits_nothing_is_promised():
     assert remedies(Recipe(), 1000) == "close other programs, or use another machine"
 

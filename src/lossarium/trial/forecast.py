@@ -168,15 +168,22 @@ def out_of_memory(recipe: Recipe, folder: Path | None = None) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        memory = memory_needed(recipe)
-        # More than was there, whatever the system says now that it is free again.
-        available = _available(None)
-        smaller = _FIXED_BYTES + int(0.9 * (memory.total - _FIXED_BYTES))
-        fits = min(available or smaller, smaller)
         kept = "" if folder is None else f"; the training up to the last checkpoint is in {folder}"
         raise LossariumError(
-            f"there is not enough memory for {_named(recipe)}{kept}; {remedies(recipe, fits)}"
+            f"there is not enough memory for {_named(recipe)}{kept}; {_remedies_afterwards(recipe)}"
         ) from error
+
+
+def _remedies_afterwards(recipe: Recipe) -> str:
+    """What would fit once memory has run out."""
+    try:
+        total = memory_needed(recipe).total
+    # An own model is counted by running it, for which there may be no memory any more.
+    except (LossariumError, MemoryError, RuntimeError):
+        return remedies(recipe, None)
+    # More than was there, whatever the system says now that it is free again.
+    smaller = _FIXED_BYTES + int(0.9 * (total - _FIXED_BYTES))
+    return remedies(recipe, min(_available(None) or smaller, smaller))
 
 
 def shown_bytes(count: int) -> str:
@@ -192,7 +199,11 @@ def _that_fit(recipe: Recipe, available: int) -> Iterator[str]:
     """At most one with smaller batches, one with smaller pictures and one with a smaller model."""
 
     def fits(other: Recipe) -> bool:
-        return memory_needed(other).total <= available
+        try:
+            return memory_needed(other).total <= available
+        # An own model is counted by running it: it may refuse a size, or find no memory.
+        except (LossariumError, MemoryError, RuntimeError):
+            return False
 
     parts = 2
     while recipe.batch_size % parts == 0:
