@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from lossarium.cli.main import main
 from lossarium.errors import LossariumError
 from lossarium.trial.folder import (
     locked_output,
@@ -58,7 +59,7 @@ def test_a_folder_is_claimed_once_at_a_time_and_free_afterwards(tmp_path):
 
 def test_a_folder_without_room_is_refused(tmp_path):
     with (
-        pytest.raises(LossariumError, match=r"needs about 1000000000000 MB"),
+        pytest.raises(LossariumError, match=r"about 1000000000000 MB are needed"),
         locked_output(tmp_path / "out", 10**18),
     ):
         pass
@@ -160,3 +161,24 @@ def test_long_specs_that_begin_alike_get_folders_of_their_own():
     names = {trial_name(spec, 0) for spec in (first, second)}
     assert len(names) == 2
     assert max(map(len, names)) < 100
+
+
+def test_a_trial_and_a_comparison_do_not_share_a_folder(tmp_path, capsys):
+    quick = ["demo", "--steps", "1", "--size", "32", "--batch-size", "1", "--out"]
+    trial, comparison = tmp_path / "trial", tmp_path / "comparison"
+    for folder, table in ((trial, "trial.toml"), (comparison, "comparison.toml")):
+        folder.mkdir()
+        (folder / table).write_text("")
+    assert main(["train", *quick, str(comparison)]) == 2
+    assert f"{comparison} is the folder of a comparison" in capsys.readouterr().err
+    assert main(["compare", *quick, str(trial), "--losses", "mse"]) == 2
+    assert f"{trial} is the folder of a trial" in capsys.readouterr().err
+    assert [path.name for path in comparison.iterdir()] == ["comparison.toml"]
+
+
+@pytest.mark.parametrize("command", [["train"], ["compare", "--losses", "mse"]])
+def test_an_output_that_is_a_file_is_refused_before_pictures_are_read(tmp_path, capsys, command):
+    (tmp_path / "file").write_text("mine")
+    assert main([command[0], "demo", *command[1:], "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.endswith("file is a file; choose a folder\n")
+    assert (tmp_path / "file").read_text() == "mine"

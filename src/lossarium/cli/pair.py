@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossarium.errors import LossariumError
+from lossarium.text.wording import printable_name
 
 if TYPE_CHECKING:
     from lossarium.facesets.faceset import Faceset
@@ -123,6 +124,8 @@ def _refuse_output_in_pictures(arguments: argparse.Namespace, *folders: Path) ->
     """
     from lossarium.facesets.output_folder import refuse_output_in_pictures
 
+    if arguments.out is not None and arguments.out.exists() and not arguments.out.is_dir():
+        raise LossariumError(f"--out {printable_name(arguments.out)} is a file; choose a folder")
     for folder in folders:
         refuse_output_in_pictures(arguments.out or Path("lossarium"), folder)
         if getattr(arguments, "rescue", None) is not None:

@@ -31,9 +31,11 @@ from lossarium.trial.begin_or_continue import begin_or_continue, is_done, what_d
 from lossarium.trial.environment import check_environment, environment
 from lossarium.trial.folder import (
     SETTINGS,
+    TRIAL,
     Change,
     locked_output,
     read_toml,
+    refuse_folder_with,
     restore_toml,
     trial_folder,
     write_or_check,
@@ -86,6 +88,7 @@ def compare(
         LossariumError: a loss cannot be computed at this size, the folder cannot be written, belongs to other
             settings or is in use, or a loss became infinite.
     """
+    refuse_folder_with(out, TRIAL)
     processes = processes or single_process()
     pair = directions(*facesets)
     _try_losses_and_judges(plan, facesets, pair)

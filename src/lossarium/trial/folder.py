@@ -21,6 +21,7 @@ import tomli_w
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
 from lossarium.text.toml import parse_toml
+from lossarium.text.wording import printable_name
 from lossarium.training.configuration import Trial
 from lossarium.training.folder_lock import locked
 
@@ -57,6 +58,23 @@ def trial_name(loss: str, seed: int) -> str:
     if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(loss.encode()).hexdigest()[:8]}"
     return f"{name}-seed{seed}"
+
+
+def refuse_folder_with(out: Path, table: str) -> None:
+    """Refuse to put a trial into the folder of a comparison, or a comparison into that of a trial.
+
+    Args:
+        out: The output folder; need not exist.
+        table: The file by which a folder of the other kind is known, `SETTINGS` or `TRIAL`.
+
+    Raises:
+        LossariumError: the file is there.
+    """
+    if (out / table).exists():
+        kind = "comparison" if table == SETTINGS else "trial"
+        raise LossariumError(
+            f"{printable_name(out)} is the folder of a {kind}; choose another one with --out"
+        )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from lossarium.training.trial_batches import check_regions
 from lossarium.trial.begin_or_continue import Source, begin_or_continue, is_done
 from lossarium.trial.callbacks import showing
 from lossarium.trial.environment import environment
-from lossarium.trial.folder import TRIAL, check_room
+from lossarium.trial.folder import SETTINGS, TRIAL, check_room, refuse_folder_with
 from lossarium.trial.forecast import announce_forecast, disk_needed, out_of_memory
 from lossarium.trial.precision import warn_of_slow_bf16
 from lossarium.trial.previews import Previews
@@ -69,6 +69,7 @@ def run_trial(
             environment; or the loss exploded after all rollbacks.
         Stopped: the process was asked to stop.
     """
+    refuse_folder_with(folder, SETTINGS)
     check_regions(trial.recipe, trial.recipe.region_weights, facesets)
     pair = directions(*facesets)
     try_judges(judges_of(trial.recipe.judges), pair)
