@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
+from lossarium.losses import built_in
 from lossarium.losses.declaration import LossFunction, LossInfo
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, reduce, weighted_mean
 from lossarium.own_code import import_own, in_short, is_own
@@ -93,10 +94,8 @@ def register(function: Own | None = None, /, *, name: str | None = None, **about
 
 
 def _register(function: Own, name: str | None, about: dict[str, str]) -> Own:
-    from lossarium.losses.registry import built_in_names
-
     short = name or function.__name__
-    if short in built_in_names():
+    if short in built_in.names():
         raise LossariumError(
             f'a loss named "{short}" comes with Lossarium; give yours another: register(name="...")'
         )

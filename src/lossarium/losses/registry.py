@@ -1,51 +1,18 @@
-"""The losses by name. To add one: write a plain function and its declaration in its family's file."""
+"""The losses by name: built-in ones and users' own."""
 
 import torch
 from torch import Tensor
 
 from lossarium.errors import LossariumError
-from lossarium.losses import own
+from lossarium.losses import built_in, own
 from lossarium.losses.declaration import LossInfo, Option
-from lossarium.losses.frequency import ffl
-from lossarium.losses.gradient import gmsd, laplacian, pixel_gradient
-from lossarium.losses.perceptual import flip, lpips
-from lossarium.losses.pixel import norms, relative, robust
 from lossarium.losses.reduction import as_pictures
-from lossarium.losses.structure import mix, ms_ssim, ssim, uqi
 from lossarium.text.suggestions import nearest
-
-_LOSSES: tuple[LossInfo, ...] = (
-    *norms.LOSSES,
-    *robust.LOSSES,
-    *relative.LOSSES,
-    *ssim.LOSSES,
-    *uqi.LOSSES,
-    *ms_ssim.LOSSES,
-    *mix.LOSSES,
-    *gmsd.LOSSES,
-    *pixel_gradient.LOSSES,
-    *laplacian.LOSSES,
-    *ffl.LOSSES,
-    *lpips.LOSSES,
-    *flip.LOSSES,
-)
-# Other common names.
-_ALSO_CALLED = {"l1": "mae", "l2": "mse"}
-
-
-def built_in() -> tuple[LossInfo, ...]:
-    """The declarations of the built-in losses, family by family."""
-    return _LOSSES
-
-
-def built_in_names() -> frozenset[str]:
-    """The names of the built-in losses, and their other common names."""
-    return frozenset((*(loss.name for loss in _LOSSES), *_ALSO_CALLED))
 
 
 def names() -> tuple[str, ...]:
     """The names of all losses: built-in ones, family by family, then registered ones."""
-    return (*(loss.name for loss in _LOSSES), *own.names())
+    return (*(loss.name for loss in built_in.LOSSES), *own.names())
 
 
 def info(name: str) -> LossInfo:
@@ -58,8 +25,8 @@ def info(name: str) -> LossInfo:
     >>> info("ssim").family, info("l1").name
     ('structure', 'mae')
     """
-    wanted = _ALSO_CALLED.get(name, name)
-    for loss in _LOSSES:
+    wanted = built_in.ALSO_CALLED.get(name, name)
+    for loss in built_in.LOSSES:
         if loss.name == wanted:
             return loss
     found = own.find(name)
@@ -91,7 +58,7 @@ def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
     """
     loss = info(name)
     if loss.map is None:
-        others = ", ".join(other.name for other in _LOSSES if other.map)
+        others = ", ".join(other.name for other in built_in.LOSSES if other.map)
         raise LossariumError(
             f"{name} measures the whole picture at once and has no map; these have: {others}"
         )

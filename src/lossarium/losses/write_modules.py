@@ -4,9 +4,9 @@ import inspect
 import re
 from pathlib import Path
 
+from lossarium.losses.built_in import LOSSES
 from lossarium.losses.card import title
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.registry import built_in
 
 FILE = Path(__file__).with_name("modules.py")
 
@@ -49,7 +49,7 @@ def class_name(loss: str) -> str:
 
 def text() -> str:
     """The text of `modules.py`."""
-    losses = sorted(built_in(), key=lambda loss: loss.function.__module__)
+    losses = sorted(LOSSES, key=lambda loss: loss.function.__module__)
     imports: dict[str, list[str]] = {}
     for loss in losses:
         imports.setdefault(loss.function.__module__, []).append(loss.name)

@@ -15,17 +15,12 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel
+from lossarium.losses.pixel.constants import AROUND_SQUARE, FAR_OUT, LARGEST_EXPONENT, NEAR_ZERO
 from lossarium.losses.pixel.elementwise import Formula, elementwise_loss, elementwise_map
 from lossarium.losses.pixel.norms import check_scale
 from lossarium.losses.reduction import Reduction
 
 _SCALE = 0.05
-# An alpha nearer to 0 or to infinity than this equals its limit within float64.
-NEAR_ZERO, FAR_OUT = 1e-18, 1e18
-# Around alpha = 2 within this distance the power is taken relative to the square.
-AROUND_SQUARE = 0.1
-# exp(30) is 1e13: with it sums over pictures of any size stay finite in float32.
-LARGEST_EXPONENT = 30.0
 
 
 def smooth_l1(

@@ -8,7 +8,7 @@ from torch import Tensor
 from lossarium.compute.compiling import Real, Reals, inlined
 from lossarium.compute.elementary import exp, log, log1p_of_share
 from lossarium.compute.elementwise import elementwise, mean_of_values
-from lossarium.losses.pixel.robust import AROUND_SQUARE, FAR_OUT, LARGEST_EXPONENT, NEAR_ZERO
+from lossarium.losses.pixel.constants import AROUND_SQUARE, FAR_OUT, LARGEST_EXPONENT, NEAR_ZERO
 
 Measured = tuple[Tensor, Tensor | None]
 
