@@ -184,7 +184,7 @@ def test_rows_that_were_cut_off_are_made_again(tmp_path, bytes_left):
     if bytes_left:
         path.write_bytes(content[: int(bytes_left * len(content))])
         told = run(tmp_path / "broken")
-        assert "metrics.jsonl is shorter than it was, before the checkpoint" in told[0]
+        assert "metrics.jsonl ends in half a line, before the checkpoint" in told[0]
         assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
     else:
         path.unlink()

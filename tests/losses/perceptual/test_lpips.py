@@ -279,7 +279,7 @@ def _changed(**tensors):
         ({"lin.0.weight": torch.zeros(1)}, "has no tensor features"),
         (_changed(**{"lin.6.weight": torch.zeros(1, 511, 1, 1)}), r"lin.6.weight in .* \(1, 512, 1, 1\)"),
         (_changed(**{"lin.6.weight": torch.zeros(1, 512, 1, 1).half()}), "must be float32, not F16"),
-        (_changed(**{"features.0.bias": torch.full((64,), torch.nan)}), "features.0.bias .* not finite"),
+        (_changed(**{"features.0.bias": torch.full((64,), torch.nan)}), "features.0.bias .* NaN or infinity"),
     ],
     ids=["pickle", "garbage", "large", "wrong tensors", "wrong shape", "wrong dtype", "NaN"],
 )
