@@ -6,7 +6,7 @@ import pytest
 
 from lossarium import losses
 from lossarium.cli.main import main
-from lossarium.losses import registry, spec
+from lossarium.losses import built_in, registry, spec
 from lossarium.losses.card import options_explained, title
 from tests.cli.terminal_output import printed
 
@@ -58,7 +58,7 @@ def test_without_docstrings_the_card_has_the_rest(capsys, monkeypatch):
         return input
 
     loss = replace(registry.info("mae"), name="undocumented", function=undocumented)
-    monkeypatch.setattr(registry, "_LOSSES", (loss,))
+    monkeypatch.setattr(built_in, "LOSSES", (loss,))
     assert "slope=2" in squeezed(printed(["explain", "undocumented"], capsys, monkeypatch))
 
 

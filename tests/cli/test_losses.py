@@ -10,7 +10,7 @@ import pytest
 from lossarium import losses
 from lossarium.cli.main import main
 from lossarium.errors import LossariumError
-from lossarium.losses import cost, registry
+from lossarium.losses import built_in, cost, registry
 from tests.cli.terminal_output import printed
 
 
@@ -60,7 +60,7 @@ def test_a_loss_without_its_weights_has_no_cost(capsys, monkeypatch):
         raise LossariumError("there are no weights")
 
     missing = replace(registry.info("mae"), name="weightless", function=weightless)
-    monkeypatch.setattr(registry, "_LOSSES", (registry.info("mse"), missing))
+    monkeypatch.setattr(built_in, "LOSSES", (registry.info("mse"), missing))
     lines = printed(["losses"], capsys, monkeypatch)
     assert next(line for line in lines if "weightless" in line).split()[1] == "-"
     assert "-: its weights are missing" in " ".join(" ".join(lines).split())
@@ -77,7 +77,7 @@ def test_csv_and_json_say_the_same(capsys):
 
 @pytest.mark.usefixtures("_quick")
 def test_only_slow_timing_is_announced(capsys, monkeypatch):
-    monkeypatch.setattr(registry, "_LOSSES", (registry.info("mse"), registry.info("mae")))
+    monkeypatch.setattr(built_in, "LOSSES", (registry.info("mse"), registry.info("mae")))
     assert main(["losses", "--json"]) == 0
     assert "timing" not in capsys.readouterr().err
     monkeypatch.setattr("lossarium.cli.losses._PATIENCE_SECONDS", -1.0)

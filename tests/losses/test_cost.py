@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lossarium.losses import registry
+from lossarium.losses import built_in, registry
 from lossarium.losses.cost import costs
 
 
@@ -19,7 +19,7 @@ def test_a_loss_that_does_ten_times_the_work_costs_more_than_one_that_does_it_on
         return mse.function(input, target, weight=weight, reduction=reduction)
 
     slow = replace(mse, name="slow", function=sleeping)
-    monkeypatch.setattr(registry, "_LOSSES", (mse, slow))
+    monkeypatch.setattr(built_in, "LOSSES", (mse, slow))
     seen = []
     first, second = costs(("mse", "slow"), lambda done, total: seen.append((done, total)), shape=(1, 3, 8, 8))
     assert first.times_mse == 1
@@ -38,7 +38,7 @@ def test_measures_are_timed_without_a_gradient(monkeypatch):
         return mse.function(input, target, weight=weight, reduction=reduction)
 
     measure = replace(mse, name="measure", function=watched, not_minimised="it is a measure")
-    monkeypatch.setattr(registry, "_LOSSES", (mse, measure))
+    monkeypatch.setattr(built_in, "LOSSES", (mse, measure))
     (cost,) = costs(("measure",), shape=(1, 3, 8, 8))
     assert not cost.with_backward
     assert not any(asked)

@@ -10,7 +10,7 @@ import torch
 import lossarium.losses
 from lossarium import losses
 from lossarium.errors import LossariumError
-from lossarium.losses import card, module, registry, spec
+from lossarium.losses import built_in, card, module, registry, spec
 from lossarium.losses.card import with_all_options
 from lossarium.losses.perceptual import lpips
 from lossarium.losses.pixel import norms
@@ -122,7 +122,7 @@ def test_a_sum_is_the_sum_of_its_terms():
 
 def test_a_measure_that_cannot_be_minimised_is_refused(monkeypatch):
     bias = replace(registry.info("mae"), name="mbe", not_minimised="its least value is no equality")
-    monkeypatch.setattr(registry, "_LOSSES", (registry.info("mse"), bias))
+    monkeypatch.setattr(built_in, "LOSSES", (registry.info("mse"), bias))
     with pytest.raises(LossariumError, match="cannot be minimised, since its least value is no equality\n"):
         spec.parse("mse + mbe")
     assert str(spec.parse("mse + 2*mbe", measures=True)) == "mse + 2*mbe"
