@@ -27,8 +27,6 @@ from lossarium.training.options import schedules
 
 NAME, _HISTORY = "control.toml", "control.jsonl"
 _LARGEST = 1 << 16
-# Some editors begin a file with a byte order mark.
-_ENCODING = "utf-8-sig"
 
 TEMPLATE = """\
 # Edited while the trial runs, this takes effect at the next step. `lossarium set` writes it, too.

@@ -13,6 +13,7 @@ Prewitt gradients are not divided by 3. To make up for it, c and the root's epsi
 import numpy as np
 
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
+from lossarium.compute.rows import copy
 from lossarium.losses.gradient.constants import ROOT_EPSILON
 
 Tile = tuple[int, int, int, int, int, int, int]
@@ -56,8 +57,8 @@ def _load(
         return
     mean, error = exact[lead:], rows[lead:]
     if shares is None:
-        _copy(x[0, row, first:last], mean, columns)
-        _copy(y[0, row, first:last], error, columns)
+        copy(x[0, row, first:last], mean, columns)
+        copy(y[0, row, first:last], error, columns)
     else:
         _mix(x, y, shares, row, first, last, mean, error)
 
@@ -67,12 +68,6 @@ def _clear(exact: Reals, rows: Reals, first: int, last: int) -> None:
     for j in range(first, last):
         exact[j] = _ZERO
         rows[j] = _ZERO
-
-
-@inlined
-def _copy(source: Reals, row: Reals, columns: int) -> None:
-    for j in range(columns):
-        row[j] = source[j]
 
 
 @inlined

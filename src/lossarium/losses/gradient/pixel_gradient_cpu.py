@@ -17,8 +17,7 @@ from lossarium.compute.threads import Work, run_tiles
 from lossarium.compute.tiling import even_parts
 from lossarium.compute.weighting import totals_of
 
-_ZERO, _HALF, _ONE, _TWO, _FOUR = (np.float32(number) for number in (0, 0.5, 1, 2, 4))
-_NOTHING = np.zeros((0, 0), np.float32)
+_ZERO, _ONE, _TWO = (np.float32(number) for number in (0, 1, 2))
 # Columns in a tile of `pixel_gradient`, and about how many pixels of all channels: few enough that its rows
 # stay in the L1 cache, many enough that its surroundings and the interpreter's overhead add little.
 _TILE_WIDTH = 512
