@@ -236,7 +236,7 @@ def test_pictures_are_read_as_everywhere_here(capsys, tmp_path):
     Image.new("RGB", (48, 40), (128, 128, 128)).save(tmp_path / "mid.png")
     result = measured(capsys, tmp_path / "mid.png", tmp_path / "clear.png", "--losses", "linf")
     assert result["pairs"][0]["values"] == {"linf": 0}
-    assert any("laid on mid-grey" in note for note in result["notes"])
+    assert any("composited on mid-grey" in note for note in result["notes"])
 
 
 def test_a_large_jpeg_is_not_shrunk(capsys, tmp_path):

@@ -235,7 +235,7 @@ def test_one_flipped_bit_anywhere_is_found_and_named(pictures, tmp_path, monkeyp
         start = place // chunk_bytes * chunk_bytes
         assert note == (
             f"The cache of frames {file} is damaged (its contents changed after byte {start:,}), "
-            "so it is made anew"
+            "so it is rebuilt"
         )
         assert file.read_bytes() == good
 
@@ -256,7 +256,7 @@ def test_files_of_two_caches_that_were_swapped_are_found(pictures, tmp_path):
         assert np.array_equal(readings.frames, wanted)
 
 
-def test_a_damaged_cache_that_cannot_be_made_anew_is_named(pictures, tmp_path, monkeypatch):
+def test_a_damaged_cache_that_cannot_be_rebuilt_is_named(pictures, tmp_path, monkeypatch):
     listing, folder = plain_listing(pictures), tmp_path / "cache"
     cached_frames(listing, SIZE, folder)
     (file,) = folder.glob("*-frames.npy")
@@ -269,7 +269,7 @@ def test_a_damaged_cache_that_cannot_be_made_anew_is_named(pictures, tmp_path, m
     with pytest.raises(LossariumError) as caught:
         cached_frames(listing, SIZE, folder)
     assert str(caught.value) == (
-        f"The cache of frames {file} is damaged (its contents changed after byte 0), and cannot be made "
+        f"The cache of frames {file} is damaged (its contents changed after byte 0), and cannot be "
         "anew: read-only file system; remove it, or give another folder for the cache."
     )
 
@@ -302,7 +302,7 @@ def test_a_damaged_description_is_rebuilt(pictures, tmp_path, changed):
     readings = cached_frames(listing, SIZE, folder)
     assert readings.kept == list(range(7))
     assert readings.notes == (
-        f"The cache of frames {file} is damaged (its checksum is another), so it is made anew",
+        f"The cache of frames {file} is damaged (its checksum is wrong), so it is rebuilt",
     )
     assert file.read_bytes() == good
 

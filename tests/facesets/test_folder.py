@@ -94,7 +94,7 @@ def test_remarks_on_pictures_are_reported_once(pictures: Path) -> None:
     save(pictures / "51.png", noise(51, size=5))
     loaded = load(pictures, SIZE)
     assert loaded.notes == (
-        "ada: 2 pictures have transparency; it is laid on mid-grey.",
+        "ada: 2 pictures have transparency; they are composited on mid-grey.",
         "ada: 1 picture is an animation; its first frame is used.",
         "ada: 1 picture is not square; its centre square is used.",
         "ada: 2 pictures are smaller than 8 x 8 pixels and are enlarged.",
@@ -189,7 +189,7 @@ def test_links_do_not_lead_out_of_the_folder(pictures: Path, tmp_path: Path) -> 
     loaded = load(pictures, SIZE)
     assert len(loaded.faceset.frames) == 10
     assert loaded.notes == (
-        "ada: 1 linked folder is not followed (tree); with --follow-links what is in there is read, too.",
+        "ada: 1 linked folder is not followed (tree); with --follow-links they are read, too.",
     )
 
     (pictures / "z1.png").symlink_to(tmp_path / "elsewhere" / "secret.png")
@@ -230,8 +230,8 @@ def test_links_are_followed_where_that_is_asked_for_and_each_file_is_read_once(
     assert list(loaded.faceset.frame_names) == [*own, *linked, "y.png"]
     np.testing.assert_array_equal(loaded.faceset.frames, [noise(seed) for seed in range(15)])
     assert loaded.notes == (
-        "ada: 2 links lead nowhere or to what cannot be read (circle, gone).",
-        "ada: 4 links lead to what is read already (loop, tree/deep/back, twice, z.png).",
+        "ada: 2 links lead nowhere or to something unreadable (circle, gone).",
+        "ada: 4 links lead to files that are read already (loop, tree/deep/back, twice, z.png).",
     )
     cached = load(pictures, SIZE, follow_links=True, cache=tmp_path / "cache")
     assert data_digest(cached.faceset) == data_digest(loaded.faceset)

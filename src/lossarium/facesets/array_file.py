@@ -1,4 +1,4 @@
-"""Arrays in numpy's files: written row by row, and mapped into memory instead of read."""
+"""numpy's array files, written row by row, and memory-mapped instead of read."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ class ArrayFile:
         self.path = path
         self.shape = shape
         self.rows = 0
-        # Not for its process alone: threads may build side by side, too.
+        # Unique within the process, too: threads may write arrays side by side.
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
         self.file = self.temporary.open("w+b")
         self.start = self._write_header(shape)

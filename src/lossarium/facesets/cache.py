@@ -1,15 +1,15 @@
 """A cache of decoded frames on disk, for facesets larger than memory and for a faster second start.
 
-Of each listing and size it keeps, under names that begin with a digest of both:
+For each listing and size it has these files; DIGEST is a hash of both:
 
 DIGEST-frames.npy  (N, size, size, 3), 8-bit sRGB
 DIGEST-masks.npy   (N, size, size), where every frame has a mask
 DIGEST-points.npy  (N, 68, 2), float32, where every frame has landmarks
-DIGEST.json        what else reading brought to light, and checksums of the others and of itself; written
-                   last: if it is there, the others are whole
+DIGEST.json        other data found while reading, and checksums of all files; written
+                   last: if it exists, the others are complete
 
-Every file is checked before it is used, so that a flipped bit never trains on a wrong picture: damaged files
-are made again, with a note.
+Every file is checked before it is used, so no trial trains on a picture with a flipped bit: damaged caches
+are rebuilt, with a note.
 """
 
 import hashlib
@@ -50,22 +50,22 @@ if TYPE_CHECKING:
     from lossarium.facesets.reading import UnreadablePicture
 
 _FORMAT = f"{MAGIC}{FORMAT}"
-# Decoded frames that are in memory at once while the cache is built.
+# The number of decoded frames in memory at once while the cache is built.
 _PIECE_BYTES = 64 * 2**20
 
 
 def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress | None = None) -> Readings:
-    """What `without_leaks` makes of `read_frames`, but in memory-mapped files in `folder`, for reading alone.
+    """The result of `without_leaks` and `read_frames`, as read-only memory-mapped files in `folder`.
 
-    They are made when there are none for just these files (by names, sizes and times of change) at this size,
-    or when their checksums say that they are damaged, which a note says then. Making them takes little memory
-    and 3 bytes a pixel of disk; caches of older formats in `folder` are removed first.
+    They are built if there are none for exactly these files (by names, sizes and modification times) at this
+    size, or if their checksums show that they are damaged, with a note. This takes little memory and 3 bytes
+    of disk per pixel; caches of older formats in `folder` are removed first.
 
     Args:
         listing: The frames.
         size: Side of the frames, in pixels.
-        folder: Where the cache lies; made if it is not there. Its files may be removed at any time.
-        progress: Called after each picture, unless the cache is whole already.
+        folder: The folder of the cache; created if it does not exist. Its files may be removed at any time.
+        progress: Called after each picture, unless the cache is complete already.
 
     Raises:
         LossariumError: `folder` cannot be written or has no room, or a picture changed while it was read.
@@ -86,7 +86,7 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
     except OSError as error:
         if damage is not None:
             raise LossariumError(
-                f"{damage}, and cannot be made anew: {reason_of(error)}; remove it, or give another folder "
+                f"{damage}, and cannot be rebuilt: {reason_of(error)}; remove it, or give another folder "
                 "for the cache."
             ) from error
         _refuse_folder(folder, reason_of(error))
@@ -102,11 +102,11 @@ def cached_frames(listing: Listing, size: int, folder: Path, progress: Progress 
         ) from error
     if readings is None:
         _refuse_folder(folder, "what was written there is not there any more")
-    return readings if damage is None else replace(readings, notes=(f"{damage}, so it is made anew",))
+    return readings if damage is None else replace(readings, notes=(f"{damage}, so it is rebuilt",))
 
 
 def is_cached(listing: Listing, size: int, folder: Path) -> bool:
-    """Whether `cached_frames` gives a listing without reading any picture, unless contents are damaged."""
+    """Whether `cached_frames` will read no picture of a listing, unless the cache's contents are damaged."""
     try:
         return opened_cache(listing, size, folder, listing_digest(listing, size), verify=False) is not None
     except DamagedCacheError:
@@ -114,16 +114,14 @@ def is_cached(listing: Listing, size: int, folder: Path) -> bool:
 
 
 def decoded_bytes(listing: Listing, size: int) -> int:
-    """The number of bytes of a listing's frames once they are read, with masks that are files."""
+    """The number of bytes that a listing's frames and its mask files take once they are read."""
     frames = listing.frames
     return (3 * len(frames) + sum(frame.mask is not None for frame in frames)) * size**2
 
 
 def listing_digest(listing: Listing, size: int) -> str:
-    """SHA-256, in hex, of all that decides what reading a listing gives, apart from the files' contents.
-
-    These are the folder, the size, landmarks that the listing has, and of each file its name, length and time
-    of change.
+    """SHA-256, in hex, of everything that identifies a listing's frames except the files' contents: the
+    folder, the size, the listing's landmarks, and each file's name, length and modification time.
     """
     digest = hashlib.sha256()
 
@@ -198,13 +196,13 @@ class _Found:
         self.lack_landmarks = 0
 
     def add(self, start: int, readings: Readings) -> None:
-        """Take what was found in the piece whose first frame is `start`."""
+        """Add the data of a piece; `start` is the index of its first frame."""
         self.kept.extend(start + index for index in readings.kept)
         self.digests.extend(frame_digests(readings.frames))
         self.failures.extend(readings.failures)
         for remark, number in readings.remarks.items():
             self.remarks[remark] += number
-        # In a piece without any, none is counted as lacking.
+        # A piece in which no frame has any does not count them as missing.
         if readings.face_masks is None:
             self.lack_mask += readings.without_mask or len(readings.kept)
         if readings.landmarks is None:
@@ -213,7 +211,7 @@ class _Found:
             self.landmarks.append(readings.landmarks)
 
     def leave_out_copies(self, listing: Listing) -> Sequence[int]:
-        """Once all pieces are taken: which of the rows found are fair; the rest is left out."""
+        """After all pieces were added: leave out leaking copies, and return the rows to keep."""
         fair = fair_rows(self.digests, held_out_frames(listing, self.kept))
         everything, self.kept = self.kept, [self.kept[row] for row in fair]
         self.copies = sorted({*everything} - {*self.kept})
@@ -230,19 +228,19 @@ class _Found:
         return bool(self.kept) and not self.lack_landmarks
 
     def landmarks_file(self) -> bytes:
-        """As numpy stores them."""
+        """The content of the landmarks' file, in numpy's format."""
         file = io.BytesIO()
         np.save(file, np.concatenate(self.landmarks), allow_pickle=False)
         return file.getvalue()
 
     def described(self, listing: Listing) -> dict[str, object]:
-        """For JSON."""
+        """The content of DIGEST.json, without its seal."""
         sources = {
             path: {"frame": place, "file": file}
             for place, frame in enumerate(listing.frames)
             for file, path in enumerate(sources_of(frame))
         }
-        # What all lack, none is counted as lacking.
+        # What no frame has is not counted as missing.
         readable = max(len(self.kept) + len(self.copies), 1)
         return {
             "kept": self.kept,
@@ -257,7 +255,7 @@ class _Found:
 
 
 def _pieces(listing: Listing, size: int, progress: Progress | None) -> Iterator[tuple[int, Readings]]:
-    """The listing read piece by piece, each with the place of its first frame."""
+    """Read the listing piece by piece; yields the index of each piece's first frame, and the piece."""
     count = len(listing.frames)
     together = max(_PIECE_BYTES // (3 * size**2), 1)
     for start in range(0, count, together):

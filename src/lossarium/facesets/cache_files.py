@@ -24,9 +24,9 @@ from lossarium.facesets.remarks import Remark
 from lossarium.text.wording import printable_name, reason_of
 
 FORMAT = 4
-"""Of the caches that are written and read here; raised with every change of what they hold."""
+"""The version of the caches' format, raised with every change of their content."""
 MAGIC = "lossarium cache "
-"""With the format, the first value of DIGEST.json."""
+"""Followed by the version, the first value of DIGEST.json."""
 
 _ARRAYS = ("frames", "masks", "points")
 _NAME = re.compile(r"([0-9a-f]{32})\.json")
@@ -49,21 +49,21 @@ class CacheFiles:
 
 def cache_files(folder: Path, digest: str) -> CacheFiles:
     """The paths of the cache of the listing and size with this digest."""
-    # 32 digits tell any two listings apart and keep names within what every file system takes.
+    # 32 digits suffice to tell listings apart, and file names stay short enough for every file system.
     name = digest[:32]
     frames, masks, landmarks = (folder / f"{name}-{array}.npy" for array in _ARRAYS)
     return CacheFiles(frames, masks, landmarks, folder / f"{name}.json")
 
 
 def remove_older(folder: Path) -> None:
-    """Remove the caches in a folder that are of an older format, which nothing reads any more.
+    """Remove caches of older formats from a folder; nothing reads them any more.
 
-    Whatever is not certain to be one, by its name and by how its content begins, stays: links, files of
-    users, caches of newer formats, and arrays without a description.
+    Only files that are certain to be such caches, by name and by the start of their content, are removed: not
+    links, users' files, caches of newer formats, or arrays without a description.
     """
     for about in _older(folder):
         files = cache_files(folder, about.stem)
-        # The description goes last: if this is interrupted, it still tells what is left.
+        # The description is removed last: after an interruption it still identifies the remaining files.
         for array in (files.frames, files.masks, files.landmarks):
             if _beginning(array).startswith(_NUMPY):
                 with suppress(OSError):
@@ -85,7 +85,7 @@ def _older(folder: Path) -> Iterator[Path]:
 
 
 def _beginning(path: Path) -> bytes:
-    """The first bytes of a regular file; none of anything else."""
+    """The first bytes of a regular file; no bytes for anything else."""
     try:
         if path.is_symlink() or not path.is_file():
             return b""
@@ -96,7 +96,8 @@ def _beginning(path: Path) -> bytes:
 
 
 class DamagedCacheError(Exception):
-    """What is wrong with which file of a cache; the sentence goes on from there."""
+    """A file of a cache is damaged; the message has no full stop, so that callers can continue the
+    sentence."""
 
     def __init__(self, path: Path, complaint: str) -> None:
         super().__init__(f"The cache of frames {printable_name(path)} is damaged ({complaint})")
@@ -108,7 +109,7 @@ def opened_cache(listing: Listing, size: int, folder: Path, digest: str, *, veri
     Args:
         listing: The frames.
         size: Side of the frames.
-        folder: Where the cache lies.
+        folder: The folder of the cache.
         digest: Of the listing and the size.
         verify: Whether to read all contents and compare them with their checksums.
 
@@ -156,9 +157,9 @@ def _about(path: Path) -> Mapping[str, Any]:
     try:
         about = json_table(path)
     except LossariumError as error:
-        raise DamagedCacheError(path, "it is no JSON") from error
+        raise DamagedCacheError(path, "it is not JSON") from error
     if about.pop("seal", None) != seal(about):
-        raise DamagedCacheError(path, "its checksum is another")
+        raise DamagedCacheError(path, "its checksum is wrong")
     return about
 
 
@@ -208,5 +209,5 @@ def _failure(listing: Listing, entry: Any) -> UnreadablePicture:
 
 
 def sources_of(frame: FrameFile) -> tuple[Path | None, ...]:
-    """All files that a frame's failure may name."""
+    """All files that an error on a frame may name."""
     return frame.path, frame.mask, frame.packed.archive if frame.packed else None

@@ -1,6 +1,6 @@
-"""sRGB and CIELAB, where equal steps look about equally large.
+"""sRGB and CIELAB, in which equal distances look about equally large.
 
-CIE 15 and IEC 61966-2-1, white D65, for the 2 degree observer. `kernels.colour` does the same on a CPU.
+CIE 15 and IEC 61966-2-1, white D65, for the 2 degree observer. `batches.colour_cpu` has the CPU kernels.
 """
 
 import torch
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from lossarium.facesets.batches.colour_cpu import LIGHT_TO_XYZ, XYZ_TO_LIGHT
 
-# Where CIE's cube root goes over to a straight line: its value and its argument.
+# Below this, CIE's cube root is continued by a straight line: its value and its argument.
 _KNEE = 6 / 29
 
 
 def srgb_to_lab(pictures: Tensor) -> Tensor:
-    """CIELAB of sRGB pictures.
+    """Convert sRGB pictures to CIELAB.
 
     Args:
         pictures: (N, 3, H, W) in [0, 1].
@@ -30,7 +30,8 @@ def srgb_to_lab(pictures: Tensor) -> Tensor:
 
 
 def lab_to_srgb(lab: Tensor) -> Tensor:
-    """The sRGB pictures in [0, 1] of CIELAB ones, (N, 3, H, W); colours outside sRGB are clipped, by channel.
+    """Convert CIELAB pictures (N, 3, H, W) to sRGB in [0, 1]; colours outside sRGB are clipped channel by
+    channel.
 
     >>> lab = torch.tensor([53.24, 80.09, 67.20]).view(1, 3, 1, 1)
     >>> lab_to_srgb(lab).flatten().mul(255).round().tolist()

@@ -26,7 +26,7 @@ class Faceset:
     frame_names: tuple[str, ...]
     """N names: paths relative to the faceset's folder, with forward slashes."""
     held_out: npt.NDArray[np.bool_]
-    """(N,), True for frames that are not trained on but used for judging."""
+    """(N,), True for held-out frames, which are not trained on but used for judging."""
     face_masks: npt.NDArray[np.uint8] | None = None
     """(N, size, size), 255 where the face is; None if masks are not known."""
     states: tuple[str, ...] | None = None
@@ -53,7 +53,7 @@ def state_digest(renderer: str, state: Mapping[str, Any]) -> str:
 def exact_swaps(a: Faceset, b: Faceset) -> npt.NDArray[np.intp]:
     """For each held-out frame of `a`, in order, the frame of `b` that was rendered in the same state.
 
-    Only held-out frames of `b` count: its decoder would score too well on a truth that it was trained on.
+    Only held-out frames of `b` count: its decoder would score too well on a frame that it was trained on.
 
     Returns:
         (number of held-out frames of `a`,): indices into `b.frames`, or -1 where there is none.

@@ -36,11 +36,11 @@ class FrameFile:
     path: Path
     """Of a packed frame, what it is called in messages."""
     mask: Path | None = None
-    """A file that says where the face is, before any mask inside the picture: in Lossarium's own facesets one
-    of four channels, elsewhere a grey one."""
+    """The mask's file, used instead of a mask inside the picture: in Lossarium's own facesets one
+    with four channels, elsewhere a grey one."""
     packed: Packed | None = None
     landmarks: npt.NDArray[np.float64] | None = field(default=None, compare=False)
-    """(68, 2) in the stored frame's pixels, centres at halves, where the folder says them; elsewhere they are
+    """(68, 2) in the stored frame's pixels, centres at halves, if the folder says them; otherwise they are
     looked for inside the picture."""
 
 
@@ -70,7 +70,7 @@ class Listing:
 def plain_listing(folder: Path, *, follow_links: bool = False) -> Listing:
     """Any folder of pictures, with its subfolders.
 
-    What lies in `masks` beside other pictures is no picture but the mask of one, see
+    Pictures in a folder `masks` beside other pictures are their masks, see
     `lossarium.facesets.regions.masks_beside`.
 
     Args:
@@ -119,7 +119,7 @@ def names_in(folder: Path) -> frozenset[str]:
     """The names in a folder, without those that are skipped.
 
     Raises:
-        LossariumError: it is missing, no folder or not accessible.
+        LossariumError: it is missing, not a folder or not accessible.
     """
     try:
         with os.scandir(folder) as entries:
@@ -150,8 +150,8 @@ def _refuse_whole_facesets(folder: Path, files: Sequence[str]) -> None:
 
 
 def natural_order(relative: Path) -> tuple[object, ...]:
-    """Sorts the numbers in each part of a path by value; where these agree, the names decide."""
-    # Every other piece is a number, so that numbers meet numbers and words meet words.
+    """Sort key: numbers in each part of a path compare by value; names break ties."""
+    # Every other piece is a number, so numbers are compared with numbers and words with words.
     split_parts = (re.split(r"([0-9]+)", part) for part in relative.parts)
     parts = tuple(tuple(int(s) if i % 2 else s for i, s in enumerate(pieces)) for pieces in split_parts)
     return parts, relative.as_posix()

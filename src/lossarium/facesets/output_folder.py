@@ -1,4 +1,4 @@
-"""An output folder must not lie where its pictures would be taken for input the next time."""
+"""Refuse output folders whose pictures would be read as input the next time."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def refuse_output_in_pictures(out: Path, pictures: Path) -> None:
         pictures: A folder that is read with its subfolders.
 
     Raises:
-        LossariumError: it does.
+        LossariumError: the folder is such a folder.
     """
     real_out, real_pictures = out.resolve(), pictures.resolve()
     if real_out.is_relative_to(real_pictures):
@@ -35,10 +35,10 @@ def refuse_output_in_pictures(out: Path, pictures: Path) -> None:
 
 
 def refuse_output_in_faceset(out: Path) -> None:
-    """Refuse an output folder that lies in a faceset of Lossarium's, which would then hold more pictures.
+    """Refuse an output folder inside one of Lossarium's own facesets, whose pictures it would add to.
 
     Raises:
-        LossariumError: it does.
+        LossariumError: the folder is such a folder.
     """
     for folder in out.resolve().parents:
         if (folder / MANIFEST_NAME).is_file():

@@ -1,17 +1,17 @@
-"""What is said about pictures that are used, though not as they are."""
+"""Remarks on pictures that are used, but not exactly as they are stored."""
 
 from enum import Enum
 
 
 class Remark(Enum):
-    """What a user ought to know about how a picture was read.
+    """What the user should know about how a picture was read.
 
-    The value says it of one picture and of many; `{size}` stands for the wanted size.
+    The value is the remark on one picture and on several; `{size}` stands for the frames' size.
     """
 
     ALPHA = (
-        "has transparency; it is laid on mid-grey",
-        "have transparency; it is laid on mid-grey",
+        "has transparency; it is composited on mid-grey",
+        "have transparency; they are composited on mid-grey",
     )
     ANIMATION = (
         "is an animation; its first frame is used",
@@ -48,6 +48,6 @@ class Remark(Enum):
         "carry landmarks of faceswap's that are not 68 points of a face; they are not used",
     )
     CROPPED = (
-        "carries faceswap's landmarks but was cropped since, for it is not square; they are not used",
-        "carry faceswap's landmarks but were cropped since, for they are not square; these are not used",
+        "carries faceswap's landmarks but was cropped since, since it is not square; they are not used",
+        "carry faceswap's landmarks but were cropped since, since they are not square; these are not used",
     )

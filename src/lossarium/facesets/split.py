@@ -15,10 +15,10 @@ from lossarium.facesets.listing import Listing
 def held_out_blocks(count: int) -> npt.NDArray[np.bool_]:
     """The split of a plain folder: which of `count` frames, in order, are held out.
 
-    Frames of a video resemble their neighbours, so a split frame by frame would judge by what was trained on.
-    Blocks of ceil(count / 25) consecutive frames stay together, and of every five blocks the third is held
-    out: a fifth of the frames from all over the folder. 8 frames hold out those of index 2 and 7; 300 hold
-    out 60.
+    Neighbouring frames of a video are nearly equal, so a random split would judge by frames that were almost
+    trained on. Blocks of ceil(count / 25) consecutive frames stay together, and of every five blocks the
+    third is held out: a fifth of the frames from all over the folder. 8 frames hold out those of index 2 and
+    7; 300 hold out 60.
 
     Returns:
         (count,), True where held out.
@@ -28,11 +28,11 @@ def held_out_blocks(count: int) -> npt.NDArray[np.bool_]:
 
 
 def held_out_frames(listing: Listing, readable: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """The split of a listing's frames: its own where it has one, `held_out_blocks` elsewhere.
+    """The split of a listing's frames: its own if it has one, otherwise `held_out_blocks`.
 
     Args:
         listing: The frames.
-        readable: Indices of those that can be read, copies of others among them.
+        readable: Indices of the readable frames, including copies of other frames.
 
     Returns:
         (len(readable),), True where held out.
@@ -56,7 +56,7 @@ def fair_rows(digests: Sequence[bytes], held_out: npt.NDArray[np.bool_]) -> list
         held_out: Which of them are held out.
 
     Returns:
-        Their places, in order.
+        Their indices, in order.
     """
     judging = {digest for digest, out in zip(digests, held_out, strict=True) if out}
     return [
@@ -67,7 +67,7 @@ def fair_rows(digests: Sequence[bytes], held_out: npt.NDArray[np.bool_]) -> list
 
 
 def without_leaks(listing: Listing, readings: Readings) -> Readings:
-    """Leave out what `fair_rows` leaves out; `copies` lists it."""
+    """Leave out training frames that equal a held-out one; `copies` lists them."""
     held_out = held_out_frames(listing, readings.kept)
     fair = fair_rows(frame_digests(readings.frames), held_out)
     if len(fair) == len(readings.kept):

@@ -1,4 +1,4 @@
-"""The files below a folder, found without recursion, and what becomes of links on the way."""
+"""List the files below a folder without recursion, with defined behaviour for links."""
 
 import os
 from collections.abc import Iterator
@@ -15,49 +15,49 @@ MOST_DEPTH = 100
 
 @dataclass
 class Walk:
-    """What lies below a folder."""
+    """The files below a folder."""
 
     files: list[str] = field(default_factory=list)
-    """Paths in the folder, with forward slashes; linked files among them."""
+    """Paths relative to the folder, with forward slashes, including linked files."""
     unfollowed: list[str] = field(default_factory=list)
-    """Linked folders that were passed over."""
+    """Linked folders that were skipped."""
     broken: list[str] = field(default_factory=list)
-    """Links that lead nowhere or to what cannot be read."""
+    """Links that lead nowhere or to something unreadable."""
     repeated: list[str] = field(default_factory=list)
-    """Links to what is there already."""
+    """Links to files or folders that are listed already."""
 
     def notes(self) -> Iterator[str]:
-        """What the user ought to know about the links."""
+        """What the user should know about the links."""
         if self.unfollowed:
             are = "is" if len(self.unfollowed) == 1 else "are"
             yield (
                 f"{counted(len(self.unfollowed), 'linked folder')} {are} not followed "
-                f"({listed(self.unfollowed)}); with --follow-links what is in there is read, too"
+                f"({listed(self.unfollowed)}); with --follow-links they are read, too"
             )
         if self.broken:
             lead = "leads" if len(self.broken) == 1 else "lead"
             yield (
-                f"{counted(len(self.broken), 'link')} {lead} nowhere or to what cannot be read "
+                f"{counted(len(self.broken), 'link')} {lead} nowhere or to something unreadable "
                 f"({listed(self.broken)})"
             )
         if self.repeated:
             lead = "leads" if len(self.repeated) == 1 else "lead"
             yield (
-                f"{counted(len(self.repeated), 'link')} {lead} to what is read already "
+                f"{counted(len(self.repeated), 'link')} {lead} to files that are read already "
                 f"({listed(self.repeated)})"
             )
 
 
 def walk(folder: Path, *, follow_links: bool, endings: tuple[str, ...]) -> Walk:
-    """List the files below a folder; names that begin with a dot and `__MACOSX` are passed over.
+    """List the files below a folder; names that begin with a dot and `__MACOSX` are skipped.
 
-    Real folders come before linked ones, so that a file keeps its own place; with `follow_links` every folder
-    and every file is taken once, however many links lead to it, in circles too.
+    Real folders come before linked ones, so that a file is listed under its real path; with `follow_links`
+    every folder and file is listed once, however many links lead to it, even in a cycle.
 
     Args:
         folder: The top.
         follow_links: Whether linked folders are entered. Linked files are listed either way.
-        endings: Links that lead nowhere are files where their names end so.
+        endings: Broken links whose names end like this are listed as files.
 
     Raises:
         LossariumError: a folder cannot be read, or folders are nested deeper than `MOST_DEPTH`.
@@ -73,7 +73,7 @@ def walk(folder: Path, *, follow_links: bool, endings: tuple[str, ...]) -> Walk:
 
 
 class _Walker:
-    """Enters folders, and sorts what is in them. Paths are texts: there may be millions."""
+    """Enters folders and sorts their content. Paths are strings, not `Path`s: there may be millions."""
 
     def __init__(self, folder: Path, endings: tuple[str, ...], *, follow_links: bool) -> None:
         self.folder = folder
@@ -118,7 +118,7 @@ class _Walker:
         return os.path.join(self.folder, path)  # noqa: PTH118
 
     def entries_of(self, place: str) -> list["os.DirEntry[str]"]:
-        """What is in a folder; nothing where it was entered already."""
+        """The entries of a folder; none if it was entered already."""
         if self.follow_links:
             status = os.stat(self.full(place))  # noqa: PTH116
             identity = status.st_dev, status.st_ino
@@ -138,7 +138,7 @@ class _Walker:
             self.found.broken.append(path)
 
     def take_linked_files(self) -> None:
-        """Once all real files are known: add linked ones, with `follow_links` those that are new."""
+        """After all real files are known, add linked files; with `follow_links` only those not listed yet."""
         for path in sorted(self.linked_files):
             real = os.path.realpath(self.full(path)) if self.follow_links else path
             if real in self.real_files:
@@ -151,13 +151,13 @@ class _Walker:
 
 
 def passed_over(name: str) -> bool:
-    """Whether a name is none of the user's pictures."""
+    """Whether a name is skipped: hidden files and what archive programs add."""
     # Archives packed on a Mac carry a __MACOSX folder, and ._names beside the real files.
     return name.startswith(".") or name == "__MACOSX"
 
 
 def refuse_folder(shown: Path | str, error: Exception) -> NoReturn:
-    """Refuse a folder that cannot be read: unnoticed it would make a smaller faceset without a word.
+    """Refuse a folder that cannot be read; skipping it would silently make the faceset smaller.
 
     Raises:
         LossariumError: always.
@@ -172,5 +172,5 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        # A link in a circle.
+        # A cycle of links.
         return False

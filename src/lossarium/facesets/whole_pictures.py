@@ -1,4 +1,4 @@
-"""Pictures read as they are, uncropped and unscaled, and grey pictures that say which pixels count."""
+"""Read whole pictures, neither cropped nor scaled, and grey masks that say which pixels count."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from lossarium.facesets.reading import (
 )
 from lossarium.facesets.remarks import Remark
 
-# No picture that is read has a longer side, so that no decoder shrinks it.
+# No readable picture has a longer side, so no decoder reduces it.
 _LONGEST_SIDE = MAX_PIXELS
 
 
@@ -37,17 +37,18 @@ class WholePicture:
 
 
 def read_whole_picture(path: Path, packed: Packed | None = None) -> WholePicture:
-    """Read a JPEG, PNG or WebP in its own size as 8-bit sRGB.
+    """Read a JPEG, PNG or WebP at its stored size as 8-bit sRGB.
 
-    As `lossarium.facesets.reading.read_picture` does, but for the centre square: any mode and depth, colour
-    profiles converted, alpha laid on mid-grey, EXIF's orientation applied, of an animation the first frame.
+    Like `lossarium.facesets.reading.read_picture`, without the crop to the centre square: any mode and depth,
+    colour profiles converted, alpha composited on mid-grey, EXIF orientation applied, the first frame of an
+    animation.
 
     Args:
-        path: The file, or what a packed picture is called.
-        packed: Where a picture that is no file of its own is.
+        path: The file, or the name of a packed picture.
+        packed: Where a packed picture is in its archive.
 
     Raises:
-        UnreadablePicture: the file cannot be opened, is no such picture, is damaged or is too large.
+        UnreadablePicture: the file cannot be opened, is not such a picture, is damaged or is too large.
     """
     with _decoded(path, packed) as decoded:
         remarks: set[Remark] = set()
@@ -66,21 +67,21 @@ def read_grey_mask(path: Path) -> npt.NDArray[np.uint8]:
     """Read a grey JPEG, PNG or WebP, (H, W), white where pixels count; colour profiles are ignored.
 
     Raises:
-        UnreadablePicture: as `read_whole_picture`, and for a picture that is in colour or transparent.
+        UnreadablePicture: as for `read_whole_picture`, or the picture is in colour or transparent.
     """
     with _decoded(path) as decoded:
         if _transparency(decoded) is not None:
             raise RefusedError("has transparency, but a mask is a grey picture, white where pixels count")
         channels = np.array(upright(decoded.image.convert("RGB"), decoded.orientation), np.uint8)
         grey: npt.NDArray[np.uint8] = channels[..., 0]
-        # A JPEG or WebP that was grey may come back with a level or two between its channels.
+        # Lossy compression may make the channels of a grey picture differ by a level or two.
         if np.abs(channels.astype(np.int16) - grey[..., None]).max() > 2:
             raise RefusedError("is in colour, but a mask is a grey picture, white where pixels count")
         return grey.copy()
 
 
 def read_grey_face_mask(path: Path, size: int, *, picture_size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Read a picture's mask that is a grey picture of its own as the picture is read: its centre square.
+    """Read a grey picture that is the mask of another: its centre square, as for the picture.
 
     Args:
         path: The mask.
@@ -91,10 +92,10 @@ def read_grey_face_mask(path: Path, size: int, *, picture_size: tuple[int, int])
         (size, size), 255 where the face is.
 
     Raises:
-        UnreadablePicture: as `read_grey_mask`, and for a mask of another size or of zeros and ones.
+        UnreadablePicture: as for `read_grey_mask`, or the mask has another size or holds only zeros and ones.
     """
     mask = read_grey_mask(path)
-    # EXIF may have turned either of them.
+    # EXIF may have rotated either of them.
     if sorted(mask.shape) != sorted(picture_size):
         height, width = mask.shape
         raise UnreadablePicture(
@@ -120,6 +121,6 @@ def _decoded(path: Path, packed: Packed | None = None) -> Iterator[Decoded]:
 
 
 def _transparency(decoded: Decoded) -> Image.Image | None:
-    """The alpha, unless it is opaque everywhere."""
+    """The alpha channel; None if it is opaque everywhere."""
     alpha = decoded.alpha
     return None if alpha is None or alpha.getextrema() == (255, 255) else alpha

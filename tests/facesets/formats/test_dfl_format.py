@@ -133,10 +133,10 @@ def test_code_in_a_picture_is_not_run_and_the_file_is_named(tmp_path: Path, prot
         ({"landmarks": [["1", 2]] * 68}, "its landmarks are not 68 points"),
         ({"landmarks": "68 points"}, "its landmarks are not 68 points"),
         ({"source_landmarks": 3}, "its source_landmarks are not 68 points"),
-        ({"image_to_face_mat": [[1, 2, 3]]}, "its image_to_face_mat has not two rows"),
-        ({"seg_ie_polys": 3}, "its seg_ie_polys is no list of outlines"),
-        ({"seg_ie_polys": [3]}, "its seg_ie_polys is no list of outlines"),
-        ({"seg_ie_polys": [(1, [[1, 2, 3]])]}, "an outline in its seg_ie_polys is no list of points"),
+        ({"image_to_face_mat": [[1, 2, 3]]}, "its image_to_face_mat is not two rows"),
+        ({"seg_ie_polys": 3}, "its seg_ie_polys is not a list of outlines"),
+        ({"seg_ie_polys": [3]}, "its seg_ie_polys is not a list of outlines"),
+        ({"seg_ie_polys": [(1, [[1, 2, 3]])]}, "an outline in its seg_ie_polys is not a list of points"),
         ({"seg_ie_polys": [(1, [])] * 10_001}, "its seg_ie_polys has too many points"),
         ({"xseg_mask": 3}, "its xseg_mask is neither a PNG nor a JPEG"),
         ({"xseg_mask": np.zeros(9, np.uint8)}, "its xseg_mask is neither a PNG nor a JPEG"),
@@ -149,7 +149,7 @@ def test_damaged_fields_are_named(more: dict[str, object], complaint: str) -> No
 
 
 def test_a_pickle_that_is_no_dict() -> None:
-    assert "it is no dict" in refused(dfl_jpeg([1, 2]))
+    assert "it is not a dict" in refused(dfl_jpeg([1, 2]))
 
 
 def test_masks_that_would_take_much_memory_are_refused_from_their_header() -> None:
@@ -244,7 +244,7 @@ def test_packed_facesets_that_are_refused(tmp_path: Path) -> None:
         (faceset_pak([], [], version=2), "is of version 2; only version 1 is read"),
         (faceset_pak([], [], length=2**62), f"claims {2**62} bytes of configurations; at most 256 MiB"),
         (faceset_pak([], []), "holds 0 pictures"),
-        (faceset_pak([], {}), "its configurations are no list"),
+        (faceset_pak([], {}), "its configurations are not a list"),
         (faceset_pak([], [3]), "its picture 1 has no configuration"),
         (faceset_pak([], [{"filename": 3}]), "its picture 1 has no name"),
         (faceset_pak([], [{"filename": "a"}] * 2), "it holds several pictures named a"),

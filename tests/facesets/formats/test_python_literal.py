@@ -126,7 +126,7 @@ def test_numpys_arrays_are_lists(array: "np.ndarray") -> None:  # type: ignore[t
     ids=lambda text: text[:20],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(NotLiteralError, match=r"^is no Python literal"):
+    with pytest.raises(NotLiteralError, match=r"^is not a Python literal"):
         parse_literal(text)
 
 

@@ -54,7 +54,7 @@ def test_masks_of_mapped_frames_are_not_kept(tmp_path):
 
 def test_what_is_not_known_is_refused_with_a_way_out():
     faceset = replace(blobs(), face_masks=None)
-    with pytest.raises(LossariumError, match=r"do not each have a mask; .* extended"):
+    with pytest.raises(LossariumError, match=r"Not every picture of ada has a mask; .* extended"):
         region(faceset, "stored")
     with pytest.raises(LossariumError, match=r"extended is made from landmarks.*faceswap or DeepFaceLab"):
         region(faceset, "extended")

@@ -1,4 +1,4 @@
-"""How much pictures are augmented: plain numbers, which the command line reads without importing torch."""
+"""The strength of the augmentation: plain numbers, which the command line reads without importing torch."""
 
 import math
 from dataclasses import dataclass, fields
@@ -8,42 +8,44 @@ from lossarium.errors import LossariumError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much each picture is changed, drawn evenly up to each amount. Lengths are shares of its side."""
+    """The strength of the augmentation. Each change is drawn uniformly up to its amount; lengths are shares
+    of the side."""
 
     rotation: float = 5.0
-    """Largest turn in degrees, either way."""
+    """Largest rotation in degrees, in either direction."""
     zoom: float = 0.04
-    """Largest change of scale, up or down."""
+    """Largest relative change of scale, up or down."""
     shift: float = 0.03
-    """Largest shift, each way."""
+    """Largest shift, in each direction."""
     flip: float = 0.5
-    """How often a picture is mirrored."""
+    """Probability that a picture is mirrored."""
     warp: float = 0.025
     """Standard deviation of the jitter of the 5x5 warp grid (faceswap's: 5 pixels of 160)."""
     brightness: float = 0.03
-    """Largest brightness added or taken away, of 1."""
+    """Largest brightness added or subtracted, where white is 1."""
     contrast: float = 0.06
     """Largest relative change of contrast."""
     tint: float = 0.02
     """Largest relative change of each channel's gain."""
     lightness: float = 0.0
-    """Largest share of its way to white or black that CIELAB's L* goes (faceswap's: 0.3)."""
+    """Largest share of the way to white or black by which CIELAB's L* is moved (faceswap's: 0.3)."""
     colour: float = 0.0
-    """Largest share of their ways to +-128 that CIELAB's a* and b* go, each its own (faceswap's: 0.08)."""
+    """Largest share of the way to +-128 by which CIELAB's a* and b* are each moved (faceswap's: 0.08)."""
     clahe: float = 0.0
-    """How often L* is equalised, by CLAHE (faceswap's: 0.5)."""
+    """Probability that L* is equalised by CLAHE (faceswap's: 0.5)."""
     clahe_clip: float = 2.0
-    """The highest level of a histogram that CLAHE does not cut, of the mean level."""
+    """CLAHE's clip limit: the largest count of a histogram bin that is not clipped, as a multiple of the mean
+    count."""
     clahe_tiles_least: int = 2
-    """The fewest tiles along each side that CLAHE equalises."""
+    """The smallest number of CLAHE's tiles along each side."""
     clahe_tiles_most: int = 6
-    """The most of them; drawn for each picture."""
+    """The largest number; drawn for each picture."""
 
     def __post_init__(self) -> None:
-        """Refuse amounts that mean nothing.
+        """Check the amounts.
 
         Raises:
-            LossariumError: one is negative, infinite or above its greatest value.
+            LossariumError: an amount is negative, NaN, infinite or above its limit.
         """
         shares = ("flip", "lightness", "colour", "clahe")
         for name, amount in ((field.name, getattr(self, field.name)) for field in fields(self)):
@@ -75,4 +77,5 @@ FACESWAP = Augmentation(
     colour=0.08,
     clahe=0.5,
 )
-"""As near to faceswap's defaults as can be: far stronger colour than `Augmentation()`, for long training."""
+"""As close to faceswap's defaults as possible: far stronger colour changes than `Augmentation()`, for long
+training."""

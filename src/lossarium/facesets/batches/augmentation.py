@@ -1,9 +1,9 @@
-"""Augmentation, batched on the device: colour, an affine transform, and the random warp of face swapping.
+"""Augmentation of whole batches on the device: colour, an affine transform, and face swapping's random warp.
 
-The network sees the warped picture and must give back the unwarped one. That is what makes its encoder
-describe pose and expression rather than copy pixels, and so what makes swapping work.
+The network gets the warped picture and has to reconstruct the unwarped one. So its encoder describes pose and
+expression instead of copying pixels, which makes swapping work.
 
-`augment` takes any device; `augment_frames` does the same by kernels on a CPU, in a fraction of the time.
+`augment` runs on any device; `augment_frames` does the same with CPU kernels, in a fraction of the time.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from lossarium.facesets.batches.contrast import clahe
 from lossarium.facesets.batches.resampling_cpu import WARP_NODES
 from lossarium.facesets.colour import lab_to_srgb, srgb_to_lab
 
-# The places of a picture's random numbers: uniform in [-1, 1), but for the warp's, which are standard normal.
+# Indices of a picture's random numbers: uniform in [-1, 1), except the warp's, which are standard normal.
 _ROTATION, _ZOOM, _SHIFT_X, _SHIFT_Y, _MIRROR, _BRIGHTNESS, _CONTRAST = range(7)
 _TINT = slice(7, 10)
 _WARP = slice(10, 10 + 2 * WARP_NODES**2)
@@ -26,15 +26,15 @@ _LAB = slice(_WARP.stop, _WARP.stop + 3)
 _CLAHE, _CLAHE_TILES = _LAB.stop, _LAB.stop + 1
 _PLACES = _CLAHE_TILES + 1
 
-# The ends that L*, a* and b* are drawn towards, either way, from the middle of each.
+# L*, a* and b* are moved towards these limits: the middle of their range, plus or minus this.
 _LAB_MIDDLE, _LAB_REACH = (50.0, 0.0, 0.0), (50.0, 128.0, 128.0)
 
 
 def draw(generator: np.random.Generator) -> npt.NDArray[np.float64]:
-    """All random numbers that one picture's augmentation needs, (places,)."""
+    """All random numbers that one picture's augmentation needs, (numbers,)."""
     uniform = generator.uniform(-1, 1, _WARP.start)
     normal = generator.standard_normal(_WARP.stop - _WARP.start)
-    # Last, so that what came before them draws what it has always drawn.
+    # Drawn last, so that the numbers above stay as in earlier versions.
     return np.concatenate([uniform, normal, generator.uniform(-1, 1, _PLACES - _WARP.stop)])
 
 
@@ -43,29 +43,29 @@ def augment(frames: Tensor, drawn: Tensor, amount: Augmentation) -> tuple[Tensor
 
     Args:
         frames: (N, 3, H, W) in [0, 1].
-        drawn: (N, places), from `draw`, a row a picture.
-        amount: How much.
+        drawn: (N, numbers), from `draw`, one row for each picture.
+        amount: The strength.
 
     Returns:
-        The warped and the unwarped picture, both (N, 3, H, W) in [0, 1], alike in all else.
+        The warped and the unwarped picture, both (N, 3, H, W) in [0, 1]; all other changes are the same.
     """
     coloured = _coloured(frames, drawn, amount)
     if amount.in_lab:
         coloured = _coloured_in_lab(coloured, drawn, amount)
     affine = _affine(drawn, amount)
     grid = F.affine_grid(affine, list(frames.shape), align_corners=False)
-    # Bicubic, since a blurred target would teach every loss to blur.
+    # Bicubic: a target blurred by bilinear sampling would make every loss train for blur.
     target = _sampled(coloured, grid, "bicubic").clamp(0, 1)
     return _sampled(coloured, grid + _warp(drawn, affine, frames.shape[2:], amount), "bilinear"), target
 
 
 def augment_regions(regions: Tensor, drawn: Tensor, amount: Augmentation) -> Tensor:
-    """Regions of the target: turned, zoomed, shifted and mirrored as it is.
+    """Transform regions of the target in the same way: rotation, scale, shift and mirroring.
 
     Args:
         regions: (N, regions, H, W) in [0, 1].
-        drawn: (N, places), the frames' own.
-        amount: How much.
+        drawn: (N, numbers), those of the frames.
+        amount: The strength.
 
     Returns:
         (N, regions, H, W) in [0, 1].
@@ -77,15 +77,15 @@ def augment_regions(regions: Tensor, drawn: Tensor, amount: Augmentation) -> Ten
 def augment_frames(
     frames: npt.NDArray[np.uint8], drawn: npt.NDArray[np.float64], amount: Augmentation
 ) -> tuple[Tensor, Tensor]:
-    """What `augment` gives, but from 8-bit frames, by kernels on the CPU; alike to about 1e-4.
+    """Like `augment`, but from 8-bit frames with CPU kernels; results agree to about 1e-4.
 
-    CLAHE counts pixels by levels, and those that stand on an edge between two may be counted elsewhere: there
-    it differs by some thousandths.
+    CLAHE is the exception: rounding may put a pixel at the edge of a histogram bin into the next one, which
+    changes results by some thousandths.
 
     Args:
         frames: (N, H, W, 3), RGB.
-        drawn: (N, places), from `draw`, a row a picture.
-        amount: How much.
+        drawn: (N, numbers), from `draw`, one row for each picture.
+        amount: The strength.
     """
     rows = torch.from_numpy(drawn).float()
     frames = np.ascontiguousarray(frames)
@@ -125,23 +125,24 @@ def _coloured_in_lab(frames: Tensor, drawn: Tensor, amount: Augmentation) -> Ten
 
 
 def _lab_changes(drawn: Tensor, amount: Augmentation) -> tuple[Tensor, Tensor]:
-    """What share of L*, a* and b* stays, and what comes to it, both (N, 3)."""
+    """The factors and the offsets of L*, a* and b*, both (N, 3)."""
     moves = drawn[:, _LAB] * drawn.new_tensor([amount.lightness, amount.colour, amount.colour])
     ends = drawn.new_tensor(_LAB_MIDDLE) + moves.sign() * drawn.new_tensor(_LAB_REACH)
     return 1 - moves.abs(), moves.abs() * ends
 
 
 def _clahe_tiles(drawn: Tensor, amount: Augmentation, height: int, width: int) -> Tensor:
-    """How many tiles along each side CLAHE has, (N,), 0 where there is none."""
+    """The number of CLAHE's tiles along each side, (N,); 0 where CLAHE is not applied."""
     choices = amount.clahe_tiles_most - amount.clahe_tiles_least + 1
     tiles = amount.clahe_tiles_least + ((drawn[:, _CLAHE_TILES] + 1) / 2 * choices).long()
-    # Rounding to float32 can make 1 of a number below it.
+    # Rounding to float32 can turn a number below 1 into 1.
     tiles = tiles.clamp(max=min(amount.clahe_tiles_most, height, width))
     return torch.where(drawn[:, _CLAHE].abs() < amount.clahe, tiles, 0)
 
 
 def _affine(drawn: Tensor, amount: Augmentation) -> Tensor:
-    """(N, 2, 3), from the places of the result to the places of the frame, in units of half a side."""
+    """The transforms (N, 2, 3) from coordinates in the result to coordinates in the frame, in units of half a
+    side."""
     angle = torch.deg2rad(amount.rotation * drawn[:, _ROTATION])
     scale = torch.exp(amount.zoom * drawn[:, _ZOOM])
     mirror = torch.where(drawn[:, _MIRROR].abs() < amount.flip, -1.0, 1.0)
@@ -157,16 +158,16 @@ def _nodes(drawn: Tensor, amount: Augmentation) -> Tensor:
 
 
 def _warp(drawn: Tensor, affine: Tensor, shape: torch.Size, amount: Augmentation) -> Tensor:
-    """The jitter spread over the picture and turned as the picture is, (N, H, W, 2)."""
+    """The jitter interpolated over the picture and transformed like the picture, (N, H, W, 2)."""
     nodes = _nodes(drawn, amount)
     field = F.interpolate(nodes, size=list(shape), mode="bilinear", align_corners=True)
     return torch.einsum("nij,njhw->nhwi", affine[:, :, :2], field)
 
 
 def _colour_changes(drawn: Tensor, amount: Augmentation) -> npt.NDArray[np.float32]:
-    """By the places of `kernels.colour`, (N, changes)."""
+    """The colour changes by the indices of `colour_cpu`, (N, changes)."""
     kept, added = _lab_changes(drawn, amount)
-    # The kernel has L* in [0, 1].
+    # The kernel's L* is in [0, 1].
     added = added / added.new_tensor([100, 1, 1])
     brightness = amount.brightness * drawn[:, _BRIGHTNESS, None]
     contrast = 1 + amount.contrast * drawn[:, _CONTRAST, None]
@@ -177,10 +178,10 @@ def _colour_changes(drawn: Tensor, amount: Augmentation) -> npt.NDArray[np.float
 
 
 def _in_pixels(affine: Tensor, height: int, width: int) -> npt.NDArray[np.float32]:
-    """The transform by pixels, as `kernels.resampling` wants it, (N, 6)."""
+    """The transforms in pixels, as `resampling_cpu` takes them, (N, 6)."""
     by_halves = affine.double().numpy()
     sides = np.array([width, height], np.float64)
-    # A pixel's middle stands at (2 j + 1) / side - 1.
+    # The centre of pixel j is at (2 j + 1) / side - 1.
     steps = by_halves[:, :, :2] * sides[:, None] / sides
     corner = by_halves[:, :, :2] @ (1 / sides - 1) + by_halves[:, :, 2]
     start = ((corner + 1) * sides - 1) / 2

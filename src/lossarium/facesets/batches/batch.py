@@ -1,4 +1,4 @@
-"""Batches: for every step the same pictures, whatever the loss."""
+"""Batches: the pictures of a step are the same for every loss."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,22 +23,22 @@ from lossarium.facesets.regions.regions import Region
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step trains on: a slice of the batch an identity."""
+    """The data of one training step; the first dimension is the identity."""
 
     input: Tensor
-    """(identities, batch, 3, size, size) in [0, 1], warped."""
+    """(identities, batch, 3, size, size) in [0, 1], warped: the network's input."""
     target: Tensor
-    """The same, unwarped."""
+    """The same pictures unwarped: the target."""
     regions: Mapping[str, Tensor] = field(default_factory=dict)
-    """Name -> (identities, batch, 1, size, size) in [0, 1], 1 inside: parts of the target."""
+    """Name -> (identities, batch, 1, size, size) in [0, 1], 1 inside: regions of the target."""
 
 
 class Batches:
     """The batches of one seed: `batches(step)` is a function of (seed, step) and of the facesets.
 
-    Every identity's training frames are gone through in an order of their own, reshuffled each time round.
-    Frames stay 8-bit where the faceset has them, in memory or in a memory-mapped cache; only a batch is
-    copied and turned to floating point.
+    Each identity's training frames are shuffled anew for every epoch, with a random order of their own.
+    Frames stay in the faceset as 8-bit numbers, in memory or in a memory-mapped cache; only the frames of a
+    batch are copied and converted to floating point.
     """
 
     def __init__(
@@ -53,21 +53,21 @@ class Batches:
         kernels: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        """Look at the facesets; nothing is copied.
+        """Prepare batches; no frame is copied.
 
         Args:
-            facesets: One an identity, their frames all of one size.
-            batch_size: Pictures of each identity a step.
+            facesets: One for each identity, with frames of one size.
+            batch_size: Pictures of each identity in a step.
             seed: Any number.
-            augmentation: How much each picture is changed.
-            device: Where batches are wanted.
-            regions: Name -> one an identity: what is wanted beside the pictures.
-            kernels: On a CPU, augment by kernels: many times as fast, alike but for rounding.
-            part: Which of how many equal parts of every batch is wanted: every so many-th picture of each
-                identity, from this one on.
+            augmentation: The strength of the augmentation.
+            device: The batches' device.
+            regions: Name -> the region of each identity, to be returned with the pictures.
+            kernels: On a CPU, augment with kernels: many times as fast; results differ by rounding only.
+            part: (index, parts): return only every `parts`-th picture of each identity, from `index` on. For
+                training by several processes.
 
         Raises:
-            LossariumError: the batch has no parts of equal length.
+            LossariumError: the batch cannot be split into parts of equal length.
         """
         first, parts = part
         if batch_size % parts:
@@ -77,13 +77,13 @@ class Batches:
             )
         self.batch_size = batch_size
         self.places = np.arange(first, batch_size, parts)
-        """Which pictures of an identity's part of a batch are wanted."""
+        """The indices of the returned pictures in an identity's batch."""
         self.seed = seed
         self.augmentation = augmentation
         self.device = device
         self.frames = [faceset.frames for faceset in facesets]
         self.training = [np.flatnonzero(~faceset.held_out) for faceset in facesets]
-        """Of each identity, the frames that are not held out."""
+        """The training frames of each identity."""
         self.regions = regions or {}
         self.kernels = kernels and device.type == "cpu"
 
@@ -115,17 +115,17 @@ class Batches:
         return {name: moved[:, place].reshape(shape) for place, name in enumerate(self.regions)}
 
     def _chosen(self, identity: int, step: int) -> npt.NDArray[np.intp]:
-        """Which frames are an identity's part of the batch, (batch,)."""
+        """The indices of an identity's frames in the batch, (batch,)."""
         training = self.training[identity]
         order = frame_order(self.seed, identity, step * self.batch_size, self.batch_size, len(training))
         return training[order[self.places]]
 
 
 def frame_order(seed: int, identity: int, start: int, count: int, frames: int) -> npt.NDArray[np.intp]:
-    """Which frames an identity shows from place `start` of its endless sequence on, (count,).
+    """The frames at positions `start` to `start + count` of an identity's endless sequence, (count,).
 
-    The sequence is one shuffling of all frames after the other, so that no frame is seen much more often than
-    another.
+    The sequence is one shuffled pass over all frames after another, so all frames are used about equally
+    often.
     """
     epochs, places = np.divmod(np.arange(start, start + count), frames)
     shuffled = {
@@ -138,12 +138,12 @@ def frame_order(seed: int, identity: int, start: int, count: int, frames: int) -
 def _taken(
     frames: Sequence[npt.NDArray[np.uint8]], chosen: Sequence[npt.NDArray[np.intp]]
 ) -> npt.NDArray[np.uint8]:
-    """The chosen frames of all identities, one after the other, (identities * batch, size, size, 3)."""
+    """The chosen frames of all identities in order, (identities * batch, size, size, 3)."""
     count = sum(len(indices) for indices in chosen)
     taken = np.empty((count, *frames[0].shape[1:]), np.uint8)
     start = 0
     for part, indices in zip(frames, chosen, strict=True):
-        # A memory-mapped file is read frame by frame, and nothing but these frames.
+        # Of a memory-mapped file only these frames are read, one by one.
         for place, index in enumerate(indices, start):
             taken[place] = part[index]
         start += len(indices)

@@ -1,7 +1,7 @@
 """CLAHE: contrast limited adaptive histogram equalisation.
 
-Zuiderveld, Contrast Limited Adaptive Histogram Equalization, Graphics Gems IV, 1994. `kernels.contrast` does
-the same on a CPU.
+Zuiderveld, Contrast Limited Adaptive Histogram Equalization, Graphics Gems IV, 1994. `contrast_cpu` is the
+CPU kernel.
 """
 
 import torch
@@ -11,20 +11,22 @@ from lossarium.facesets.batches.contrast_cpu import LEVELS
 
 
 def clahe(lightness: Tensor, tiles: int, clip: float) -> Tensor:
-    """Spread the lightness of each part of a picture over the whole range.
+    """Equalise the lightness of each tile of a picture.
 
-    Each of tiles x tiles parts has a histogram of 256 levels. What stands above `clip` times their mean is
-    cut off and shared out evenly, once, and the histogram's running sum is the curve that maps the part's
-    lightness. A pixel takes what the curves of the four nearest parts say, mixed by its distance from their
-    middles. Curves are straight between the levels' edges, so no bands appear in smooth places.
+    Each of tiles x tiles tiles has a histogram of 256 bins. Counts above `clip` times the mean count are
+    clipped and the excess is spread evenly over all bins, once; the cumulative histogram is the curve that
+    maps the tile's lightness. A pixel's result is interpolated bilinearly between the curves of the four
+    nearest tiles, by its distance from their centres. Curves are linear within a bin, so smooth areas get no
+    bands.
 
     Args:
         lightness: (N, H, W) in [0, 1].
-        tiles: Parts along each side; at most as many as there are pixels along it.
-        clip: How steep a curve may get before the sharing out; towards 0 the picture stays as it is.
+        tiles: Tiles along each side; at most H and W.
+        clip: The largest slope of a curve before the excess is redistributed; near 0 the picture does not
+            change.
 
     Returns:
-        (N, H, W) in [0, 1]. Within a part, what was lighter stays at least as light.
+        (N, H, W) in [0, 1]. Each tile's curve is monotone.
     """
     n, height, width = lightness.shape
     curves = _curves(lightness, tiles, clip).flatten()
@@ -44,7 +46,7 @@ def clahe(lightness: Tensor, tiles: int, clip: float) -> Tensor:
 
 
 def _curves(lightness: Tensor, tiles: int, clip: float) -> Tensor:
-    """(N, tiles^2, levels + 1), each from 0 to 1."""
+    """The curves (N, tiles^2, levels + 1), each from 0 to 1."""
     n, height, width = lightness.shape
     rows, columns = (_tile_of(side, tiles, lightness.device) for side in (height, width))
     tile = (rows.view(-1, 1) * tiles + columns).expand(n, -1, -1)
@@ -63,7 +65,7 @@ def _tile_of(side: int, tiles: int, device: torch.device) -> Tensor:
 
 
 def _neighbours(side: int, tiles: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Each pixel's tiles before and after it, by their middles, and how near it is to the second."""
+    """The tiles whose centres lie before and after each pixel, and the weight of the second."""
     places = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) * tiles / side - 0.5
     places = places.clamp(0, tiles - 1)
     first = places.long().clamp(max=max(tiles - 2, 0))

@@ -86,7 +86,7 @@ def dfl_data(data: bytes) -> DflData | None:
         if _is_pickle(segment):
             value = unpickled(segment)
             if not isinstance(value, dict):
-                raise _damaged("it is no dict")
+                raise _damaged("it is not a dict")
             fields = value
     if fields is None:
         return None
@@ -118,7 +118,8 @@ def _app15_segments(data: bytes) -> Iterator[bytes]:
 
 
 def _is_pickle(segment: bytes) -> bool:
-    """Protocols from 2 on announce themselves; of older ones, that DeepFaceLab never wrote, the signs."""
+    """Whether a segment is a pickle: protocols 2 and up have a header; older ones, which DeepFaceLab never
+    wrote, are guessed."""
     return segment[:1] == b"\x80" or (segment[:1] in (b"c", b"(", b"}", b"]") and segment[-1:] == b".")
 
 
@@ -138,7 +139,7 @@ def _matrix(fields: Mapping[object, object]) -> npt.NDArray[np.float64] | None:
         return None
     rows = number_rows(value, 3, 3)
     if rows is None or len(rows) not in (2, 3):
-        raise _damaged("its image_to_face_mat has not two rows of three numbers")
+        raise _damaged("its image_to_face_mat is not two rows of three numbers")
     return rows[:2]
 
 
@@ -170,17 +171,17 @@ def _polygons(value: object) -> tuple[Polygon, ...]:
     if entries is None:
         return ()
     if not isinstance(entries, list | tuple):
-        raise _damaged("its seg_ie_polys is no list of outlines")
+        raise _damaged("its seg_ie_polys is not a list of outlines")
     polygons: list[Polygon] = []
     room = _MOST_POINTS
     for entry in entries:
         pair = (entry.get("type"), entry.get("pts")) if isinstance(entry, dict) else entry
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise _damaged("its seg_ie_polys is no list of outlines")
+            raise _damaged("its seg_ie_polys is not a list of outlines")
         points = number_rows(pair[1], 2, room)
         if points is None:
-            raise _damaged("an outline in its seg_ie_polys is no list of points")
-        # An outline without points counts too, so that no number of them takes for ever.
+            raise _damaged("an outline in its seg_ie_polys is not a list of points")
+        # Empty outlines count too, so that millions of them cannot take for ever.
         room -= len(points) + 1
         if room < 0:
             raise _damaged("its seg_ie_polys has too many points")

@@ -5,7 +5,7 @@ arrays need. A pickle may call the names on an allow-list (`pickled_names`), eac
 makes a number, bytes or an array; any other name refuses the whole pickle.
 So nothing is executed and numpy's own reconstruction never sees what others wrote. Time and memory stay in
 proportion to the file: lengths are checked against what there is, every copy of a value that the memo
-repeats is paid for (`Budget`), and dict keys are short text alone, whose hashes nobody can foresee.
+repeats is paid for (`Budget`), and dict keys are short strings only, whose hashes are randomised by Python.
 
 The instructions are those of the standard library's pickletools.
 """
@@ -160,8 +160,8 @@ class _Machine:
         if not isinstance(target, dict) or len(items) % 2:
             raise damaged("its instructions do not fit together")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Numbers can be chosen so that all their hashes are equal. The hash of a tuple of the same tuple
-            # twice, forty deep, would never be done.
+            # Numbers can be chosen so that all their hashes are equal. Hashing a tuple that holds the same
+            # tuple twice, forty levels deep, would never end.
             if not isinstance(key, str) or len(key) > LONGEST_KEY:
                 raise damaged("a dict has keys that are not short text")
             target[key] = value
@@ -198,8 +198,8 @@ class _Machine:
     def reduce(self) -> None:
         called, arguments = self.pop(2)
         if not isinstance(called, AllowedName) or not isinstance(arguments, tuple):
-            raise damaged("it calls what is no name")
-        # Whatever is called copies its text anew; arrays only look at their bytes.
+            raise damaged("it calls something that is not a name")
+        # Every call copies its text; arrays share their bytes.
         self.copied.spend(sum(len(text) for text in arguments if isinstance(text, str)))
         self.stack.append(called.call(*arguments))
 
@@ -207,7 +207,7 @@ class _Machine:
         (state,) = self.pop(1)
         target = self.stack[-1]
         if not isinstance(target, PickledArray | PickledDtype):
-            raise damaged("it sets the state of what is neither an array nor its type")
+            raise damaged("it sets the state of something other than an array or its type")
         target.build(state)
 
 

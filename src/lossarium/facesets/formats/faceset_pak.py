@@ -116,7 +116,7 @@ def _names(configurations: object, length: int) -> list[str]:
         length: Of the pickle, in bytes.
     """
     if not isinstance(configurations, list):
-        raise RefusedError("is damaged: its configurations are no list")
+        raise RefusedError("is damaged: its configurations are not a list")
     if not 1 <= len(configurations) <= MAX_PICTURES:
         raise RefusedError(f"holds {len(configurations)} pictures; 1 to {MAX_PICTURES} are read")
     names: list[str] = []

@@ -75,7 +75,7 @@ def faceswap_face(data: bytes, picture_size: tuple[int, int]) -> StoredFace | No
 
 
 def _parsed(text: str) -> Mapping[str, object] | None:
-    """The header, or None where the text is no dict that can be read."""
+    """The header; None if the text is not a readable dict."""
     try:
         value = parse_literal(text)
     except NotLiteralError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from lossarium.facesets.formats.tables import refuse_damaged, toml_table
 
 MANIFEST_NAME = "faceset.toml"
-"""A folder that holds this file is a faceset of Lossarium's own."""
+"""A folder that holds this file is one of Lossarium's own facesets."""
 MANIFEST_FORMAT = "lossarium faceset 1"
 MAX_FRAME_SIDE = 4096
 
@@ -23,7 +23,7 @@ class Manifest:
     held_out: tuple[str, ...]
     """Names of the frames to judge by."""
     renderer: str
-    """Program and version; frames of different renderers are no exact swaps."""
+    """Program and version; frames of different renderers are never exact swaps."""
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -2,9 +2,9 @@
 
 faceset.toml     who it is, how large and how many, the split
 frames/NNNN.webp
-masks/NNNN.png   may be absent as a whole
-landmarks.json   may be absent; 68 points a frame
-states.json      may be absent; what each frame shows, by which exact swaps are found
+masks/NNNN.png   optional, but for all frames or none
+landmarks.json   optional; 68 points for each frame
+states.json      optional; the state that each frame shows, from which exact swaps are found
 """
 
 import math
@@ -38,7 +38,7 @@ def own_listing(folder: Path) -> Listing:
         refuse_damaged(folder / MANIFEST_NAME, "frames", complaint)
     missing = [name for name in manifest.held_out if name not in frames]
     if missing:
-        complaint = f"names what frames/ does not hold: {listed(missing)}"
+        complaint = f"names frames that frames/ does not hold: {listed(missing)}"
         refuse_damaged(folder / MANIFEST_NAME, "held_out", complaint)
     masks = _masks(folder, frames)
     landmarks = _landmarks(folder / "landmarks.json", frames)

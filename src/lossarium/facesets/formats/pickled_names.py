@@ -80,13 +80,13 @@ def _encoded(text: object, encoding: object) -> bytes:
 
 
 def _no_bytes() -> bytes:
-    """How protocol 2 stores bytes of no length."""
+    """How protocol 2 stores empty bytes."""
     return b""
 
 
 def _enumeration(value: object) -> int:
     if not isinstance(value, int):
-        raise damaged("a kind of sample or face is no number")
+        raise damaged("a kind of sample or face is not a number")
     return value
 
 

@@ -74,7 +74,7 @@ class _Reader:
     def advance(self) -> None:
         found = _TOKEN.match(self.text, self.place)
         if found is None:
-            raise NotLiteralError("is no Python literal")
+            raise NotLiteralError("is not a Python literal")
         self.place = found.end()
         self.kind = found.lastgroup or ""
         self.token = found[self.kind]
@@ -82,7 +82,7 @@ class _Reader:
     def expect(self, mark: str) -> None:
         """Skip a bracket, comma or colon, or the end of the text if `mark` is empty."""
         if self.token != mark or self.kind not in ("mark", "end"):
-            raise NotLiteralError("is no Python literal")
+            raise NotLiteralError("is not a Python literal")
         if mark:
             self.advance()
 
@@ -104,7 +104,7 @@ class _Reader:
             return self._named(token, depth)
         if kind == "mark" and token in _CLOSING:
             return self._dict(depth) if token == "{" else self._sequence(token, depth)
-        raise NotLiteralError("is no Python literal")
+        raise NotLiteralError("is not a Python literal")
 
     def _sequence(self, bracket: str, depth: int) -> object:
         closing = _CLOSING[bracket]
@@ -126,7 +126,7 @@ class _Reader:
         while not self._at("}"):
             key = self.value(depth + 1)
             if not isinstance(key, str) or len(key) > LONGEST_KEY:
-                raise NotLiteralError("is no Python literal with short text for keys")
+                raise NotLiteralError("is not a Python literal with short text for keys")
             self.expect(":")
             table[key] = self.value(depth + 1)
             if not self._at(","):
@@ -141,7 +141,7 @@ class _Reader:
             return _CONSTANTS[name]
         is_array = _ARRAY.fullmatch(name) is not None
         if not is_array and not _SCALAR.fullmatch(name):
-            raise NotLiteralError("is no Python literal")
+            raise NotLiteralError("is not a Python literal")
         self.expect("(")
         value = self.value(depth + 1)
         while is_array and self._at(","):
@@ -149,7 +149,7 @@ class _Reader:
         self.expect(")")
         if isinstance(value, list) if is_array else isinstance(value, int | float):
             return value
-        raise NotLiteralError("is no Python literal")
+        raise NotLiteralError("is not a Python literal")
 
     def _array_option(self, depth: int) -> None:
         """Skip `, dtype=float32` or `, shape=(0, 2)`: the values already have that information."""
@@ -162,7 +162,7 @@ class _Reader:
         elif name in ("dtype", "shape"):
             self.value(depth + 1)
         else:
-            raise NotLiteralError("is no Python literal")
+            raise NotLiteralError("is not a Python literal")
 
     def _at(self, mark: str) -> bool:
         return self.kind == "mark" and self.token == mark
@@ -174,24 +174,24 @@ class _Reader:
         while end >= 0 and self._backslashes_before(end, start) % 2:
             end = self.text.find(quote, end + 1)
         if end < 0:
-            raise NotLiteralError("is no Python literal")
+            raise NotLiteralError("is not a Python literal")
         body = self.text[start:end]
         self.place = end + 1
         is_bytes = self.token[0] == "b"
         if "\n" in body or (is_bytes and not body.isascii()):
-            raise NotLiteralError("is no Python literal")
+            raise NotLiteralError("is not a Python literal")
         if "\\" in body:
-            # Only what `repr` writes, of which the codec makes what Python does.
+            # Only what `repr` writes is decoded; for that the codec agrees with Python.
             if "\\" in _ESCAPE.sub("", body):
-                raise NotLiteralError("is no Python literal")
+                raise NotLiteralError("is not a Python literal")
             try:
                 body = body.encode("latin-1", "backslashreplace").decode("unicode_escape")
             except UnicodeDecodeError as error:
-                raise NotLiteralError("is no Python literal") from error
+                raise NotLiteralError("is not a Python literal") from error
         try:
             return body.encode("latin-1") if is_bytes else body
         except UnicodeEncodeError as error:
-            raise NotLiteralError("is no Python literal") from error
+            raise NotLiteralError("is not a Python literal") from error
 
     def _backslashes_before(self, end: int, start: int) -> int:
         place = end
@@ -202,7 +202,7 @@ class _Reader:
 
 def _number(token: str) -> int | float:
     if len(token) > _LONGEST_NUMBER:
-        raise NotLiteralError("is no Python literal of short numbers")
+        raise NotLiteralError("is not a Python literal of short numbers")
     try:
         return int(token)
     except ValueError:

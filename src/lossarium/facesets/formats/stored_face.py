@@ -30,14 +30,14 @@ class Unused(Enum):
 
     NOT_UNDERSTOOD = "it is not text that faceswap writes"
     UNUSABLE_MASK = "its mask is not one that faceswap writes"
-    NO_ALIGNMENTS = "it says nothing of a face"
+    NO_ALIGNMENTS = "it describes no face"
     NO_LANDMARKS = "its landmarks are not 68 points of a face"
     CROPPED = "it was written for a square picture"
 
 
 @dataclass(frozen=True)
 class StoredFace:
-    """What is known of the face in a picture; each may be unknown."""
+    """What is known about the face in a picture; any field may be None."""
 
     landmarks: npt.NDArray[np.float64] | None = None
     """(68, 2) x, y in the stored picture's pixels; pixel centres at halves."""
@@ -57,7 +57,7 @@ def landmarks_in_frame(
         size: Side of the frame.
     """
     left, top, scale = _centre_square(picture_size, size)
-    # Further away than any landmark is, and still a number in 32 bits.
+    # Clip to a value beyond any landmark that float32 can hold.
     places = np.clip((landmarks - (left, top)) / scale, -_FURTHEST, _FURTHEST)
     return np.asarray(places, np.float32)
 
@@ -71,7 +71,7 @@ def mask_in_frame(mask: StoredMask, picture_size: tuple[int, int], size: int) ->
     left, top, scale = _centre_square(picture_size, size)
     linear = mask.from_picture[:, :2] * scale
     shift = mask.from_picture[:, 2] + mask.from_picture[:, :2] @ (left, top)
-    # As many samples a side as a frame's pixel spans pixels of the mask, so that none is passed over.
+    # As many samples per side as a frame's pixel spans mask pixels, so that no mask pixel is skipped.
     spans = np.sqrt(abs(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0]))
     samples = int(np.clip(np.ceil(spans), 1, _MOST_SAMPLES))
     (a, b), (c, d) = (linear / samples).tolist()
@@ -94,8 +94,8 @@ def _centre_square(picture_size: tuple[int, int], size: int) -> tuple[int, int, 
 
 
 def is_coordinate(value: object) -> bool:
-    """Whether a value that others wrote is a number, and one that a picture may have for a coordinate."""
+    """Whether an untrusted value is a number in the range of picture coordinates."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    # Of NaN this is false, too.
+    # False for NaN, too.
     return -_LARGEST_COORDINATE <= value <= _LARGEST_COORDINATE

@@ -18,7 +18,7 @@ def toml_table(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        LossariumError: it cannot be opened, is no TOML or too large.
+        LossariumError: it cannot be opened, is not TOML or is too large.
     """
     table: dict[str, Any] = _parsed(path, "TOML", MAX_TOML_BYTES, parse_toml)
     return table
@@ -28,7 +28,7 @@ def json_table(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object; NaN and Infinity, which are not JSON, are refused.
 
     Raises:
-        LossariumError: it cannot be opened, is no such JSON or too large.
+        LossariumError: it cannot be opened, is not such JSON or is too large.
     """
 
     def refuse(name: str) -> NoReturn:
@@ -73,7 +73,7 @@ def _text(path: Path, limit: int) -> str:
         if not path.is_file():
             raise LossariumError(f"{shown} is not a regular file; render or copy the faceset again.")
         with path.open("rb") as file:
-            # No more than there is: a buffer of the limit would be taken beforehand.
+            # At most the file's size: reading up to the limit would allocate a buffer of that size first.
             data = file.read(min(limit, path.stat().st_size) + 1)
     except OSError as error:
         raise LossariumError(f"{shown} cannot be opened: {reason_of(error)}; allow it to be read.") from error

@@ -1,7 +1,7 @@
 """Masks of the face and its parts from 68 landmarks.
 
 A part is a union of convex hulls of landmarks, in iBUG order. `components` and `extended` have the same hulls
-as faceswap's masks of these names, so that they look as its users expect.
+as faceswap's masks of these names, so its users get the masks they know.
 """
 
 from typing import Literal, get_args
@@ -164,7 +164,7 @@ def _drawn(parts: tuple[tuple[int, ...], ...], points: Floats, size: int) -> npt
 
 
 def _sample_at(places: Floats, side: int) -> npt.NDArray[np.intp]:
-    """The index of the first sample whose middle lies at or beyond a place."""
+    """The index of the first sample whose centre lies at or beyond a position."""
     return np.clip(np.ceil(places - 0.5), 0, side).astype(np.intp)
 
 
@@ -191,7 +191,7 @@ def _dilated(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.boo
     dilated = np.zeros_like(inside)
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if len(rows):
-        # Only the surroundings of what is inside can change.
+        # Only pixels near the mask can change.
         reach = int(np.ceil(max(radius, 0))) + 1
         window = tuple(slice(max(at[0] - reach, 0), at[-1] + reach + 1) for at in (rows, columns))
         near = inside[window]
@@ -200,7 +200,7 @@ def _dilated(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.boo
 
 
 def _grown(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
-    """All places within the radius of one inside: distances along rows, then combined over columns."""
+    """All samples within the radius of a sample inside: distances along rows, then combined over columns."""
     across = _distance_in_row(inside)
     grown = np.zeros_like(inside)
     rows = len(inside)
@@ -212,7 +212,7 @@ def _grown(inside: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_
 
 
 def _distance_in_row(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """The distance to the nearest place inside in the same row; infinity if there is none."""
+    """The distance to the nearest sample inside in the same row; infinity if there is none."""
     columns = np.arange(inside.shape[1], dtype=np.float32)
     last = np.maximum.accumulate(np.where(inside, columns, -np.inf), axis=1)
     following = np.minimum.accumulate(np.where(inside, columns, np.inf)[:, ::-1], axis=1)[:, ::-1]

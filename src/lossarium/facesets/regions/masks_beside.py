@@ -47,7 +47,8 @@ def masks_of(places: Sequence[PurePath], masks: Sequence[PurePath], folder: Path
         folder: The folder of both, for messages.
 
     Raises:
-        LossariumError: a picture has several masks, or several pictures, alike but for accents, have one.
+        LossariumError: a picture has several masks, or several pictures whose names differ only in their
+            accents share one.
     """
     exact = _finder(masks, str, folder)
     found = [exact(place) for place in places]

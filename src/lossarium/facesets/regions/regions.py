@@ -34,7 +34,7 @@ class Region:
         self._mask_of = mask_of
         self._size = size
         self._made = np.zeros(frames, np.bool_) if keep else None
-        # The system gives memory to zeros only as they are written to, mask by mask.
+        # The operating system allocates memory for zeros only when they are written, mask by mask.
         self._masks = np.zeros((frames, size, size), np.uint8) if keep else None
 
     def masks(self, frames: npt.NDArray[np.intp]) -> Masks:
@@ -64,15 +64,15 @@ def region(faceset: Faceset, kind: str, *, dilation: float = 0.0, blur: float = 
         stored = faceset.face_masks
         if stored is None:
             raise LossariumError(
-                f"The pictures of {faceset.identity} do not each have a mask; take one from landmarks, such "
+                f"Not every picture of {faceset.identity} has a mask; use one made from landmarks, such "
                 "as extended, or put a folder of masks beside the pictures."
             )
         return Region(lambda frame: stored[frame], count, size, keep=False)
     landmarks = faceset.landmarks
     if landmarks is None:
         raise LossariumError(
-            f"The mask {kind} is made from landmarks, and the pictures of {faceset.identity} do not each "
-            "have them; extract faces with faceswap or DeepFaceLab, which store landmarks in their pictures."
+            f"The mask {kind} is made from landmarks, which not every picture of {faceset.identity} "
+            "has; extract faces with faceswap or DeepFaceLab, which store landmarks in their pictures."
         )
     made = partial(face_mask, kind, size=size, dilation=dilation, blur=blur)
     in_memory = not isinstance(faceset.frames, np.memmap)
