@@ -17,6 +17,7 @@ from lossarium.training.loop import train
 from lossarium.training.rate_finder import find_rates
 from lossarium.training.span import Span
 from lossarium.trial.run import make_evaluator
+from tests.bounds import rounding_error
 from tests.facesets.examples import blobs
 from tests.models import own_models
 
@@ -168,4 +169,6 @@ def test_the_first_step_of_a_range_test_drops_out_what_a_trial_does(tmp_path):
     model = initial_model(WITH_DROPOUT, size=32, identities=2, seed=0)
     found = find_rates(model, ("mse",), 0, RECIPE, PAIR, Span(1e-5, 1e-2, 10))
     run(tmp_path)
-    assert found[0].test.losses[0] == pytest.approx(losses_of(tmp_path)[0], rel=1e-6)
+    # The same operations but for the halves' sum, which is rounded or not.
+    allowed = rounding_error(4, torch.float32)
+    assert found[0].test.losses[0] == pytest.approx(losses_of(tmp_path)[0], rel=allowed)

@@ -13,8 +13,15 @@ from torch.optim import lr_scheduler
 from lossarium.errors import LossariumError
 from lossarium.training.options import schedules
 from lossarium.training.options.schedules import PlateauState, advance, learning_rate, parse
+from tests.bounds import rounding_error
 
 BASE = 0.01
+# A rate is made in float64, in some eight roundings.
+ROUNDED = rounding_error(8, torch.float64)
+# torch makes a rate from the one before, in some eight roundings a step, of 60. A cosine's step divides
+# by 1 + cos(pi k / 60), near 2 (pi (60 - k) / 120)^2 at the end, which has lost as many roundings as its
+# reciprocal says: together less than 60^2 / pi^2 * 2 (1 + 1/4 + 1/9 + ...) = 1200, in two such terms.
+RECURSION = rounding_error(60 * 8 + 2 * 1200, torch.float64)
 
 
 def torchs(scheduler_of, steps):
@@ -68,7 +75,7 @@ def test_equals_torchs_scheduler(text, scheduler):
     # torch's one-cycle refuses a step after its last, so it is given one more and compared over all but that.
     steps = 61 if text == "one_cycle" else 60
     expected = torchs(scheduler, 60)
-    assert ours(text, steps)[:60] == pytest.approx(expected, rel=1e-9)
+    assert ours(text, steps)[:60] == pytest.approx(expected, rel=RECURSION, abs=0)
 
 
 def test_restarts_are_where_rounding_would_lose_them():
@@ -78,7 +85,8 @@ def test_restarts_are_where_rounding_would_lose_them():
 
 def test_warm_up_rises_in_equal_parts_and_milestones_count_from_the_start():
     rates = ours("multi_step(at=[6], factor=0.5, warmup=3)", 10)
-    assert rates == pytest.approx([BASE * share for share in (0.25, 0.5, 0.75, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)])
+    shares = (0.25, 0.5, 0.75, 1, 1, 1, 0.5, 0.5, 0.5, 0.5)
+    assert rates == pytest.approx([BASE * share for share in shares], rel=ROUNDED, abs=0)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in schedules.KINDS if kind != "multi_step"])
@@ -87,14 +95,14 @@ def test_rates_are_positive_bounded_and_go_on_past_the_end(kind, warmup):
     schedule = parse(f"{kind}(warmup={warmup})")
     for steps in (1, 2, 3, 20):
         rates = [learning_rate(schedule, BASE, step, steps) for step in range(1, 2 * steps + warmup + 2)]
-        assert all(0 <= rate <= BASE * (1 + 1e-12) for rate in rates)
+        assert all(0 <= rate <= BASE * (1 + ROUNDED) for rate in rates)
         assert rates[0] > 0 or (kind == "one_cycle" and steps == 1)
         assert rates[-1] == learning_rate(schedule, BASE, 10**9, steps) or kind in ("step", "exponential")
 
 
 def test_the_floor_holds_but_never_lifts_the_rate():
     for kind in ("step(every=1, floor=0.001)", "exponential(every=1, floor=0.001)", "cosine(floor=0.001)"):
-        assert min(ours(kind, 50)) >= 0.001 * (1 - 1e-12)
+        assert min(ours(kind, 50)) >= 0.001
         schedule = parse(kind)
         assert {learning_rate(schedule, 1e-5, step, 50) for step in range(1, 60)} == {1e-5}
 
@@ -121,7 +129,9 @@ def test_plateau_equals_torchs(higher_is_better, options):
         # A state that went through a checkpoint goes on alike.
         state = PlateauState(**json.loads(json.dumps(asdict(state))))
         rate = learning_rate(schedule, BASE, 5, 10, state)
-        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        # torch multiplies once a fall.
+        allowed = rounding_error(state.falls + 4, torch.float64)
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=allowed, abs=0)
     assert state.falls > 1
 
 
