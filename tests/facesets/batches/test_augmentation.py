@@ -15,6 +15,7 @@ from lossarium.facesets.batches.augmentation import (
     augment_regions,
     draw,
 )
+from lossarium.facesets.batches.contrast import LEVELS
 from lossarium.facesets.colour import srgb_to_lab
 from lossarium.facesets.randomness import Purpose, generator
 from tests.bounds import resampling_error, rounding_error
@@ -71,13 +72,47 @@ def test_kernels_agree_with_plain_operations(amount, height, width):
         assert (fast - plain).abs().max() <= resampling_error(max(height, width)) + colour
 
 
+def on_levels(frames):
+    """The same frames without the colours whose lightness is near an edge between two of CLAHE's levels.
+
+    There rounding decides in which level a pixel is counted, and one pixel moves the curve of its tile by its
+    whole share. A tenth of a level is more than resampling loses. Such pixels become the nearest grey that is
+    far enough from an edge.
+    """
+
+    def is_safe(colours):
+        level = srgb_to_lab(planar(colours).double())[:, 0] * (LEVELS / 100) % 1
+        return ((level > 0.1) & (level < 0.9)).numpy()
+
+    greys = np.arange(256, dtype=np.uint8)
+    greys = greys[is_safe(np.stack([greys] * 3, axis=1)[None, None])[0, 0]]
+    means = frames.mean(axis=3, keepdims=True)
+    nearest = greys[np.abs(greys.astype(float) - means).argmin(axis=3)][..., None]
+    return np.where(is_safe(frames)[..., None], frames, nearest)
+
+
+def check_clahe(frames, amount):
+    """Kernels against float64, as far as what is lost before CLAHE moves the plain operations."""
+    drawn = draws(len(frames))
+
+    def exact(error):
+        pictures = (planar(frames).double() + error).clamp(0, 1)
+        return augment(pictures, torch.from_numpy(drawn).float().double(), amount)
+
+    lost = resampling_error(max(frames.shape[1:3]))
+    signs = [np.random.default_rng(seed).choice([-lost, lost], frames.shape) for seed in range(3)]
+    errors = [torch.from_numpy(error).permute(0, 3, 1, 2) for error in signs]
+    plain, changed = exact(0), [exact(error) for error in errors]
+    for place, fast in enumerate(augment_frames(frames, drawn, amount)):
+        change = max((other[place] - plain[place]).abs().max() for other in changed)
+        assert (fast - plain[place]).abs().max() <= change
+
+
 @pytest.mark.parametrize("tiles", [1, 2, 5])
 def test_kernels_agree_with_plain_clahe_but_where_levels_meet(tiles):
-    amount = replace(LAB, clahe=1, clahe_tiles_least=tiles, clahe_tiles_most=tiles)
-    for fast, plain in zip(*both_ways(photographs(4, 40, 56), amount), strict=True):
-        apart = (fast - plain).abs()
-        assert apart.max() < 0.02
-        assert apart.mean() < 1e-4
+    # Lightness as it is, so that it stays between the levels' edges.
+    amount = replace(STILL, colour=0.08, clahe=1, clahe_tiles_least=tiles, clahe_tiles_most=tiles)
+    check_clahe(on_levels(photographs(4, 40, 56)), amount)
 
 
 def test_any_number_of_threads_and_any_company_gives_the_same_bits():
@@ -133,9 +168,7 @@ def test_clahe_is_done_as_often_as_asked_and_raises_contrast(way):
 
 
 def test_more_tiles_than_pixels_are_as_many_as_there_are_pixels():
-    fast, plain = both_ways(photographs(3, 4, 3), replace(STILL, clahe=1, clahe_tiles_least=6))
-    assert torch.isfinite(fast[1]).all()
-    assert (fast[1] - plain[1]).abs().mean() < 1e-2
+    check_clahe(on_levels(photographs(3, 4, 3)), replace(STILL, clahe=1, clahe_tiles_least=6))
 
 
 def test_new_options_leave_the_numbers_of_the_old_ones_as_they_were():
