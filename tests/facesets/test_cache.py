@@ -270,7 +270,7 @@ def test_a_damaged_cache_that_cannot_be_rebuilt_is_named(pictures, tmp_path, mon
         cached_frames(listing, SIZE, folder)
     assert str(caught.value) == (
         f"The cache of frames {file} is damaged (its contents changed after byte 0), and cannot be "
-        "anew: read-only file system; remove it, or give another folder for the cache."
+        "rebuilt: read-only file system; remove it, or give another folder for the cache."
     )
 
 
