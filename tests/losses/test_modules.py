@@ -12,6 +12,7 @@ import torch
 
 import lossarium
 from lossarium import losses
+from lossarium.errors import LossariumError
 from lossarium.losses import modules, write_modules
 from lossarium.losses.perceptual import lpips_weights
 from lossarium.losses.write_modules import class_name
@@ -97,3 +98,14 @@ def test_the_docstrings_examples_run():
         tried = doctest.testmod(source, extraglobs=vars(losses))
         assert tried.failed == 0
         assert tried.attempted > 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_option_that_is_a_word_says_which_words_it_takes(name):
+    """A plain `str` would let a type checker pass a wrong word."""
+    loss = losses.info(name)
+    assert set(loss.words) == {option for option, default in loss.options.items() if isinstance(default, str)}
+    for option, words in loss.words.items():
+        assert loss.options[option] in words
+        with pytest.raises(LossariumError, match=r"wrong_word"):
+            loss.function(*random_pair(height=32, width=32), **{option: "wrong_word"})

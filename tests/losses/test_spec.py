@@ -78,6 +78,8 @@ def test_the_defaults_of_every_loss_can_be_typed(name):
         ("ssim(window=1.5)", 13, "whole number"),
         ("lpips(net=3)", 11, "a word"),
         ("lpips(net=-alex)", 12, "a value for net"),
+        ("lpips(net=alexnet)", 11, "net is one of alex, vgg, squeeze, not alexnet"),
+        ("ssim + gmsd(color=grey)", 19, "color is one of rgb, gray, not grey"),
         ("ssim(window=inf)", 13, "whole number"),
         ("general(alpha=-)", 16, "a value for alpha"),
         ("general(alpha=infinite)", 15, "a number"),

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 import lossarium
 from lossarium import losses
-from lossarium.losses import MS_SSIM, SSIM, Loss, LossInfo, TermReport
+from lossarium.losses import MS_SSIM, SSIM, Color, Loss, LossInfo, LPIPSNet, Reduction, TermReport
 
 
 class Trainer(nn.Module):
@@ -29,6 +29,21 @@ def looked_at(picture: Tensor) -> tuple[Tensor, LossInfo, tuple[TermReport, ...]
     return error_map, losses.info("ssim"), losses.get("mse").report(picture, picture), losses.names()
 
 
+def with_words(
+    picture: Tensor, color: Color, reduction: Reduction, net: LPIPSNet = "squeeze"
+) -> tuple[Tensor, ...]:
+    return (
+        losses.ssim(picture, picture, color=color, reduction=reduction),
+        losses.ms_ssim(picture, picture, color="rgb", reduction="none"),
+        losses.uqi(picture, picture, color=color),
+        losses.gmsd(picture, picture, color="gray"),
+        losses.ms_gmsd(picture, picture, color=SSIM(color=color).color),
+        losses.lpips(picture, picture, net=net, precision="bfloat16"),
+        losses.LPIPS(net=net, precision="float32")(picture, picture),
+        losses.GMSD(color=color, reduction=reduction)(picture, picture),
+    )
+
+
 def from_the_package(picture: Tensor) -> Tensor:
     return lossarium.losses.mse(picture, picture)
 
@@ -48,3 +63,18 @@ squared_error(1, 2)  # type: ignore[arg-type]
 SSIM(windw=7)  # type: ignore[call-arg]
 losses.Huber(delta="large")  # type: ignore[arg-type]
 losses.mse(torch.zeros(1), torch.zeros(1), reduction="median")  # type: ignore[arg-type]
+losses.MSE(reduction="average")  # type: ignore[arg-type]
+losses.ssim(torch.zeros(1), torch.zeros(1), color="grey")  # type: ignore[arg-type]
+losses.ms_ssim(torch.zeros(1), torch.zeros(1), color="grey")  # type: ignore[arg-type]
+losses.uqi(torch.zeros(1), torch.zeros(1), color="grey")  # type: ignore[arg-type]
+losses.gmsd(torch.zeros(1), torch.zeros(1), color="grey")  # type: ignore[arg-type]
+losses.ms_gmsd(torch.zeros(1), torch.zeros(1), color="grey")  # type: ignore[arg-type]
+losses.lpips(torch.zeros(1), torch.zeros(1), net="alexnet")  # type: ignore[arg-type]
+losses.lpips(torch.zeros(1), torch.zeros(1), precision="half")  # type: ignore[arg-type]
+losses.SSIM(color="grey")  # type: ignore[arg-type]
+losses.MS_SSIM(color="grey")  # type: ignore[arg-type]
+losses.UQI(color="grey")  # type: ignore[arg-type]
+losses.GMSD(color="grey")  # type: ignore[arg-type]
+losses.MS_GMSD(color="grey")  # type: ignore[arg-type]
+losses.LPIPS(net="alexnet")  # type: ignore[arg-type]
+losses.LPIPS(precision="half")  # type: ignore[arg-type]

@@ -45,10 +45,11 @@ from lossarium.losses.modules import (
 from lossarium.losses.own import register
 from lossarium.losses.perceptual.flip import flip
 from lossarium.losses.perceptual.lpips import lpips
+from lossarium.losses.perceptual.lpips_networks import LPIPSNet, LPIPSPrecision
 from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
 from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
 from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
-from lossarium.losses.reduction import Reduction
+from lossarium.losses.reduction import Color, Reduction
 from lossarium.losses.registry import info, map, names
 from lossarium.losses.structure.mix import mix
 from lossarium.losses.structure.ms_ssim import ms_ssim
@@ -76,9 +77,12 @@ __all__ = [
     "SSIM",
     "UQI",
     "Charbonnier",
+    "Color",
     "General",
     "Huber",
     "LInf",
+    "LPIPSNet",
+    "LPIPSPrecision",
     "Laplacian",
     "LogCosh",
     "Loss",

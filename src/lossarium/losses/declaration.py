@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, get_args, get_origin
 
 from torch import Tensor
 
@@ -44,13 +45,22 @@ class LossInfo:
     """When to use it."""
     options: dict[str, Option] = field(init=False)
     """Option -> default, read from the function's signature."""
+    words: dict[str, tuple[str, ...]] = field(init=False)
+    """Option -> the words that it may be, for those that are one of a few, a `Literal` in the signature."""
 
     def __post_init__(self) -> None:
-        parameters = inspect.signature(self.function).parameters.values()
-        options = {
-            p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _SHARED
+        options = [
+            parameter
+            for parameter in inspect.signature(self.function).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in _SHARED
+        ]
+        words = {
+            option.name: get_args(option.annotation)
+            for option in options
+            if isinstance(option.default, str) and get_origin(option.annotation) is Literal
         }
-        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "options", {option.name: option.default for option in options})
+        object.__setattr__(self, "words", words)
 
     @property
     def objective(self) -> bool:

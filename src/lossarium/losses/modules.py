@@ -17,10 +17,11 @@ from lossarium.losses.gradient.pixel_gradient import pixel_gradient
 from lossarium.losses.loss_module import LossModule
 from lossarium.losses.perceptual.flip import flip
 from lossarium.losses.perceptual.lpips import lpips
+from lossarium.losses.perceptual.lpips_networks import LPIPSNet, LPIPSPrecision
 from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
 from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
 from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
-from lossarium.losses.reduction import Reduction
+from lossarium.losses.reduction import Color, Reduction
 from lossarium.losses.structure.mix import mix
 from lossarium.losses.structure.ms_ssim import ms_ssim
 from lossarium.losses.structure.ssim import ssim
@@ -124,7 +125,7 @@ class GMSD(LossModule):
         self,
         *,
         c: float = 0.00261437908496732,
-        color: str = "gray",
+        color: Color = "gray",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction)
@@ -242,9 +243,9 @@ class LPIPS(LossModule):
     def __init__(
         self,
         *,
-        net: str = "alex",
+        net: LPIPSNet = "alex",
         spatial: bool = False,
-        precision: str = "float32",
+        precision: LPIPSPrecision = "float32",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction)
@@ -440,7 +441,7 @@ class MS_GMSD(LossModule):
         scales: int = 0,
         c: float = 0.00261437908496732,
         alpha: float = 0.5,
-        color: str = "gray",
+        color: Color = "gray",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction)
@@ -474,7 +475,7 @@ class MS_SSIM(LossModule):
         scales: int = 0,
         window: int = 11,
         sigma: float = 1.5,
-        color: str = "rgb",
+        color: Color = "rgb",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction)
@@ -639,7 +640,7 @@ class SSIM(LossModule):
         *,
         window: int = 11,
         sigma: float = 1.5,
-        color: str = "rgb",
+        color: Color = "rgb",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction)
@@ -694,7 +695,7 @@ class UQI(LossModule):
         self,
         *,
         window: int = 8,
-        color: str = "rgb",
+        color: Color = "rgb",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction)

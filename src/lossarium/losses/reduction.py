@@ -1,6 +1,6 @@
 """Shared by all losses: checks pictures, weights and averages maps, reduces over the batch."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -10,10 +10,13 @@ from lossarium.errors import LossariumError
 from lossarium.losses.value_range import warn_of_other_range
 
 Reduction = Literal["mean", "sum", "none"]
+"""How a loss turns the values of the pictures into one."""
+Color = Literal["rgb", "gray"]
+"""What a loss measures: every channel, or the luminance alone."""
 How = Reduction | torch.Size
 """A reduction, or, for pictures that are not (N, C, H, W), the shape of the values of "none"."""
 
-_COLORS = ("rgb", "gray")
+_COLORS: tuple[Color, ...] = get_args(Color)
 _MOST_CHANNELS = 4
 """The most channels of single pictures and video: with more, the dimensions are probably in another order."""
 
@@ -98,7 +101,7 @@ def _as_batch(
     return input.reshape(-1, *shape[-3:]), target.reshape(-1, *shape[-3:]), weight, how
 
 
-def check_color(color: str) -> None:
+def check_color(color: Color) -> None:
     """Refuse a `color` that is neither "rgb" nor "gray".
 
     Raises:
@@ -108,7 +111,7 @@ def check_color(color: str) -> None:
         raise LossariumError(f'color must be "rgb" or "gray", not {color!r}')
 
 
-def in_color(pictures: Tensor, color: str) -> Tensor:
+def in_color(pictures: Tensor, color: Color) -> Tensor:
     """The channels to measure: all of them, or their luminance, (N, 1, H, W).
 
     Luminance is that of BT.601, 0.299 R + 0.587 G + 0.114 B; for pictures without exactly three channels, it

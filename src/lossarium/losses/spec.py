@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from lossarium.errors import LossariumError
-from lossarium.losses.declaration import Option
+from lossarium.losses.declaration import LossInfo, Option
 from lossarium.losses.registry import info
 from lossarium.text.suggestions import nearest
 
@@ -182,7 +182,7 @@ class _Reader:
             raise self._error(
                 f"{name.text} is a measure and cannot be minimised, since {loss.not_minimised}", name.place
             )
-        return Term(loss.name, factor, self._options(name.text, loss.options))
+        return Term(loss.name, factor, self._options(name.text, loss))
 
     def _factor(self) -> float:
         if minus := self._mark("-"):
@@ -199,7 +199,8 @@ class _Reader:
             raise self._error("a weight must be positive and finite", number.place)
         return value
 
-    def _options(self, loss: str, known: dict[str, Option]) -> tuple[tuple[str, Option], ...]:
+    def _options(self, loss: str, declared: LossInfo) -> tuple[tuple[str, Option], ...]:
+        known = declared.options
         if not self._mark("("):
             return ()
         options: dict[str, Option] = {}
@@ -216,11 +217,11 @@ class _Reader:
                 raise self._error(f"{key.text} is given twice", key.place)
             if not self._mark("="):
                 raise self._expected(f'"=" after {key.text}')
-            options[key.text] = self._value(key.text, known[key.text])
+            options[key.text] = self._value(key.text, known[key.text], declared.words.get(key.text))
         return tuple(sorted(options.items()))
 
-    def _value(self, key: str, default: Option) -> Option:
-        """A value of the same type as the option's default."""
+    def _value(self, key: str, default: Option, words: tuple[str, ...] | None) -> Option:
+        """A value of the same type as the option's default, and one of the words if there are only a few."""
         sign = -1 if self._mark("-") else 1
         token = self.tokens[self.next]
         infinite = isinstance(default, float) and token.text.lower() == "inf"
@@ -239,4 +240,6 @@ class _Reader:
                 type(default)
             ]
             raise self._error(f"{key} is {wanted}", token.place)
+        if words is not None and value not in words:
+            raise self._error(f"{key} is one of {', '.join(words)}, not {value}", token.place)
         return value

@@ -3,12 +3,23 @@
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
+from typing import Literal, get_origin
 
+from lossarium.losses import reduction
 from lossarium.losses.built_in import LOSSES
 from lossarium.losses.card import title
 from lossarium.losses.declaration import LossInfo
+from lossarium.losses.perceptual import lpips_networks
 
 FILE = Path(__file__).with_name("modules.py")
+
+# The types of options that are one of a few words, and where each is defined.
+_WORDS: dict[str, ModuleType] = {
+    "Color": reduction,
+    "LPIPSNet": lpips_networks,
+    "LPIPSPrecision": lpips_networks,
+}
 
 # Names that cannot be split into words.
 _IRREGULAR = {"linf": "LInf", "logcosh": "LogCosh"}
@@ -55,6 +66,8 @@ def text() -> str:
         imports.setdefault(loss.function.__module__, []).append(loss.name)
     imports["lossarium.losses.loss_module"] = ["LossModule"]
     imports["lossarium.losses.reduction"] = ["Reduction"]
+    for name, module in _WORDS.items():
+        imports.setdefault(module.__name__, []).append(name)
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())]
     classes = (_class(loss) for loss in sorted(losses, key=lambda loss: class_name(loss.name)))
     return _HEADER + "\n".join(lines) + "\n" + "".join(classes)
@@ -95,7 +108,10 @@ def _class(loss: LossInfo) -> str:
 
 
 def _annotation(option: inspect.Parameter) -> str:
-    return option.annotation if isinstance(option.annotation, str) else option.annotation.__name__
+    kind = option.annotation
+    if get_origin(kind) is Literal:
+        return next(name for name, module in _WORDS.items() if getattr(module, name) == kind)
+    return kind if isinstance(kind, str) else kind.__name__
 
 
 def _literal(value: object) -> str:

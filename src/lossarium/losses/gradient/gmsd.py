@@ -11,7 +11,7 @@ from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.gradient.constants import ROOT_EPSILON
-from lossarium.losses.reduction import Reduction, as_pictures, check_color, in_color
+from lossarium.losses.reduction import Color, Reduction, as_pictures, check_color, in_color
 from lossarium.losses.structure.ms_ssim import mean_of_channels, weights_of_scales
 
 _C = 170 / 255**2
@@ -24,7 +24,7 @@ def gmsd(
     target: Tensor,
     *,
     c: float = _C,
-    color: str = "gray",
+    color: Color = "gray",
     weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -65,13 +65,13 @@ def gmsd(
     return measure(plain, partial(_gmsd_kernel, c, color), input, target, weight, how)
 
 
-def _gmsd_kernel(c: float, color: str) -> LossKernel:
+def _gmsd_kernel(c: float, color: Color) -> LossKernel:
     from lossarium.losses.gradient.gmsd_cpu import gmsd
 
     return partial(gmsd, c=c, color=color)
 
 
-def _gmsd_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, c: float, color: str) -> Tensor:
+def _gmsd_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, c: float, color: Color) -> Tensor:
     input, target = _halved(in_color(input, color)), _halved(in_color(target, color))
     variance = _variance_of_dissimilarity(input, target, _halved_weight(weight), c=c, alpha=0.0)
     return _root(variance).mean(dim=1)
@@ -84,7 +84,7 @@ def ms_gmsd(
     scales: int = 0,
     c: float = _C,
     alpha: float = 0.5,
-    color: str = "gray",
+    color: Color = "gray",
     weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -131,7 +131,7 @@ def ms_gmsd(
     return measure(plain, load_kernel, input, target, weight, how)
 
 
-def _ms_gmsd_kernel(scale_weights: tuple[float, ...], c: float, alpha: float, color: str) -> LossKernel:
+def _ms_gmsd_kernel(scale_weights: tuple[float, ...], c: float, alpha: float, color: Color) -> LossKernel:
     from lossarium.losses.gradient.gmsd_cpu import ms_gmsd
 
     return partial(ms_gmsd, scale_weights=scale_weights, c=c, alpha=alpha, color=color)
@@ -145,7 +145,7 @@ def _ms_gmsd_plain(
     scale_weights: tuple[float, ...],
     c: float,
     alpha: float,
-    color: str,
+    color: Color,
 ) -> Tensor:
     input, target = in_color(input, color), in_color(target, color)
     variance = input.new_zeros(input.shape[:2])
@@ -157,7 +157,7 @@ def _ms_gmsd_plain(
     return _root(variance).mean(dim=1)
 
 
-def _check_options(loss: str, c: float, color: str) -> None:
+def _check_options(loss: str, c: float, color: Color) -> None:
     if not c > 0:
         raise LossariumError(f"{loss}'s c must be positive, not {c}")
     check_color(color)

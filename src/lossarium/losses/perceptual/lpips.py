@@ -1,6 +1,7 @@
 """Losses that compare the features of a neural network."""
 
 from functools import partial
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +10,11 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import measure
-from lossarium.losses.perceptual.lpips_networks import Weights, network
+from lossarium.losses.perceptual.lpips_networks import LPIPSNet, LPIPSPrecision, Weights, network
 from lossarium.losses.perceptual.lpips_weights import lpips_weights
 from lossarium.losses.reduction import Reduction, as_pictures, blend_to_target, weighted_mean
 
+_PRECISIONS: tuple[LPIPSPrecision, ...] = get_args(LPIPSPrecision)
 _MEAN = (-0.030, -0.088, -0.188)
 _DEVIATION = (0.458, 0.448, 0.450)
 
@@ -26,9 +28,9 @@ def lpips(
     input: Tensor,
     target: Tensor,
     *,
-    net: str = "alex",
+    net: LPIPSNet = "alex",
     spatial: bool = False,
-    precision: str = "float32",
+    precision: LPIPSPrecision = "float32",
     weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -76,7 +78,13 @@ def lpips(
 
 
 def _lpips_plain(
-    input: Tensor, target: Tensor, weight: Tensor | None, *, net: str, spatial: bool, precision: str
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    *,
+    net: LPIPSNet,
+    spatial: bool,
+    precision: LPIPSPrecision,
 ) -> Tensor:
     average = partial(_average, weight=weight, size=input.shape[2:] if spatial else None)
     layers = [average(distances) for distances in _distances(input, target, net, precision)]
@@ -87,9 +95,9 @@ def _lpips_map(
     input: Tensor,
     target: Tensor,
     *,
-    net: str,
+    net: LPIPSNet,
     spatial: bool,  # noqa: ARG001 - accepted beside the loss's other options; a map is spatial anyhow
-    precision: str,
+    precision: LPIPSPrecision,
 ) -> Tensor:
     """Each layer's distances, enlarged to the pictures' size and summed, (N, 1, H, W)."""
     _check(input, net, precision)
@@ -99,17 +107,17 @@ def _lpips_map(
     return torch.stack(layers).sum(dim=0)
 
 
-def _check(input: Tensor, net: str, precision: str) -> None:
+def _check(input: Tensor, net: LPIPSNet, precision: LPIPSPrecision) -> None:
     smallest = network(net).smallest_side
     if input.shape[1] != 3 or min(input.shape[2:]) < smallest:
         raise LossariumError(
             f"lpips(net={net}) needs RGB pictures with sides of at least {smallest}, not {tuple(input.shape)}"
         )
-    if precision not in ("float32", "bfloat16"):
+    if precision not in _PRECISIONS:
         raise LossariumError(f'lpips\'s precision must be "float32" or "bfloat16", not {precision!r}')
 
 
-def _convolved_in(precision: str, pictures: Tensor) -> torch.dtype:
+def _convolved_in(precision: LPIPSPrecision, pictures: Tensor) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else pictures.dtype
 
 
@@ -122,7 +130,7 @@ def _normalised(pictures: Tensor) -> Tensor:
     return torch.addcmul(offset.view(3, 1, 1), pictures, factor.view(3, 1, 1))
 
 
-def _distances(input: Tensor, target: Tensor, net: str, precision: str) -> list[Tensor]:
+def _distances(input: Tensor, target: Tensor, net: LPIPSNet, precision: LPIPSPrecision) -> list[Tensor]:
     """For each layer the weighted squared difference at every place, (N, 1, h, w)."""
     dtype = _convolved_in(precision, input)
     weights = lpips_weights(net, input.device, dtype)
@@ -156,9 +164,9 @@ def _lpips_kernel(
     weight: Tensor | None,
     scale: float | None,
     *,
-    net: str,
+    net: LPIPSNet,
     spatial: bool,
-    precision: str,
+    precision: LPIPSPrecision,
 ) -> tuple[Tensor, Tensor | None]:
     """Value and gradient, a few pictures at a time, so that their features stay in the cache."""
     # Imported late, like all kernels: the compiler takes half a second.
@@ -195,7 +203,9 @@ def _lpips_kernel(
     return torch.cat(values), torch.cat(gradients) if gradients else None
 
 
-def _stages(pictures: Tensor, net: str, weights: Weights, *, sloped: bool) -> list[tuple[Tensor, Tensor]]:
+def _stages(
+    pictures: Tensor, net: LPIPSNet, weights: Weights, *, sloped: bool
+) -> list[tuple[Tensor, Tensor]]:
     """Each stage's input, detached from the stage before, and its output."""
     stages = []
     with torch.set_grad_enabled(sloped):

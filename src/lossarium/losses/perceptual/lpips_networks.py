@@ -6,6 +6,7 @@ are named as in torchvision's `features`, which is how the tensors of a weights 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,10 @@ from torch import Tensor
 from lossarium.errors import LossariumError
 
 Weights = Mapping[str, Tensor]
+LPIPSNet = Literal["alex", "vgg", "squeeze"]
+"""A classifier: AlexNet, VGG-16 or SqueezeNet 1.1."""
+LPIPSPrecision = Literal["float32", "bfloat16"]
+"""The precision of the convolutions."""
 
 
 @dataclass(frozen=True)
@@ -240,15 +245,25 @@ _SQUEEZENET = Network(
     pixels_at_once=2**17,
 )
 
-_NETWORKS = {"alex": _ALEXNET, "vgg": _VGG16, "squeeze": _SQUEEZENET}
+_NETWORKS: dict[LPIPSNet, Network] = {"alex": _ALEXNET, "vgg": _VGG16, "squeeze": _SQUEEZENET}
 
 
-def network(net: str) -> Network:
+def network(net: LPIPSNet) -> Network:
     """The network of this name.
 
     Raises:
         LossariumError: there is no such network.
     """
-    if net not in _NETWORKS:
-        raise LossariumError(f"lpips knows the nets {', '.join(_NETWORKS)}, not {net!r}")
-    return _NETWORKS[net]
+    return _NETWORKS[known_net(net)]
+
+
+def known_net(net: str) -> LPIPSNet:
+    """The same word, if it names a network.
+
+    Raises:
+        LossariumError: there is no such network.
+    """
+    for known in _NETWORKS:
+        if net == known:
+            return known
+    raise LossariumError(f"lpips knows the nets {', '.join(_NETWORKS)}, not {net!r}")

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lossarium.errors import LossariumError
-from lossarium.losses.perceptual.lpips_networks import network
+from lossarium.losses.perceptual.lpips_networks import LPIPSNet, known_net, network
 
 FOLDER_VARIABLE = "LOSSARIUM_WEIGHTS"
 
@@ -30,7 +30,7 @@ _LARGEST_HEADER = 2**20
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def lpips_weights(net: str, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
+def lpips_weights(net: LPIPSNet, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
     """A network's weights, ready for use; they are cached for the next call.
 
     AlexNet's are bundled. The others are read from `lpips_vgg.safetensors` and `lpips_squeeze.safetensors`
@@ -43,7 +43,7 @@ def lpips_weights(net: str, device: torch.device, dtype: torch.dtype) -> Mapping
     return _prepared(net, os.environ.get(FOLDER_VARIABLE, ""), device, dtype)
 
 
-def save_lpips_weights(net: str, folder: Path) -> Path:
+def save_lpips_weights(net: LPIPSNet, folder: Path) -> Path:
     """Write `lpips_NET.safetensors`, with the weights that the installed package lpips uses, into a folder.
 
     Raises:
@@ -62,7 +62,7 @@ def save_lpips_weights(net: str, folder: Path) -> Path:
 
 # Three networks in two precisions and one more; the largest takes 59 MB.
 @lru_cache(maxsize=8)
-def _prepared(net: str, folder: str, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
+def _prepared(net: LPIPSNet, folder: str, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
     def prepared() -> Mapping[str, Tensor]:
         with torch.no_grad():
             return MappingProxyType(network(net).prepared(_weights(net, folder), device, dtype))
@@ -73,7 +73,7 @@ def _prepared(net: str, folder: str, device: torch.device, dtype: torch.dtype) -
         return alone.submit(prepared).result()
 
 
-def _weights(net: str, folder: str) -> dict[str, Tensor]:
+def _weights(net: LPIPSNet, folder: str) -> dict[str, Tensor]:
     if net == "alex":
         with as_file(files("lossarium.losses") / "weights" / _file_name(net)) as path:
             return _read(net, path)
@@ -90,11 +90,11 @@ def _weights(net: str, folder: str) -> dict[str, Tensor]:
         ) from None
 
 
-def _file_name(net: str) -> str:
+def _file_name(net: LPIPSNet) -> str:
     return f"lpips_{net}.safetensors"
 
 
-def _read(net: str, path: Path) -> dict[str, Tensor]:
+def _read(net: LPIPSNet, path: Path) -> dict[str, Tensor]:
     """Read an untrusted weights file: it runs no code, and checks size and shapes before loading tensors."""
     expected = network(net).shapes()
     largest = _LARGEST_HEADER + sum(4 * torch.Size(shape).numel() for shape in expected.values())
@@ -116,7 +116,7 @@ def _read(net: str, path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _check_shapes(net: str, found: Mapping[str, tuple[int, ...]], where: str) -> None:
+def _check_shapes(net: LPIPSNet, found: Mapping[str, tuple[int, ...]], where: str) -> None:
     for name, shape in network(net).shapes().items():
         if name not in found:
             raise LossariumError(f"{where} has no tensor {name}, so it does not hold the weights of {net}")
@@ -126,7 +126,7 @@ def _check_shapes(net: str, found: Mapping[str, tuple[int, ...]], where: str) ->
             )
 
 
-def _weights_of_lpips_package(net: str) -> dict[str, Tensor]:
+def _weights_of_lpips_package(net: LPIPSNet) -> dict[str, Tensor]:
     """The weights under our names. torchvision downloads the network's when it first builds it."""
     network(net)  # there is one
     try:
@@ -160,7 +160,7 @@ def _main(arguments: list[str]) -> int:
         )
         return 2
     try:
-        print(save_lpips_weights(arguments[0], Path(arguments[1])))
+        print(save_lpips_weights(known_net(arguments[0]), Path(arguments[1])))
     except (LossariumError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

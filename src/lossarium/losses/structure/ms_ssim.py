@@ -10,7 +10,7 @@ from lossarium.compute.weighting import halved_weight
 from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel, measure
-from lossarium.losses.reduction import How, Reduction, as_pictures, in_color, weighted_mean
+from lossarium.losses.reduction import Color, How, Reduction, as_pictures, in_color, weighted_mean
 from lossarium.losses.structure.ssim import (
     WIDEST_KERNEL,
     at_centres,
@@ -32,7 +32,7 @@ def ms_ssim(
     scales: int = 0,
     window: int = 11,
     sigma: float = 1.5,
-    color: str = "rgb",
+    color: Color = "rgb",
     weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:

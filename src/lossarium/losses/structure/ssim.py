@@ -11,6 +11,7 @@ from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import (
+    Color,
     Reduction,
     as_pictures,
     check_color,
@@ -29,7 +30,7 @@ def ssim(
     *,
     window: int = 11,
     sigma: float = 1.5,
-    color: str = "rgb",
+    color: Color = "rgb",
     weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -75,14 +76,14 @@ def _ssim_kernel(window: int, sigma: float, shares: tuple[float, ...]) -> LossKe
 
 
 def _ssim_plain(
-    input: Tensor, target: Tensor, weight: Tensor | None, *, window: int, sigma: float, color: str
+    input: Tensor, target: Tensor, weight: Tensor | None, *, window: int, sigma: float, color: Color
 ) -> Tensor:
     input, target = in_color(input, color), in_color(target, color)
     map = _ssim_of_windows(input, target, window, sigma)
     return weighted_mean(map, at_centres(weight, window))
 
 
-def _ssim_map(input: Tensor, target: Tensor, *, window: int, sigma: float, color: str) -> Tensor:
+def _ssim_map(input: Tensor, target: Tensor, *, window: int, sigma: float, color: Color) -> Tensor:
     check_gaussian("ssim", window, sigma)
     check_fit("ssim", window, input)
     return _ssim_of_windows(in_color(input, color), in_color(target, color), window, sigma)

@@ -10,6 +10,7 @@ from lossarium.errors import LossariumError
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.fused import LossKernel, measure
 from lossarium.losses.reduction import (
+    Color,
     Reduction,
     as_pictures,
     in_color,
@@ -28,7 +29,7 @@ def uqi(
     target: Tensor,
     *,
     window: int = 8,
-    color: str = "rgb",
+    color: Color = "rgb",
     weight: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -75,7 +76,7 @@ def _uqi_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, window: 
     return weighted_mean(_uqi_of_windows(input, target, window), at_centres(weight, window))
 
 
-def _uqi_map(input: Tensor, target: Tensor, *, window: int, color: str) -> Tensor:
+def _uqi_map(input: Tensor, target: Tensor, *, window: int, color: Color) -> Tensor:
     _check_uqi_window(window, input)
     return _uqi_of_windows(in_color(input, color), in_color(target, color), window)
 
