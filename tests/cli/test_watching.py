@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+import torch
 from PIL import Image
 
 from lossarium.cli.main import main
@@ -16,6 +17,7 @@ from lossarium.training.configuration import Recipe, Trial
 from lossarium.training.keeping import Keeping
 from lossarium.trial.run import run_trial
 from lossarium.trial.view_options import ViewOptions
+from tests.bounds import unit_roundoff
 from tests.cli.folders import QUICK, pair
 from tests.facesets.examples import blobs
 from tests.swapping.marks import mark_of
@@ -101,7 +103,7 @@ def test_watchers_see_every_row_and_going_on_shows_no_step_twice(tmp_path):
     values = shown(tmp_path)
     assert [step for step, _ in values["loss"]] == [1, 2, 3, 4, 5, 6]
     losses = [row["loss"] for row in whole if "loss" in row]
-    assert [value for _, value in values["loss"]] == pytest.approx(losses, rel=1e-6)
+    assert [value for _, value in values["loss"]] == pytest.approx(losses, rel=unit_roundoff(torch.float32))
 
 
 @pytest.mark.usefixtures("quick_judge")

@@ -31,7 +31,8 @@ def test_the_swap_fades_in_inside_the_mask_and_never_spills(feather):
     assert share[mask == 0].max() == 0
     assert share[50, 50] > 0.97
     along = share[50, 50:85]
-    assert np.all(np.diff(along) <= 1e-6)
+    # Levels fall, and so do shares that are computed of them, whatever is rounded.
+    assert np.all(np.diff(along) <= 0)
     # The last pixel inside the edge, and one as deep as the feather (of a straight edge 95%, here curved).
     assert along[29] < 0.45
     assert along[round(29 - feather)] > 0.85
