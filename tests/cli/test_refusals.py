@@ -54,7 +54,7 @@ def test_losses_that_cannot_be(tmp_path, capsys, losses, said):
         ("--batch-size", "0", "--batch-size must be from 1"),
         ("--learning-rate", "0", "--learning-rate must be positive"),
         ("--learning-rate", "nan", "--learning-rate must be positive"),
-        ("--model", "huge", 'there is no model "huge"; there are compact'),
+        ("--model", "huge", 'there is no model "huge"; choose from compact'),
     ],
 )
 def test_numbers_that_cannot_be(tmp_path, capsys, option, value, said):

@@ -64,5 +64,5 @@ def test_initial_weights_are_a_function_of_the_seed():
 
 
 def test_an_unknown_model_is_refused_with_those_that_there_are():
-    with pytest.raises(LossariumError, match="there are compact"):
+    with pytest.raises(LossariumError, match="choose from compact"):
         initial_model("big", size=64, identities=2, seed=0)

@@ -34,8 +34,8 @@ def test_names_the_models():
     ("name", "told"),
     [
         ("dfl_see", r"did you mean dfl_sae\b"),
-        ("xyz", "there are compact, lightweight"),
-        ("", "there are compact"),
+        ("xyz", "choose from compact, lightweight"),
+        ("", "choose from compact"),
     ],
 )
 def test_an_unknown_model_is_refused_with_the_nearest(name, told):
@@ -47,7 +47,7 @@ def test_an_unknown_model_is_refused_with_the_nearest(name, told):
     ("name", "options", "told"),
     [
         ("dfl_sae", {"ae_dim": 256}, r'dfl_sae has no option "ae_dim"; did you mean ae_dims'),
-        ("compact", {"channels": 3}, r'compact has no option "channels"; there are icnr'),
+        ("compact", {"channels": 3}, r'compact has no option "channels"; choose from icnr'),
         ("dfl_sae", {"ae_dims": True}, "ae_dims of the model dfl_sae is a whole number, not True"),
         ("dfl_sae", {"ae_dims": 256.0}, r"ae_dims of the model dfl_sae is a whole number, not 256\.0"),
         ("dfl_sae", {"learn_mask": 1}, "learn_mask of the model dfl_sae is true or false, not 1"),
@@ -152,7 +152,7 @@ def test_what_is_wrong_with_ones_own_model_is_one_sentence(factory, told):
 
 
 def test_a_wrong_option_of_ones_own_model_is_named():
-    with pytest.raises(LossariumError, match=r'Blur has no option "depht"; there are kernel'):
+    with pytest.raises(LossariumError, match=r'Blur has no option "depht"; choose from kernel'):
         _own("Blur", depht=3)
     with pytest.raises(LossariumError, match=r"kernel of the model .*:Blur is a whole number, not 'wide'"):
         _own("Blur", kernel="wide")

@@ -35,7 +35,7 @@ def test_masks_are_read_and_written(text, mask):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("hat", "there is no such mask; there are none, stored, components, extended"),
+        ("hat", "there is no such mask; choose from none, stored, components, extended"),
         ("stored(blur=1)", 'no option "blur"'),
         ("extended(blur=-1)", "blur is a number of pixels"),
         ("extended(dilation=1000)", "dilation one from"),

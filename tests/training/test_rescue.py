@@ -53,10 +53,10 @@ def test_a_full_disk_at_the_end_is_waited_for(tmp_path, monkeypatch):
 
     disk.on_refusal = empty
     told = run(tmp_path / "full")
-    waiting = [sentence for sentence in told if "step 12 is in memory alone" in sentence]
+    waiting = [sentence for sentence in told if "step 12 is only in memory" in sentence]
     assert len(waiting) == disk.refused - 3 > 1
     assert "No space left on device" in waiting[0].replace("no space", "No space")
-    assert "it is tried again for 10 minutes, and Ctrl-C gives it up" in waiting[0]
+    assert "retrying for 10 minutes; Ctrl-C gives up" in waiting[0]
     assert timeless(tmp_path / "full") == timeless(tmp_path / "whole")
 
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_saved_goes_to_the_rescue_folder_and_comes_back(tmp_path,
         run(tmp_path / "full", keeping=keeping)
     assert f"again with --rescue {elsewhere}, which takes it back" in str(said.value)
     (rescued,) = elsewhere.iterdir()
-    assert f"step 12 is safe in {rescued}" in str(said.value)
+    assert f"step 12 is saved in {rescued}" in str(said.value)
     assert (rescued / "checkpoints" / "step_00000012.safetensors").exists()
     # A disk that is still full takes nothing back and loses nothing.
     before = {path: path.read_bytes() for path in rescued.rglob("*") if path.is_file()}
@@ -90,7 +90,7 @@ def test_another_trial_of_the_same_name_takes_nothing_back(tmp_path, monkeypatch
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     keeping = Keeping(rescue=tmp_path / "elsewhere")
-    with pytest.raises(LossariumError, match="is safe in"):
+    with pytest.raises(LossariumError, match="is saved in"):
         run(tmp_path / "one" / "trial", keeping=keeping)
     assert run(tmp_path / "two" / "trial", keeping=keeping) == []
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
@@ -100,7 +100,7 @@ def test_without_a_rescue_folder_it_ends_up_among_temporary_files(tmp_path, monk
     monkeypatch.setattr(rescue, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     FullDisk(monkeypatch, tmp_path / "full")
-    with pytest.raises(LossariumError, match=r"step 12 is safe in .*lossarium-rescue-.* free some room"):
+    with pytest.raises(LossariumError, match=r"step 12 is saved in .*lossarium-rescue-.* free some room"):
         run(tmp_path / "full")
     (found,) = tmp_path.glob("lossarium-rescue-*/full-*/checkpoints/step_00000012.safetensors")
     monkeypatch.undo()
@@ -140,7 +140,7 @@ def test_a_trial_that_is_stopped_on_a_full_disk_is_rescued_too(tmp_path, monkeyp
     disk = FullDisk(monkeypatch, tmp_path / "full")
     keeping = Keeping(rescue=tmp_path / "elsewhere")
     stop = {3: lambda: os.kill(os.getpid(), signal.SIGTERM)}
-    with pytest.raises(LossariumError, match="step 3 is safe in"):
+    with pytest.raises(LossariumError, match="step 3 is saved in"):
         run(tmp_path / "full", keeping=keeping, at=stop)
     disk.full = False
     with pytest.raises(StoppedError):

@@ -45,8 +45,9 @@ _BOXES, _BRAILLE = range(0x2500, 0x25A0), range(0x2800, 0x2900)
 def plain(text: str, encoding: str | None) -> str:
     """Replace the characters that an encoding cannot write by plain substitutes; keep all others.
 
-    Signs become ASCII that looks or reads alike, lines of tables become - and |, Greek letters their names.
-    Anything else, such as a letter in a file's name or a byte that is not UTF-8, is escaped as in Python.
+    Signs become ASCII that looks or reads similarly, table lines become - and |, and Greek letters their
+    names. Anything else, such as a letter in a file's name or a byte that is not UTF-8, is escaped as in
+    Python.
 
     Args:
         text: Any text.

@@ -21,7 +21,7 @@ def partners(names: Iterable[str], others: Collection[str]) -> Mapping[str, str]
         Name -> its match; names without one are left out.
 
     Raises:
-        LossariumError: two names, or two of the others, have the same NFC form and no exact match.
+        LossariumError: two of the names, or two of the others, have the same NFC form and no exact match.
 
     Example:
         >>> partners(["\\u00e9", "a"], ["e\\u0301", "b"]) == {"\\u00e9": "e\\u0301"}

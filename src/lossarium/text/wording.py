@@ -24,7 +24,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """The first ten items, and the number of the others."""
+    """The first ten items, followed by the number of the others."""
     named = ", ".join(map(printable_name, items[:_MOST_NAMED]))
     rest = len(items) - _MOST_NAMED
     return f"{named} and {rest} more" if rest > 0 else named

@@ -12,7 +12,7 @@ from lossarium.training.records import Row
 
 @dataclass(frozen=True)
 class Progress:
-    """What `on_progress` is told after every step."""
+    """The argument of `on_progress`, after every step."""
 
     step: int
     steps: int
@@ -20,7 +20,8 @@ class Progress:
     terms: Mapping[str, float]
     learning_rate: float
     steps_per_second: float
-    """Over this run of the trial; its first step, which compiles kernels, counts until there is a second."""
+    """Of this run of the trial, without its first step, which compiles kernels, once there is a second
+    one."""
 
 
 HeldOutScores = dict[str, list[float]]
@@ -45,9 +46,10 @@ class Callbacks:
     tell: Callable[[str], None] = lambda _: None
     """Called with a sentence when something out of the ordinary happens."""
     on_checkpoint: Callable[[], None] = lambda: None
-    """Called before a checkpoint, to write the previews; if it raises OSError, the checkpoint is put off."""
+    """Called before a checkpoint, to write the previews; if it raises OSError, the checkpoint is
+    postponed."""
     on_rescue: Callable[[Path], None] = lambda _: None
-    """Called instead, with another folder, where the trial's cannot be written at its end."""
+    """Called instead, with another folder, if the trial's folder cannot be written at the trial's end."""
     on_row: Callable[[Row], None] = lambda _: None
     """Called with every row of `metrics.jsonl`."""
     on_step: Callable[[nn.Module, int], None] = lambda _model, _step: None

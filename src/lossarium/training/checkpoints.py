@@ -1,10 +1,10 @@
 """Checkpoints: the whole state of a trial, each in one safetensors file, so that it can be resumed exactly.
 
 checkpoints/step_00000500.safetensors    the last few
-checkpoints/best.safetensors             the one that a judge liked best
-checkpoints/good.safetensors             the one to roll back to when the loss explodes
-checkpoints/set_aside.safetensors        the newest, where the rows before it were damaged and are made again
-snapshots/step_00001000.safetensors      every so many steps, if that was asked for
+checkpoints/best.safetensors             the one with the best score so far
+checkpoints/good.safetensors             the one to roll back to if the loss explodes
+checkpoints/set_aside.safetensors        the newest, if rows before it were damaged and are being rewritten
+snapshots/step_00001000.safetensors      one every so many steps, with --keep-every
 
 Metadata holds the position and the state as JSON, and a SHA-256 over those and all tensors, which detects
 damaged files.
@@ -59,7 +59,7 @@ class Loaded:
     state: Mapping[str, Any]
     """The caller's state that was saved, as JSON."""
     damaged: tuple[str, ...] = ()
-    """Why newer checkpoints were not used, a sentence each."""
+    """Why newer checkpoints were not used, one sentence each."""
     set_aside: Path | None = None
     """The newest undamaged checkpoint, if the rows before it are damaged."""
 
@@ -76,7 +76,7 @@ def save_checkpoint(
     snapshot: bool = False,
     last: int = 1,
 ) -> None:
-    """Write a checkpoint, then remove old ones, and later ones, which a rolled back trial may have.
+    """Write a checkpoint, then remove old ones, and those of later steps, which a trial has after a rollback.
 
     Args:
         folder: The trial's.
@@ -86,7 +86,7 @@ def save_checkpoint(
         state: Anything else that JSON can hold.
         best: Whether this is the best so far; it is kept until there is a better one.
         good: Whether the trial may roll back to this one; it is kept until the next such.
-        snapshot: Whether to keep this one for ever.
+        snapshot: Whether to keep this one for good.
         last: How many of the last ones to keep; at least two, in case one is damaged.
 
     Raises:
@@ -122,7 +122,8 @@ def steps_done(folder: Path) -> int:
 
 
 def keep_as_good(folder: Path, checkpoint: Path) -> None:
-    """Make a checkpoint of a finished trial the one to roll back to, so that the trial can go on from it.
+    """Make a checkpoint of a finished trial its good one (see `load_good`), so that the trial can be
+    continued from it.
 
     Raises:
         OSError: the disk is full or refuses.
@@ -167,8 +168,8 @@ def load_checkpoint(
     if set_aside is not None:
         raise LossariumError(
             f"{folder / 'metrics.jsonl'} {wrong}, and every checkpoint was written after that; put back "
-            f"a copy of it, or move {folder} elsewhere to train the trial again: its weights are whole, "
-            "and `lossarium swap` takes them"
+            f"a copy of it, or move {folder} elsewhere to train the trial again: its weights are intact, "
+            "and `lossarium swap` accepts them"
         )
     if passed_over:
         raise LossariumError(

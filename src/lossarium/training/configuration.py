@@ -1,4 +1,4 @@
-"""What pins a trial: two trials with equal configurations and equal facesets give equal numbers.
+"""The configuration of a trial: trials with equal configurations and equal facesets give equal numbers.
 
 The command line is derived from `Recipe` (see `cli.recipe`), and no default stands anywhere else. For --help,
 this module imports nothing that is slow to import, such as torch.
@@ -17,26 +17,26 @@ class Option:
     """How a field of a recipe is given on the command line; its type and default are those of the field."""
 
     help: str
-    """Without the default, which is added to it."""
+    """The help text without the default, which is appended."""
     metavar: str | None = None
-    """What stands for the value in the help; by default the option's name."""
+    """The placeholder for the value in the help; by default the option's name."""
     choices: tuple[str, ...] | None = None
-    """The values that there are; None for any."""
+    """The allowed values; None for any."""
     between: tuple[int, int] | None = None
-    """The lowest and the highest whole number that is allowed."""
+    """The lowest and the highest whole number allowed."""
     multiple_of: int = 1
     positive: bool = False
     """Whether the number has to be above 0."""
     as_text: bool = False
-    """Whether the option is a text that is read into the field, and None where it is not given."""
+    """Whether the option is text that is parsed into the field; None if it is not given."""
     default_text: str | None = None
-    """The default as the help says it; by default the field's own."""
+    """The default as the help shows it; by default the field's own."""
     flag: str | None = None
     """The option's name without its dashes; by default the field's."""
     repeated: bool = False
     """Whether the option may be repeated, each time with one value."""
     of_whole_trial: bool = False
-    """Whether the option means nothing to a single step, and so to a learning-rate range test."""
+    """Whether the option concerns whole trials only, so that a learning-rate range test does not have it."""
 
 
 def option(default: Any, help: str, **details: Any) -> Any:  # noqa: A002 - argparse's word
@@ -58,7 +58,7 @@ class RegionWeights:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the trials of a comparison share."""
+    """The settings that all trials of a comparison share."""
 
     steps: int = option(1000, "training steps per trial", between=(1, 10**8), of_whole_trial=True)
     size: int = option(64, "side of the pictures in pixels", between=(32, 512), multiple_of=16)
@@ -77,7 +77,7 @@ class Recipe:
             )
         },
     )
-    """As `models.registry.all_options` gives them; the model's defaults where there are none."""
+    """From `models.registry.all_options`; empty for the model's defaults."""
     batch_size: int = option(8, "frames of each identity in a batch", between=(1, 1024))
     learning_rate: float = option(
         1e-3, "the rate that the schedule starts from", positive=True, of_whole_trial=True
@@ -87,22 +87,22 @@ class Recipe:
         f"{', '.join(OPTIMIZERS)}, or one of pytorch-optimizer's, with options such as "
         '"adamw(weight_decay=0.01)"',
     )
-    """As `training.options.optimizers` writes it."""
+    """In the syntax of `training.options.optimizers`."""
     schedule: str = option(
         "constant",
         f'of the learning rate: {", ".join(SCHEDULES)}, with options such as "cosine(warmup=500)"',
         of_whole_trial=True,
     )
-    """As `training.options.schedules` writes it."""
+    """In the syntax of `training.options.schedules`."""
     clipping: str = option("none", 'of gradients, such as "norm(1)" or "autoclip"')
-    """As `training.options.clipping` writes it."""
+    """In the syntax of `training.options.clipping`."""
     accumulation: int = option(1, "batches whose gradients a step adds up", between=(1, 1024))
     mask: str = option(
         "none",
         'the face mask for --mask-loss and for models that learn masks: "stored" with the pictures, or made '
         'from landmarks, as "components" or "extended(dilation=2, blur=1)", in pixels',
     )
-    """As `training.region_weights` writes it."""
+    """In the syntax of `training.region_weights`."""
     mask_loss: bool = option(RegionWeights.mask_loss, "leave pixels outside the mask out of the loss")
     eye_multiplier: float = option(
         RegionWeights.eye_multiplier,
@@ -122,7 +122,7 @@ class Recipe:
         choices=("float32", "bf16"),
     )
     snapshots: int = 8
-    """How often in all the trial is judged and photographed, the last time at its end."""
+    """The number of snapshots (scores and previews) of the whole trial; the last one is at its end."""
     judge_every: int = option(
         0,
         "steps between two evaluations on held-out frames",
@@ -139,7 +139,7 @@ class Recipe:
         as_text=True,
         of_whole_trial=True,
     )
-    """Its mean over held-out reconstructions says whether a trial gets better."""
+    """Its mean over held-out reconstructions decides whether a trial has improved."""
     judges: tuple[str, ...] = option(
         JUDGES,
         "the judges that score held-out frames, separated by commas; your own as package.module:name",
@@ -158,7 +158,7 @@ class Recipe:
             )
         },
     )
-    """As text, `training.options.augmentations` reads it."""
+    """From text by `training.options.augmentations`."""
 
     @property
     def region_weights(self) -> RegionWeights:
@@ -166,7 +166,8 @@ class Recipe:
         return RegionWeights(self.mask_loss, self.eye_multiplier, self.mouth_multiplier)
 
     def snapshot_steps(self) -> tuple[int, ...]:
-        """After which steps: closer together early, where pictures change fastest, or evenly."""
+        """The steps after which snapshots are taken: denser early, when pictures change fastest, or evenly
+        spaced."""
         if self.judge_every:
             return tuple(sorted({*range(self.judge_every, self.steps, self.judge_every), self.steps}))
         shares = ((i / self.snapshots) ** 2 for i in range(1, self.snapshots + 1))

@@ -44,7 +44,7 @@ class Settings:
     """The settings that can be changed by hand."""
 
     learning_rate: float
-    """The schedule's base."""
+    """The rate that the schedule starts from."""
     loss: str
     """The spec."""
     schedule: str
@@ -233,7 +233,7 @@ def _checked(name: str, value: object) -> object:
     known = [field.name for field in fields(Settings)]
     if name not in known:
         near = get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
         raise LossariumError(f"there is no setting {name!r}; {hint}")
     if name == "loss":
         if not isinstance(value, str):

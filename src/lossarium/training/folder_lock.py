@@ -32,10 +32,10 @@ def locked_trial(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path, *, busy: str, unwritable: str) -> Iterator[None]:
-    """Make a folder if need be, and lock it.
+    """Create a folder if it does not exist, and lock it.
 
     Args:
-        folder: Which.
+        folder: The folder.
         busy: The error message if another process holds the lock.
         unwritable: The error message if the folder cannot be made or written, with `{reason}` for the reason.
 

@@ -136,7 +136,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 parts = parts_of_step(state.batches, step, recipe.accumulation)
                 outcome = _step(run, state, parts, clipping, learning_rate, request)
                 if outcome is None:
-                    # Nothing of this step has reached weights or records.
+                    # This step has changed neither weights nor records.
                     if state.saved < state.step:
                         save_stopped(run, state, records)
                     raise Stopped(state.saved, processes.max_over(request.number or 0))
@@ -223,7 +223,7 @@ def _convergence(state: RunState) -> Convergence | None:
 
 
 def _steer(run: Run, state: RunState, control: Control, records: Records | NullRecords) -> None:
-    """Apply the changes that someone has written to `control.toml`."""
+    """Apply the changes written to `control.toml`."""
     step, before = state.step + 1, state.settings
     state.settings = run.processes.broadcast_from_first(partial(control.before, step, before))
     if state.settings == before:
@@ -253,7 +253,7 @@ def _step(
 ) -> _Outcome | None:
     """Forward and backward pass of every part, then one update, unless loss or gradient is not finite.
 
-    None if somebody asked to stop between two parts: a step of large batches may take minutes.
+    None if a request to stop came between two parts: a step of large batches may take minutes.
     """
     run.optimizer.zero_grad()
     buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
@@ -299,7 +299,7 @@ def _backward(run: Run, state: RunState, batch: Batch, share: float, seed: int) 
 
 
 def _seed(run: Run, state: RunState, part: int, parts: int) -> int:
-    """Of a part's dropout: another one in each step, part and process."""
+    """The seed of a part's dropout, different in each step, part and process."""
     return training_seed(run.trial.seed, state.step + 1, run.processes.rank * parts + part)
 
 

@@ -94,7 +94,7 @@ def find_rates(
         seed: The tests see the batches of a trial of this seed.
         recipe: Its steps, learning rate, schedule and judge are not used.
         facesets: One per identity.
-        span: Which rates are tried.
+        span: The rates to try.
         watch: Called after every step with the number of the loss, from 1.
 
     Raises:

@@ -181,7 +181,7 @@ def intact_bytes(folder: Path) -> tuple[int, str]:
         return 0, "is missing"
     with path.open("rb") as file:
         whole = sum(len(line) for line in file if line.endswith(b"\n"))
-    # What a power cut leaves may be zeros without an end of line: a half line, that no checkpoint counts on.
+    # A power cut may leave zeros without an end of line: half a line, on which no checkpoint depends.
     half = path.stat().st_size > whole
     return whole, "ends in half a line" if half else "is shorter than it was"
 

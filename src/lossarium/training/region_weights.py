@@ -1,4 +1,4 @@
-"""The weight of each pixel in the loss: the face alone, or eyes and mouth more than the rest."""
+"""The weight of each pixel in the loss: only the face, or eyes and mouth more than the rest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def parse_mask(text: str) -> MaskOptions | None:
         call.values({})
         return None
     if call.name not in KINDS:
-        raise call.error(f"there is no such mask; there are none, {', '.join(KINDS)}")
+        raise call.error(f"there is no such mask; choose from none, {', '.join(KINDS)}")
     options = call.values({} if call.name == STORED else {"dilation": 0.0, "blur": 0.0})
     _check(call, options)
     return MaskOptions(call.name, **options)
@@ -63,8 +63,8 @@ def regions_for(
     """The regions that a trial needs to know of each faceset's frames.
 
     Raises:
-        LossariumError: the loss should look at the mask alone, and there is none; or a faceset has no masks
-            or landmarks.
+        LossariumError: the loss is limited to the mask, and no mask is given; or a faceset has no masks or
+            landmarks.
     """
     if weights.mask_loss and mask is None:
         raise LossariumError("a loss on the face alone needs a mask; name one with --mask, such as extended")

@@ -38,7 +38,7 @@ def save_last(run: Run, state: RunState, records: Records | NullRecords, request
         OSError: no folder could be written.
     """
     try:
-        what = f"step {state.step} is in memory alone"
+        what = f"step {state.step} is only in memory"
         _until_written(run, state, request, what, lambda: _save_or_rescue(run, state, records))
     except OSError as error:
         with suppress(OSError):
@@ -91,7 +91,7 @@ def _until_written(
                 raise
             run.callbacks.tell(
                 f"{run.folder} cannot be written ({reason_of(error)}), and {what}; "
-                f"free some room: it is tried again for {_duration(left)}, and Ctrl-C gives it up"
+                f"free some disk space: retrying for {_duration(left)}; Ctrl-C gives up"
             )
         until = time.monotonic() + min(wait, left)
         while time.monotonic() < until:
@@ -120,7 +120,7 @@ def _rescue(run: Run, state: RunState, records: Records | NullRecords, rescue: P
             rescue.rmdir()
         return
     raise LossariumError(
-        f"{run.folder} cannot be written ({reason_of(error)}); step {state.step} is safe in {rescued}: free "
+        f"{run.folder} cannot be written ({reason_of(error)}); step {state.step} is saved in {rescued}: free "
         f"some room and run the same command again with --rescue {rescue}, which takes it back"
     ) from None
 
@@ -148,7 +148,7 @@ def take_back(folder: Path, rescue: Path, tell: Callable[[str], None]) -> None:
 
 
 def _place(rescue: Path, folder: Path) -> Path:
-    """Where in a rescue folder a trial's files are; trials of one name have places of their own."""
+    """A trial's folder within a rescue folder; trials with the same name get different ones."""
     digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     return rescue / f"{folder.resolve().name}-{digest[:8]}"
 

@@ -30,7 +30,8 @@ from lossarium.training.processes import Processes
 from lossarium.training.records import NullRecords, Records, intact_bytes
 from lossarium.training.trial_batches import batches_of
 
-# A killed trial loses at most this much work. A checkpoint that failed on a full disk is retried as often.
+# A killed trial loses at most this much work. A checkpoint that failed on a full disk is retried after the
+# same time.
 _SECONDS_BETWEEN_CHECKPOINTS = 15.0
 _STEPS_BETWEEN_GOOD_CHECKPOINTS = 500
 
@@ -77,7 +78,7 @@ class RunState:
 
 @dataclass
 class History:
-    """What later steps need of earlier steps and evaluations, beside weights and optimiser."""
+    """What later steps need from earlier steps and evaluations, besides weights and optimiser."""
 
     norms: NormHistory
     plateau: PlateauState
@@ -129,7 +130,7 @@ def _history(kept: Mapping[str, Any]) -> History:
 
 
 def state_table(state: RunState) -> dict[str, Any]:
-    """What a checkpoint holds beside weights, optimiser and position; `restored` reads it."""
+    """The content of a checkpoint besides weights, optimiser and position; `restored` reads it."""
     return {
         "settings": asdict(state.settings),
         "guards": state.loss_history.as_table(),

@@ -1,11 +1,11 @@
-"""Which learning rates a range test tries."""
+"""The learning rates that a range test tries."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Span:
-    """Which learning rates a range test tries."""
+    """The learning rates that a range test tries."""
 
     lowest: float = 1e-7
     highest: float = 1.0
