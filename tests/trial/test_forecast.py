@@ -118,7 +118,7 @@ def test_a_trial_is_refused_on_a_disk_that_is_too_full_and_leaves_nothing(tmp_pa
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "has room for 1 MB, and about" in said
-    assert "MB are needed; free some or choose another place with --out" in said
+    assert "MB are needed; free some space or choose another place with --out" in said
     assert not (tmp_path / "out").exists()
 
 

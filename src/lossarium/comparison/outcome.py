@@ -128,7 +128,7 @@ def _final(key: str, loss: str, trials: tuple[TrialResult, ...]) -> Scores:
 
 
 def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> dict[str, npt.NDArray[np.intp]]:
-    """Task -> for each scored picture the number of its state, from 0; equal numbers are the same state."""
+    """Task -> the number of each scored picture's state, from 0; equal numbers are the same state."""
     everything: list[str] = []
     swappable: list[str] = []
     for direction in pair:
@@ -187,7 +187,7 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
 
 
 def _means_alone(snapshot: Snapshot) -> Snapshot:
-    """A snapshot reduced to its mean scores, which is all that the curves need of those before the last."""
+    """A snapshot reduced to its mean scores, all that the curves need of snapshots before the last."""
     known = {key: values[~np.isnan(values)] for key, values in snapshot.scores.items()}
     means = {key: values.mean(keepdims=True) if values.size else values for key, values in known.items()}
     return replace(snapshot, scores=means)
@@ -215,7 +215,7 @@ def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
 
 
 def _unusual(recipe: Recipe) -> dict[str, str]:
-    """The settings that most comparisons leave at their defaults, where this one does not."""
+    """The settings that most comparisons leave at their defaults, but this one does not."""
     settings = {}
     if recipe.clipping != "none":
         settings["Clipping"] = recipe.clipping

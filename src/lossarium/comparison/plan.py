@@ -1,4 +1,4 @@
-"""What a comparison compares."""
+"""The plan of a comparison."""
 
 from dataclasses import dataclass
 

@@ -72,16 +72,18 @@ def compare(
     processes: Processes | None = None,
     rescue: Path | None = None,
 ) -> ComparisonResult:
-    """Train and judge every trial of the plan that is not finished yet, then decide.
+    """Train and judge every trial of the plan that is not finished yet, then decide. On an even keel: all
+    trials of a seed have the same initial weights, batches, steps and settings.
 
     Args:
         plan: What to compare.
         facesets: The two identities.
-        out: The comparison's folder; made if need be.
+        out: The comparison's folder; created if it does not exist.
         watch: Called after every step.
         tell: Called with a sentence about anything unusual.
         notes: Remarks on the pictures, for the report.
-        processes: Those that train together, each of which calls this; by default a single one, on the CPU.
+        processes: The processes that train together, all of which call this; by default a single one, on the
+            CPU.
         rescue: The folder for a trial's last checkpoint if the trial's own cannot be written.
 
     Raises:
@@ -183,7 +185,8 @@ def _write_or_check(
 
 
 def _own_code_table(plan: Plan, begun: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """For `comparison.toml`: what was recorded, and own code that came since; empty where there is none."""
+    """The digests of own code for `comparison.toml`: recorded ones, and those of code added since; empty if
+    there is none."""
     code = {**own_code(plan.recipe, plan.losses), **begun}
     return {"own_code": code} if code else {}
 

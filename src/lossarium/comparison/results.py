@@ -43,12 +43,12 @@ class TrialResult:
     rollbacks: int = 0
     """How often its loss exploded and it was rolled back to an earlier checkpoint."""
     learning_rate_factor: float = 1.0
-    """What the rollbacks multiplied the learning rate by, at most 1."""
+    """The factor on the learning rate after the rollbacks, at most 1."""
     passed_over: int = 0
     """Steps without an update, since the loss or its gradient was NaN or infinity."""
 
     def troubles(self) -> tuple[str, ...]:
-        """Rollbacks and skipped steps, a sentence each: here it did not train as the other trials did."""
+        """Rollbacks and skipped steps, one sentence each: departures from how the other trials trained."""
         sentences = []
         if self.rollbacks:
             times = "once" if self.rollbacks == 1 else f"{self.rollbacks} times"

@@ -1,4 +1,4 @@
-"""The plain data of a verdict: what it is made from, and what it says."""
+"""The plain data of a verdict: its scores, votes and outcome."""
 
 from dataclasses import dataclass
 
@@ -65,9 +65,9 @@ class Verdict:
     sentence: str
     """The verdict in words."""
     troubles: tuple[str, ...]
-    """What went wrong in the trials, a sentence each: explosions, skipped steps."""
+    """What went wrong in the trials, one sentence each: explosions, skipped steps."""
     caveats: tuple[str, ...]
-    """What the verdict does not say, a sentence each."""
+    """Limits of the verdict, one sentence each."""
     table: dict[str, dict[str, Estimate]]
     """Score key -> loss -> estimate at the end of training."""
     home: dict[str, tuple[str, ...]]

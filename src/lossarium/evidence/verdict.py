@@ -32,7 +32,7 @@ def decide(
     home: Mapping[str, tuple[str, ...]],
     troubles: Mapping[str, Sequence[str]] | None = None,
 ) -> Verdict:
-    """Decide over losses.
+    """Decide which loss is best.
 
     Args:
         losses: Specs, in the user's order.
@@ -197,7 +197,7 @@ def _caveats(scores: Sequence[Score], seeds: int, units: int) -> tuple[str, ...]
         caveats.append("Two seeds say little about luck in the initial weights and batches.")
     if all(score.task != SWAP for score in scores):
         caveats.append(
-            "Swaps are shown but not scored: the exact swap is known for synthetic identities alone, so the "
+            "Swaps are shown but not scored: the exact swap is known only for synthetic identities, so the "
             "verdict is on reconstruction."
         )
     if units < _FEW_UNITS:

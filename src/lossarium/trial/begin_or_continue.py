@@ -1,7 +1,7 @@
 """Begin or continue a trial's folder: write its `trial.toml`, compare it with the settings, or add steps.
 
-`trial.toml` says what the trial was begun with. What happened to it since is appended to `continued`, a table
-each: the steps done by then, and the steps, environment and own code that it has from there on.
+`trial.toml` records what the trial was begun with. Each later change is appended to `continued` as a table:
+the steps done by then, and the trial's steps, environment and own code from there on.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,23 +55,23 @@ def begin_or_continue(
     source: Source | None = None,
     any_environment: bool = False,
 ) -> nn.Module | None:
-    """Write `trial.toml`, or agree with the one that is there; more steps than there are let the trial go on.
+    """Write `trial.toml`, or check the settings against the existing one; with more steps the trial goes on.
 
     Args:
-        folder: The trial's, which has to be there.
+        folder: The trial's, which has to exist.
         trial: What to train.
         data: Names and hashes of the facesets.
-        environment: Of `environment.environment`.
-        tell: Called with a sentence where the trial goes on in a way that is out of the ordinary.
-        source: Where its first weights come from, if not from its seed.
-        any_environment: Whether it goes on in another environment or with changed own code, too.
+        environment: From `environment.environment`.
+        tell: Called with a sentence about anything unusual in how the trial goes on.
+        source: The source of its first weights; by default they are drawn from the seed.
+        any_environment: Whether it may also go on in another environment or with changed own code.
 
     Returns:
-        The model with its initial weights, where it had to be built.
+        The model with its initial weights, if it had to be built.
 
     Raises:
-        LossariumError: the folder is of another trial, has done more steps than that, was begun in another
-            environment or with other own code, or is damaged.
+        LossariumError: the folder belongs to another trial, that trial has already done more steps, was begun
+            in another environment or with other own code, or is damaged.
     """
     path = folder / TRIAL
     restore_toml(path, tell)
@@ -79,7 +79,7 @@ def begin_or_continue(
         return _begin_anew(folder, trial, data, environment, source)
     there = read_toml(path)
     _check_source(folder, there, source)
-    # Values that follow from the settings are not computed again: the check of the environment covers them.
+    # Values that follow from the settings are not recomputed: the check of the environment covers them.
     known: dict[str, Any] = {
         key: there[key] for key in ("initial_weights", "parameters", "begun_from") if key in there
     }
@@ -114,7 +114,7 @@ def begin_or_continue(
 
 
 def is_done(folder: Path, trial: Trial) -> bool:
-    """Whether the trial in this folder has finished all the steps that are now asked for."""
+    """Whether the trial in this folder has finished all the steps now asked for."""
     return (
         records.is_finished(folder)
         and (folder / TRIAL).exists()
@@ -126,30 +126,31 @@ def what_depends_on_length(recipe: Recipe, done: int, old: int, schedule: str | 
     """How a trial that is given more steps differs from one that had them from the beginning.
 
     Args:
-        recipe: With the steps that it has now.
+        recipe: With its new number of steps.
         done: Steps done so far.
-        old: The steps that it had.
-        schedule: The one in force, where it was changed by hand.
+        old: Its old number of steps.
+        schedule: The current one, if it was changed by hand.
 
     Returns:
-        Sentences; none where all rows but evaluations, and the weights, are the same to the last bit.
+        Sentences; none if the weights and all rows except evaluations are bit-identical.
     """
     chosen = schedules.parse(schedule or recipe.schedule)
     if chosen.depends_on_length:
         return [
             f"the schedule {chosen} depends on the number of steps, and the first {done:,} had the rates of "
-            f"a trial of {old:,} steps: the numbers are not those of {recipe.steps:,} in one go"
+            f"a trial of {old:,} steps: the numbers are not those of {recipe.steps:,} steps in one go"
         ]
     if isinstance(chosen, Plateau) and _evaluations_moved(recipe, done, old):
         return [
             f"the schedule {chosen} counts evaluations, and those of the first {done:,} steps came where a "
-            f"trial of {old:,} steps has them: the numbers are not those of {recipe.steps:,} in one go"
+            f"trial of {old:,} steps has them: the numbers are not those of {recipe.steps:,} steps in one go"
         ]
     return []
 
 
 def _evaluations_moved(recipe: Recipe, done: int, old: int) -> bool:
-    """Whether evaluations so far came after other steps than in a trial that has its steps in one go."""
+    """Whether evaluations so far came after other steps than in a trial that has all its steps from the
+    beginning."""
 
     def so_far(steps: int) -> list[int]:
         return [step for step in replace(recipe, steps=steps).snapshot_steps() if step <= done]
@@ -190,7 +191,7 @@ def _begin_anew(
 
 
 def _check_source(folder: Path, there: Mapping[str, Any], source: Source | None) -> None:
-    """Refuse a trial that began with other weights; without a source, it continues as it began."""
+    """Refuse a source other than the one that the trial began with; without a source, nothing is checked."""
     if source is None or there.get("begun_from") == source.name:
         return
     begun = f"the weights of {there['begun_from']}" if "begun_from" in there else "initial weights"
@@ -217,10 +218,10 @@ def _go_on(
             f"{folder} has done {done:,} steps, more than the {recipe.steps:,} asked for; give "
             f"--steps {done} or more, or choose another folder with --out"
         )
-    # It is marked unfinished before its steps change: if killed in between, it finishes as before.
+    # It is marked unfinished before its number of steps changes: if killed in between, it finishes as before.
     keep_as_good(folder, checkpoint)
     if records.is_finished(folder):
-        # Damaged rows are named now: there is no going back to an earlier checkpoint from here.
+        # Damaged rows are reported now, since an earlier checkpoint cannot be used from here on.
         for _ in records.read(folder):
             pass
         records.Records(folder, position.record_bytes).close()
@@ -245,7 +246,7 @@ def _record(
 
 
 def _own_code_table(trial: Trial) -> dict[str, dict[str, str]]:
-    """For `trial.toml`; empty where there is no own code."""
+    """The digests of own code for `trial.toml`; empty if there is none."""
     code = own_code(trial.recipe, [trial.loss])
     return {"own_code": code} if code else {}
 

@@ -32,7 +32,7 @@ def showing(
         pair: The held-out frames of both identities.
         identities: Their names.
         folder: The trial's, with its trial.toml.
-        callbacks: Still called, each time.
+        callbacks: Still called.
         views: What to show.
     """
     sheets = PreviewSheets(trial, pair, identities, folder)

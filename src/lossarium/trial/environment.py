@@ -1,4 +1,4 @@
-"""What numbers are made with: versions, sources, hardware; and whether a folder was begun with the same."""
+"""The environment that numbers depend on: versions, sources, hardware; and checks that it has not changed."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from lossarium.errors import LossariumError
 from lossarium.training.processes import Processes
 
 SAME_NUMBERS = ("lossarium", "sources", "torch", "numpy", "numba", "instructions", "threads", "device")
-"""What must be equal for a trial to go on with the numbers that it would have had."""
+"""The entries that must be equal for a trial to continue with the same numbers."""
 
 # The packages whose code computes a trial's numbers, from pictures to scores.
 _PACKAGES = ("compute", "facesets", "judging", "losses", "models", "training")
@@ -45,7 +45,7 @@ def environment(processes: Processes | None = None) -> dict[str, str]:
 
 @cache
 def sources_digest() -> str:
-    """The beginning of a SHA-256, in hex, over Lossarium's own code that computes a trial's numbers."""
+    """The first hex digits of a SHA-256 over the parts of Lossarium that compute a trial's numbers."""
     return _digest_of(Path(str(files("lossarium"))))
 
 
@@ -59,10 +59,10 @@ def _digest_of(package: Path) -> str:
 
 
 def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """What differs between two environments and may change a number in its last bits, a phrase each."""
+    """The differences between two environments that may change the last bits of numbers, one phrase each."""
     different = [key for key in SAME_NUMBERS if there.get(key) != here.get(key)]
     if "lossarium" in different and "sources" in different:
-        # Another version has other sources: naming it says more.
+        # Another version has other sources anyway, so only the version is named.
         different.remove("sources")
     return [
         f"{_label(key)}: {there.get(key, 'not recorded')} there, {here.get(key)} now" for key in different
@@ -70,16 +70,16 @@ def differences(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 
 def check_environment(folder: Path, there: Mapping[str, str], here: Mapping[str, str], remedy: str) -> None:
-    """Refuse to go on where numbers would not be those that the folder's trials would have had.
+    """Refuse to continue if numbers could differ from those in the folder's own environment.
 
     Args:
-        folder: Where the trials lie.
-        there: The environment that they were begun in.
-        here: This one.
-        remedy: What the user can do beside going on in the old environment.
+        folder: The trial's or the comparison's.
+        there: The environment that the folder was begun in.
+        here: The current environment.
+        remedy: What the user can do besides continuing in the old environment.
 
     Raises:
-        LossariumError: something differs; it is named.
+        LossariumError: they differ; the message names the differences.
     """
     found = differences(there, here)
     if found:

@@ -27,7 +27,7 @@ def require_tensorboard() -> None:
     """Check that the package tensorboardX is installed.
 
     Raises:
-        LossariumError: it is not.
+        LossariumError: it is not installed.
     """
     try:
         import tensorboardX  # noqa: F401

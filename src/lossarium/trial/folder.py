@@ -3,7 +3,7 @@
 OUT/comparison.toml    settings, data and environment
 OUT/trials/NAME/       trial.toml, metrics.jsonl, checkpoints/, previews/
 OUT/verdict.json       the verdict with every vote
-OUT/report.html        what people look at
+OUT/report.html  the report for people
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from lossarium.training.folder_lock import locked
 SETTINGS = "comparison.toml"
 TRIAL = "trial.toml"
 RECORDED = ("environment", "own_code", "continued")
-"""Tables of these files that are not settings: they have checks of their own."""
+"""Tables of these files that are not settings; each is checked separately."""
 _LONGEST_NAME = 80
 _LARGEST_TOML = 1 << 20
 
@@ -38,7 +38,7 @@ class Change:
     """A setting that differs from what a folder was made with."""
 
     key: str
-    """With its tables, as "recipe.steps"."""
+    """With its table, such as "recipe.steps"."""
     old: Any
     new: Any
 
@@ -65,10 +65,10 @@ def refuse_folder_with(out: Path, table: str) -> None:
 
     Args:
         out: The output folder; need not exist.
-        table: The file by which a folder of the other kind is known, `SETTINGS` or `TRIAL`.
+        table: The file that identifies a folder of the other kind, `SETTINGS` or `TRIAL`.
 
     Raises:
-        LossariumError: the file is there.
+        LossariumError: the file exists.
     """
     if (out / table).exists():
         kind = "comparison" if table == SETTINGS else "trial"
@@ -79,11 +79,11 @@ def refuse_folder_with(out: Path, table: str) -> None:
 
 @contextmanager
 def locked_output(out: Path, needed_bytes: int) -> Iterator[None]:
-    """Make the folder and lock it against other processes.
+    """Create the folder and lock it against other processes.
 
     Raises:
-        LossariumError: the folder cannot be made or written, has too little room, or another process works in
-            it.
+        LossariumError: the folder cannot be created or written, has too little space, or another process
+            works in it.
     """
     check_room(out, needed_bytes)
     with locked(
@@ -105,7 +105,7 @@ def check_room(out: Path, needed_bytes: int) -> None:
     if free < needed_bytes:
         raise LossariumError(
             f"the output folder {out} has room for {free / 1e6:.0f} MB, and about "
-            f"{needed_bytes / 1e6:.0f} MB are needed; free some or choose another place with --out"
+            f"{needed_bytes / 1e6:.0f} MB are needed; free some space or choose another place with --out"
         )
 
 
@@ -116,18 +116,18 @@ def write_or_check(
     may_change: Sequence[str] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Change]:
-    """Write a table to a TOML file, or hold it against the one that is there.
+    """Write a table to a TOML file, or compare it with the existing file.
 
-    What a trial's folder records beside its settings (`RECORDED`) may differ.
+    Records that are not settings (`RECORDED`) may differ.
 
     Args:
-        path: Of the file.
-        table: What it should say.
-        may_change: Keys that may differ, as "recipe.steps"; what to do then is for the caller to decide.
-        tell: Called with a sentence where the file was changed and its copy is put back.
+        path: The file's.
+        table: The wanted content.
+        may_change: Keys that may differ, such as "recipe.steps"; the caller decides what to do then.
+        tell: Called with a sentence if the file was damaged and is restored from its copy.
 
     Returns:
-        Those that do differ, with what is there and what is wanted.
+        The keys that do differ, with their old and new values.
 
     Raises:
         LossariumError: the file is damaged or differs; every difference is named.
@@ -151,24 +151,24 @@ def write_or_check(
 
 
 def write_toml(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a TOML file of ours, whole or not at all, and a hidden copy, should it be damaged later."""
+    """Write one of our TOML files atomically, and a hidden copy in case it is damaged later."""
     content = tomli_w.dumps(dict(table)).encode()
     write_whole(path, content)
     write_whole(_copy_of(path), content)
 
 
 def restore_toml(path: Path, tell: Callable[[str], None]) -> None:
-    """Put a TOML file of ours back where it is missing or damaged and its copy is whole."""
+    """Restore one of our TOML files if it is missing or damaged and its copy is intact."""
     if _bytes(path) != toml_bytes(path):
         _put_back(path, tell)
 
 
 def read_toml(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a TOML file that Lossarium wrote, or its copy where it was damaged.
+    """Read a TOML file that Lossarium wrote, or its copy if it is damaged.
 
     Args:
-        path: Of the file.
-        needs: Keys that have to be there.
+        path: The file's.
+        needs: Keys that it must have.
 
     Raises:
         LossariumError: it is damaged, and so is the copy.
@@ -190,7 +190,8 @@ def read_toml(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def toml_bytes(path: Path) -> bytes | None:
-    """A TOML file of ours; its copy where it was cut off or is no TOML; None where there is neither."""
+    """The content of one of our TOML files; its copy's if it is cut off or not TOML; None if there is
+    neither."""
     content, copy = _bytes(path), _copied(path)
     if copy is None or _parsed(copy) is None:
         return content
@@ -205,14 +206,15 @@ def _copy_of(path: Path) -> Path:
 
 
 def _bytes(path: Path) -> bytes | None:
-    """A file's; None where it is missing, no file or too large to be ours."""
+    """A file's bytes; None if it is missing, not a file or too large to be ours."""
     if not path.is_file() or path.stat().st_size > _LARGEST_TOML:
         return None
     return path.read_bytes()
 
 
 def _copied(path: Path) -> bytes | None:
-    """The bytes of a file's copy; None where there is none. We do not write links: one may lead anywhere."""
+    """The bytes of a file's copy; None if there is none. Links are ignored: we write none, and they may lead
+    anywhere."""
     copy = _copy_of(path)
     return None if copy.is_symlink() else _bytes(copy)
 
@@ -232,7 +234,7 @@ def _put_back(path: Path, tell: Callable[[str], None]) -> None:
 def _compared(
     there: Mapping[str, Any], here: Mapping[str, Any], may_change: Sequence[str]
 ) -> tuple[dict[str, Change], list[str]]:
-    """All differences, and those that may not be, for a sentence."""
+    """The differences, and those of them that are not allowed, as text."""
     changes = {change.key: change for change in _changes(_settings(there), _settings(here))}
     return changes, [str(change) for key, change in changes.items() if key not in may_change]
 

@@ -25,20 +25,20 @@ _FLOAT_BYTES = 4
 # What the smallest model keeps for the backward pass, in floats a pixel. It is not worth the second that
 # torch takes to import what its meta device needs.
 _FLOATS_A_PIXEL = {"compact": 79}
-# Averages of the gradient that an optimiser keeps; those of the other optimisers are taken for two.
+# The number of gradient averages that an optimiser keeps; other optimisers are assumed to keep two.
 _MOMENTS = {"sgd": 1, "rmsprop": 1}
 # How many float32 pictures a loss and a batch hold: input, target, their maps and gradients.
 _PICTURES_OF_LOSS = 12
 # Workspaces of convolutions and gradients of activations, of the activations that are kept.
 _WORKSPACES = 0.1
-# Compiled kernels, and what judges and libraries take when they are first used.
+# Compiled kernels, and memory that judges and libraries allocate at their first use.
 _FIXED_BYTES = 60_000_000
 # A checkpoint's bytes are in memory twice: safetensors copies each tensor, and then all into one file.
 _COPIES_OF_CHECKPOINT = 2
 _ROW_BYTES = 400
 _SCORE_BYTES = 22
 _PREVIEW_ROWS = 8
-# What torch, its oneDNN and the C++ library say when memory runs out.
+# How torch, oneDNN and the C++ library report that memory ran out.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -51,12 +51,12 @@ _OUT_OF_MEMORY = (
 
 @dataclass(frozen=True)
 class Memory:
-    """The bytes that training takes, without the process itself and the pictures."""
+    """The bytes that training takes, apart from the process itself and the pictures."""
 
     weights: int
     """Weights, gradients and the optimiser's state."""
     activations: int
-    """What the model keeps of a batch for the backward pass."""
+    """Activations that are kept for the backward pass of a batch."""
     rest: int
     """An estimate for the rest of a step, or for writing a checkpoint, whichever is more."""
 
@@ -80,7 +80,7 @@ def memory_needed(recipe: Recipe, identities: int = 2) -> Memory:
         recipe.model, size=recipe.size, identities=identities, options=recipe.model_options
     )
     copies = 2 + _MOMENTS.get(optimizers.parse(recipe.optimizer).name, 2)
-    # Memory grows linearly with the batch: the second picture shows what each further one takes.
+    # Memory grows linearly with the batch: the second picture shows how much each further one takes.
     one, two = (activation_bytes(recipe, batch, identities) for batch in (1, 2))
     activations = one + (recipe.batch_size - 1) * (two - one)
     if recipe.precision == "bf16":
@@ -116,16 +116,16 @@ def announce_forecast(
     disk: int | None = None,
     device: torch.device | None = None,
 ) -> None:
-    """Tell what training takes before it begins, and refuse or warn if memory is too small.
+    """Announce the memory and disk that training takes, and refuse or warn if memory is too small.
 
     Args:
         recipe: Of the trials.
         tell: Called with a sentence.
-        disk: Bytes, of `disk_needed`.
+        disk: Bytes, from `disk_needed`.
         device: Where it trains; the CPU by default.
 
     Raises:
-        LossariumError: the memory cannot suffice; what would fit is named.
+        LossariumError: the memory cannot suffice; the message names options that would fit.
     """
     memory = memory_needed(recipe)
     available = _available(device)
@@ -158,7 +158,7 @@ def out_of_memory(recipe: Recipe, folder: Path | None = None) -> Iterator[None]:
 
     Args:
         recipe: What is trained.
-        folder: The trial's; None if nothing is kept.
+        folder: The trial's; None if nothing is saved.
 
     Raises:
         LossariumError: memory ran out.
@@ -175,13 +175,13 @@ def out_of_memory(recipe: Recipe, folder: Path | None = None) -> Iterator[None]:
 
 
 def _remedies_afterwards(recipe: Recipe) -> str:
-    """What would fit once memory has run out."""
+    """Options that would fit, after memory has run out."""
     try:
         total = memory_needed(recipe).total
     # An own model is counted by running it, for which there may be no memory any more.
     except (LossariumError, MemoryError, RuntimeError):
         return remedies(recipe, None)
-    # More than was there, whatever the system says now that it is free again.
+    # Training needed more memory than there was, whatever the system says now that it is free again.
     smaller = _FIXED_BYTES + int(0.9 * (total - _FIXED_BYTES))
     return remedies(recipe, min(_available(None) or smaller, smaller))
 
@@ -196,7 +196,7 @@ def shown_bytes(count: int) -> str:
 
 
 def _that_fit(recipe: Recipe, available: int) -> Iterator[str]:
-    """At most one with smaller batches, one with smaller pictures and one with a smaller model."""
+    """At most three options: smaller batches, smaller pictures, a smaller model."""
 
     def fits(other: Recipe) -> bool:
         try:
@@ -235,7 +235,8 @@ def _available(device: torch.device | None) -> int | None:
 
 
 def activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
-    """The bytes that autograd keeps of a forward pass in float32: each storage once, without the weights."""
+    """The bytes that autograd keeps from a forward pass in float32: each storage once, without the
+    weights."""
     if recipe.model in _FLOATS_A_PIXEL:
         return _FLOAT_BYTES * _FLOATS_A_PIXEL[recipe.model] * batch * identities * recipe.size**2
     return counted_activation_bytes(recipe, batch, identities)
@@ -244,8 +245,8 @@ def activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
 def counted_activation_bytes(recipe: Recipe, batch: int, identities: int) -> int:
     """The same, by running the model with a batch of this size.
 
-    Models that come with Lossarium run on torch's meta device, which takes no memory and next to no time. The
-    layers of a user's own may not do so: it runs on the CPU.
+    Built-in models run on torch's meta device, which takes no memory and next to no time. A user's own model
+    may have layers that the meta device does not support, so it runs on the CPU.
     """
     own = is_own(recipe.model)
     with torch.device("cpu" if own else "meta"), seeded(torch.device("cpu"), 0):

@@ -1,6 +1,6 @@
 """`preview.png` of a trial: its model's output for a few held-out frames, updated every so many seconds.
 
-It follows the wall clock, and the numbers of the trial do not depend on it.
+Its timing follows the wall clock; the numbers of the trial do not depend on it.
 """
 
 import math

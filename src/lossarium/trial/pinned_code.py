@@ -1,4 +1,4 @@
-"""Whether users' own losses, judges and models are still the code that a folder was begun with."""
+"""Check that users' own losses, judges and models have not changed since a folder was begun."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,17 +27,18 @@ def own_code(recipe: Recipe, specs: Iterable[str]) -> dict[str, str]:
 def check_own_code(
     folder: Path, there: Mapping[str, str], recipe: Recipe, specs: Iterable[str], remedy: str
 ) -> None:
-    """Refuse to go on with own code that changed: half of the numbers would be of one code, half of another.
+    """Refuse to continue with own code that changed, since numbers before and after could not be compared.
 
     Args:
-        folder: Where the trials lie.
-        there: What `own_code` gave when they were begun; a name that was not recorded is not checked.
+        folder: The trial's or the comparison's.
+        there: The result of `own_code` when the folder was begun; names that were not recorded are not
+            checked.
         recipe: As for `own_code`.
         specs: As for `own_code`.
-        remedy: What the user can do beside putting the code back.
+        remedy: What the user can do besides restoring the code.
 
     Raises:
-        LossariumError: a file changed; it is named.
+        LossariumError: a file changed; the message names it.
     """
     specs = tuple(specs)
     kinds = _named(recipe, specs)
@@ -51,7 +52,7 @@ def check_own_code(
 
 
 def _named(recipe: Recipe, specs: Iterable[str]) -> dict[str, str]:
-    """The names of own code, each with what it is."""
+    """The names of own code, each with its kind."""
     losses = dict.fromkeys((name for spec in specs for name in names_in(spec)), "loss")
     judges = dict.fromkeys((recipe.judge, *recipe.judges), "judge")
     return {name: what for name, what in {recipe.model: "model", **judges, **losses}.items() if is_own(name)}

@@ -1,4 +1,4 @@
-"""Whether bf16 is slower than float32 on this processor: measured before the first step, on the model.
+"""Measure before the first step, on the model, whether bf16 is slower than float32 on this processor.
 
 Without instructions for bfloat16, a processor emulates them, at a fraction of the speed of float32.
 """
@@ -17,13 +17,13 @@ from lossarium.models.randomness import seeded
 from lossarium.models.registry import initial_model
 from lossarium.training.configuration import Recipe
 
-# The whole measurement takes about as long as this, unless a pass of a single picture takes longer.
+# The whole measurement takes about this long, unless a pass of a single picture takes longer.
 _SECONDS = 4.0
-# A pass in bf16 is broken off after this time if float32 took a third of it or less.
+# A pass in bf16 is aborted after this time if float32 took a third of it or less.
 _PATIENCE = 2.0
-# A smaller difference is noise, on a machine that does other things, too.
+# A smaller difference may be noise on a busy machine.
 _SLOWER = 1.1
-# Of x86 and of ARM, as Linux names them.
+# Linux's names for x86 and ARM.
 _INSTRUCTIONS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "svebf16"})
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
@@ -37,7 +37,7 @@ class PassTimes:
     bf16: float
     float32: float
     broken_off: bool = False
-    """Whether the pass in bf16 was far slower and so was not awaited: it takes longer than `bf16`."""
+    """Whether the pass in bf16 was aborted because it was far slower: it takes longer than `bf16`."""
 
 
 def warn_of_slow_bf16(
@@ -70,12 +70,13 @@ def warn_of_slow_bf16(
 def pass_times(
     recipe: Recipe, identities: int = 2, clock: Callable[[], float] = time.perf_counter
 ) -> PassTimes:
-    """Time a forward and a backward pass of the recipe's model, with its batch or as much of it as is quick.
+    """Time a forward and a backward pass of the recipe's model, with its batch or with a smaller one if that
+    is too slow.
 
     Args:
         recipe: Of the trial.
         identities: How many there are.
-        clock: Gives seconds.
+        clock: Returns seconds.
     """
     cpu = torch.device("cpu")
     with seeded(cpu, 0):
@@ -93,7 +94,7 @@ def pass_times(
             _pass(model, pictures, precision)
             return clock() - began
 
-        # float32 first: of the two, it is the one that is known to be quick.
+        # float32 first, since it is known to be fast enough.
         float32 = seconds("float32", 1)
         limit = max(_PATIENCE, 3 * float32)
         bf16 = limit
@@ -101,7 +102,7 @@ def pass_times(
             bf16 = seconds("bf16", 1)
         if broken():
             return PassTimes(1, bf16, float32, broken_off=True)
-        # First passes also prepare convolutions, and so each further picture takes less.
+        # The first pass also prepares convolutions, so each further picture takes less.
         slowest = max(bf16, float32)
         if 4 * slowest > _SECONDS:
             return PassTimes(1, bf16, float32)
@@ -122,16 +123,16 @@ def _pass(model: nn.Module, pictures: Tensor, precision: str) -> None:
 
 
 class _TooLongError(Exception):
-    """A pass was broken off."""
+    """A pass was aborted."""
 
 
 @contextmanager
 def _broken_off_after(
     model: nn.Module, limit: float, clock: Callable[[], float]
 ) -> Iterator[Callable[[], bool]]:
-    """Break off a pass between two of its layers, forward or backward, once it has taken too many seconds.
+    """Abort a pass between two of its layers, forward or backward, once it has taken too many seconds.
 
-    Yields a function that says whether that was done.
+    Yields a function that says whether the pass was aborted.
     """
     began, broken = clock(), False
 
@@ -155,7 +156,7 @@ def _broken_off_after(
 
 
 def _has_instructions() -> bool:
-    """Whether this processor has instructions for bfloat16; True where the system does not say."""
+    """Whether this processor has instructions for bfloat16; True if the system does not say."""
     try:
         lines = _CPU_FLAGS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -24,7 +24,8 @@ FRAMES = "frames.png"
 
 
 def chosen(direction: Direction) -> npt.NDArray[np.intp]:
-    """The indices of the frames that are shown: a few, evenly spaced; of frames with exact swaps, if any."""
+    """The indices of the frames to show: a few, evenly spaced, among those with exact swaps if there are
+    any."""
     candidates = direction.known.numpy() if len(direction.known) else np.arange(len(direction.frames))
     places = np.linspace(0, len(candidates) - 1, min(ROWS_PER_DIRECTION, len(candidates)))
     return np.asarray(candidates[np.unique(places.round().astype(np.intp))], dtype=np.intp)
@@ -133,7 +134,7 @@ def load_previews(folder: Path, step: int, size: int, rows: int) -> tuple[Pictur
 
 
 def placeholder(size: int, rows: int) -> Pictures:
-    """(rows, size, size, 3), a cross on grey: shown in place of a sheet that cannot be read."""
+    """(rows, size, size, 3), a cross on grey: shown instead of a sheet that cannot be read."""
     picture = np.full((size, size, 3), _GREY, dtype=np.uint8)
     places = np.arange(size)
     picture[places, places] = picture[places, places[::-1]] = _CROSS

@@ -47,14 +47,14 @@ def run_trial(
     source: Source | None = None,
     any_environment: bool = False,
 ) -> None:
-    """Train a trial to its end, judged and photographed at every snapshot, steered by `control.toml`.
+    """Train a trial to its end, with scores and previews at every snapshot, steered by `control.toml`.
 
-    A trial that has fewer steps than are wanted now goes on from where it stands.
+    A trial that has done fewer steps than are asked for now is continued.
 
     Args:
         trial: What to train.
         facesets: The two identities.
-        folder: The trial's; made if need be.
+        folder: The trial's; created if it does not exist.
         callbacks: Called as training goes on; `on_checkpoint` and `on_rescue` are set here.
         keeping: Which checkpoints to keep.
         until_converged: Whether to stop when the recipe's judge has stopped improving.
@@ -79,7 +79,7 @@ def run_trial(
     disk = disk_needed(trial.recipe, held_out=held_out)
     if processes.is_first:
         if not (folder / TRIAL).exists():
-            # A trial that goes on has most of its files already, and waits for room where it has to.
+            # A trial that is continued has most of its files already, and waits for disk space if it has to.
             check_room(folder, disk)
         with locked_trial(folder):
             model = begin_or_continue(
@@ -147,9 +147,9 @@ class HeldOutEvaluator:
     pair: tuple[Direction, ...]
     previews: Previews
     judge: Judge
-    """Which one steers."""
+    """The judge that steers."""
     judges: tuple[Judge, ...]
-    """Which ones score."""
+    """The judges that score."""
 
     def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
         self.previews.take(model, step)
