@@ -88,10 +88,10 @@ def test_only_the_judges_that_are_asked_score():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("one_number", r"gives values of shape \(\); .* one number a picture, a tensor of shape \(2,\)"),
+        ("one_number", r"gives values of shape \(\); .* one number per picture, a tensor of shape \(2,\)"),
         ("a_map", r"gives values of shape \(2, 3, 32, 32\); .*take the mean over channels and pixels"),
-        ("words", r"gives a list; it has to give one number a picture"),
-        ("nothing", r"gives a NoneType; it has to give one number a picture"),
+        ("words", r"gives a list; it has to give one number per picture"),
+        ("nothing", r"gives a NoneType; it has to give one number per picture"),
         ("fails", r"failed on pictures of shape \(2, 3, 32, 32\): RuntimeError"),
         ("not_finite", "gives NaN or infinity"),
         ("similarity", "set its attribute higher_is_better to True"),

@@ -1,4 +1,4 @@
-"""What a judge declares about itself."""
+"""The declaration of a judge."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from lossarium.losses.spec import names_in
 
 @dataclass(frozen=True)
 class Judge:
-    """A measure of (prediction, truth), one value a picture."""
+    """A measure of (prediction, truth) with one value per picture."""
 
     name: str
     title: str
@@ -22,11 +22,12 @@ class Judge:
     measure: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     """(prediction, truth, weight) -> (N,): two pictures (N, 3, H, W), and a weight (N, 1, H, W) or None."""
     home_of: frozenset[str]
-    """Losses that minimise this measure or a close relative: the judge has no vote on their trials."""
+    """Losses that minimise this measure or a close relative. This is their home judge: it would favour them,
+    so it has no vote on their trials."""
     description: str
     """One sentence."""
     direction_declared: bool = True
-    """Whether `higher_is_better` was declared; otherwise lower is better by default."""
+    """Whether `higher_is_better` was declared, or is the default (lower is better)."""
 
     def is_home_of(self, spec: str) -> bool:
         """Whether a loss with this spec minimises this judge; a loss of the same name always does."""

@@ -1,4 +1,4 @@
-"""Judges: measures of held-out frames, in units that people know.
+"""Judges: measures of held-out frames, in familiar units.
 
 This module has the built-in judges. Users' own judges are functions, see `own_judges` and docs/own-judges.md.
 """
@@ -19,7 +19,7 @@ from lossarium.training.configuration import Recipe
 
 __all__ = ["JUDGES", "Judge", "chosen", "judge", "names", "register"]
 
-# PSNR is capped at 100 dB, as is usual: an equal picture would have infinity.
+# PSNR is capped at 100 dB, as usual; without a cap it is infinite for equal pictures.
 _SMALLEST_MSE = 1e-10
 
 
@@ -90,7 +90,8 @@ def judge(name: str) -> Judge:
 
 
 def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str]:
-    """Which judges score, and which one of them steers (plateau schedules, best checkpoint, convergence).
+    """The judges that score, and the one of them that steers plateau schedules, the best checkpoint and
+    convergence.
 
     Args:
         text: Names separated by commas; None for the built-in judges and the steering one.

@@ -1,4 +1,4 @@
-"""Pictures measured against reference pictures, by any loss or measure; any program may have made them."""
+"""Measure pictures of any origin against reference pictures, with any loss or measure."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ from lossarium.losses.spec import Spec, parse, split
 from lossarium.text.wording import counted, printable_name
 
 ALL = "all"
-"""In a list of columns, stands for every loss and measure."""
+"""In a list of columns: every loss and measure."""
 
-# The field's usual measures.
+# The usual measures.
 _USUAL = ("psnr", "ssim", "ms_ssim", "gmsd", "lpips", "flip")
 
 Progress = Callable[[int, int], None]
@@ -38,7 +38,7 @@ class Column:
 
     spec: Spec
     required: bool
-    """Whether the user named it; then pictures that it cannot measure are an error."""
+    """Whether the user named it; if so, pictures that it cannot measure are an error."""
 
     def __str__(self) -> str:
         return str(self.spec)
@@ -68,7 +68,7 @@ class MeasuredPair:
     width: int
     height: int
     values: tuple[float | None, ...]
-    """One value a column; None where the column cannot measure these pictures."""
+    """One value per column; None if the column cannot measure these pictures."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Measured:
 
 
 def columns(text: str | None) -> tuple[Column, ...]:
-    """Read what to measure with.
+    """Read a list of losses and measures.
 
     Args:
         text: Specs separated by commas, which may name measures that cannot be minimised, and "all"; None for

@@ -1,4 +1,5 @@
-"""Users' own judges: a function of (prediction, truth) or (prediction, truth, weight), one value a picture.
+"""Users' own judges: functions of (prediction, truth) or (prediction, truth, weight), with one value per
+picture.
 
 docs/own-judges.md has the contract; a function that breaks it is an error that names the rule.
 """
@@ -60,7 +61,7 @@ def register(
     by its name within this process; the command line names it `package.module:name`.
 
     Args:
-        function: (prediction, truth) or (prediction, truth, weight) -> one value a picture.
+        function: (prediction, truth) or (prediction, truth, weight) -> one value per picture.
         name: Name of the judge; the function's own name by default.
         title: Heading in tables; the name by default.
         unit: Such as "dB"; empty by default.
@@ -163,7 +164,7 @@ class _Measure:
         return self._checked(values, len(prediction))
 
     def _checked(self, values: Any, count: int) -> Tensor:
-        wanted = f"it has to give one number a picture, a tensor of shape ({count},)"
+        wanted = f"it has to give one number per picture, a tensor of shape ({count},)"
         try:
             tensor = torch.as_tensor(values).detach().to("cpu", torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:

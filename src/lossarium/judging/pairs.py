@@ -19,7 +19,7 @@ from lossarium.text.wording import counted, listed, printable_name
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A file that says which pixels count."""
+    """A mask file: which pixels count."""
 
     path: Path
     faceset_side: int | None = None
@@ -29,7 +29,7 @@ class MaskFile:
         """(H, W), 255 where pixels count in full.
 
         Raises:
-            UnreadablePicture: it cannot be read, is no mask, or is black everywhere.
+            UnreadablePicture: it cannot be read, is not a mask, or is black everywhere.
         """
         if self.faceset_side is None:
             mask = read_grey_mask(self.path)
@@ -133,8 +133,8 @@ def _by_name(listing: Listing) -> Mapping[str, FrameFile]:
         name = str(PurePosixPath(frame.name).with_suffix("")) if listing.source_size is None else frame.name
         if name in found:
             raise LossariumError(
-                f"{printable_name(found[name].path)} and {printable_name(frame.path)} differ in their ending "
-                "alone, so either could belong to a pair; move one of them away"
+                f"{printable_name(found[name].path)} and {printable_name(frame.path)} differ only in their "
+                "ending, so either could belong to a pair; move one of them away"
             )
         found[name] = frame
     return found

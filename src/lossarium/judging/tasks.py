@@ -1,4 +1,4 @@
-"""The tasks that a model is judged at, on held-out frames."""
+"""The tasks that a model is judged on, with held-out frames."""
 
 RECONSTRUCTION = "reconstruction"
 """A frame through its own identity's decoder, against the frame."""

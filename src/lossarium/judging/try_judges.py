@@ -17,8 +17,8 @@ def try_judges(judges: Sequence[Judge], pair: tuple[Direction, ...]) -> None:
     """Try every judge on a few held-out frames, so that one that cannot work fails before training.
 
     Raises:
-        LossariumError: a judge fails, does not give a finite number a picture, or scores equal pictures worse
-            than noisy ones without declaring `higher_is_better`.
+        LossariumError: a judge fails, does not give a finite number per picture, or scores equal pictures
+            worse than noisy ones without declaring `higher_is_better`.
     """
     for direction in pair:
         truth = direction.frames[:2]

@@ -26,7 +26,7 @@ class Cost:
 
     name: str
     seconds: float | None
-    """The least over some calls; None if it cannot be called, for instance without its weights."""
+    """The minimum over some calls; None if it cannot be called, for instance without its weights."""
     times_mse: float | None
     """The same relative to MSE's forward and backward pass."""
     with_backward: bool
@@ -39,8 +39,8 @@ def costs(
     """Time losses with their default options, in float32 on the CPU with torch's number of threads.
 
     On a busy machine other work interrupts calls. So this measures the calling thread's CPU time, runs the
-    losses in turns, so that all meet the same conditions, and takes the least of each loss's calls. A loss
-    that cannot be called here, without its weights or with pictures too small for it, has no cost.
+    losses in turns, so that all meet the same conditions, and takes the minimum over each loss's calls. A
+    loss that cannot be called here, without its weights or with pictures too small for it, has no cost.
 
     Args:
         names: The losses.

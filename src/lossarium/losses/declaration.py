@@ -16,7 +16,8 @@ _SHARED = frozenset({"weight", "reduction"})
 
 @dataclass(frozen=True, kw_only=True)
 class LossInfo:
-    """A loss and what `lossarium explain` says about it. Each file of losses ends with its declarations."""
+    """A loss with everything that `lossarium explain` shows. Each file of losses ends with its
+    declarations."""
 
     name: str
     function: LossFunction

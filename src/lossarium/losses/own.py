@@ -19,7 +19,7 @@ Own = TypeVar("Own", bound=Callable[..., Tensor])
 
 _CONTRACT = (
     "a loss of your own is a function (input, target, *, options with defaults) of pictures (N, C, H, W) "
-    "that returns a tensor of one value, (), one a picture, (N,), or one a pixel, (N, 1, H, W) or "
+    "that returns a tensor of one value, (), one per picture, (N,), or one per pixel, (N, 1, H, W) or "
     "(N, C, H, W)"
 )
 # Sides of the pictures to try a loss on, in turn: losses of several scales need the larger ones.
@@ -31,7 +31,8 @@ _OPTION_TYPES = (bool, int, float, str)
 class _Registered:
     function: Callable[..., Tensor]
     name: str
-    """`package.module:function`, by which other processes find it; only the short name if in a script."""
+    """`package.module:function`, by which other processes find it; only the short name if it was registered
+    in a script."""
     about: dict[str, str]
 
 
@@ -62,7 +63,7 @@ def register(function: Own | None = None, /, *, name: str | None = None, **about
     """Register your own loss under a short name, with what is known about it; a decorator.
 
     The function gets (input, target) as float tensors (N, C, H, W), and options with defaults as keywords. It
-    returns one value, (), one a picture, (N,), or one a pixel, (N, 1, H, W) or (N, C, H, W). Lossarium
+    returns one value, (), one per picture, (N,), or one per pixel, (N, 1, H, W) or (N, C, H, W). Lossarium
     applies weights and reductions, unless the function has arguments `weight` or `reduction`. Returns the
     function itself. In other processes, such as those that read a trial's folder, the loss has to be
     importable: its full name is `package.module:function`.
@@ -225,7 +226,7 @@ class _OwnLoss:
     def _values(
         self, input: Tensor, target: Tensor, weight: Tensor | None, options: dict[str, Any], *, alone: bool
     ) -> Tensor:
-        """One value a picture, (N,); or one for the batch, (), unless each picture needs its own."""
+        """One value per picture, (N,); or one for the batch, (), unless each picture needs its own."""
         if "weight" not in self.taken and not self.pixel_map:
             input, weight = blend_to_target(input, target, weight), None
         result = self._called(input, target, weight, options)

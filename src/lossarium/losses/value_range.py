@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# A check takes some microseconds: the first calls are checked, and later one in so many seconds.
+# A check takes some microseconds: the first calls are checked, and later only one call per this many seconds.
 _FIRST_CALLS = 16
 _SECONDS = 0.1
 # A check of pictures on a GPU waits for it, so only the first calls are checked there.
 _FIRST_CALLS_ON_GPU = 4
-# A check reads about so many pixels along each side of the first picture.
+# A check reads about this many pixels along each side of the first picture.
 _SIDE = 32
 
 

@@ -36,7 +36,7 @@ class Compact(nn.Module):
     Args:
         size: Side of the pictures, a multiple of 16.
         identities: The number of decoders.
-        options: How its weights begin.
+        options: How its weights are initialised.
 
     Raises:
         LossariumError: the size is not a positive multiple of 16.

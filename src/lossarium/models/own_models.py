@@ -26,7 +26,7 @@ KINDS: Mapping[type, str] = {
     float: "a number",
     str: "a word",
 }
-"""What messages call a value of each type."""
+"""The name of each type in messages."""
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _GIVEN = ("size", "identities")
@@ -86,7 +86,8 @@ def register(
 def register(
     factory: Any = None, /, *, name: str | None = None, summary: str | None = None, size: int = 64
 ) -> Any:
-    """Make a factory a model, as a decorator of a function or a class: `@register` or `@register(size=128)`.
+    """Register a factory as a model; a decorator of a function or a class: `@register` or
+    `@register(size=128)`.
 
     The model is then known by its name within this process; the command line names it
     `package.module:factory`.

@@ -62,7 +62,7 @@ def info(name: str) -> ModelInfo:
 
 
 def described(own: Sequence[str] = ()) -> tuple[tuple[str, str, int], ...]:
-    """Name, summary and design size of every built-in and registered model, and of some of a user's.
+    """Name, summary and design size of every built-in and registered model, and of the named own ones.
 
     Raises:
         LossariumError: a user's model cannot be imported, or is not a model's factory.

@@ -1,4 +1,4 @@
-"""The error's Laplacian pyramid."""
+"""The loss on the levels of a Laplacian pyramid."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Differences between neighbouring pixels of the error."""
+"""The loss on differences between neighbouring pixels."""
 
 import math
 from functools import partial

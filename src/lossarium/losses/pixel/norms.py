@@ -253,7 +253,7 @@ LOSSES = (
         formula="sqrt(mean((x - y)^2)), picture by picture",
         source="the root of mse",
         good_at="reports: an error in units of the pictures",
-        bad_at="settling: its gradient does not fade near equality",
+        bad_at="converging: its gradient does not fade near equality",
         gradient="MSE's direction, with a length that does not depend on the size of the error, and 0 at "
         "equality: good and bad pictures of a batch have equally long gradients.",
         artefacts="MSE's blur; with a constant learning rate it keeps jittering around the best picture.",
@@ -282,7 +282,7 @@ LOSSES = (
         map=elementwise_map(lambda: absolute_error),
         pixel_map=True,
         good_at="outliers; edges somewhat sharper than MSE's",
-        bad_at="settling: its gradient does not fade near equality",
+        bad_at="converging: its gradient does not fade near equality",
         gradient="The sign of the error: equally long for tiny and huge errors, and 0 at equality.",
         artefacts="Less blur than MSE, since its best answer is the median, but thin or rare detail that "
         "the median leaves out vanishes.",
@@ -308,7 +308,7 @@ LOSSES = (
         formula="-10 log10(mse(x, y) / data_range^2)",
         source="Huynh-Thu and Ghanbari 2008, eq. 1",
         range="(-inf, 100]",
-        not_minimised="higher is better; mse has its least value where psnr has its highest",
+        not_minimised="higher is better; mse is lowest where psnr is highest",
         good_at="comparing with published figures, in dB",
         bad_at="sharpness: blurred pictures score well",
         gradient="MSE's divided by MSE, with the opposite sign; 0 above 100 dB.",

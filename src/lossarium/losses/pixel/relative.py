@@ -307,7 +307,7 @@ def _mpe_kernel(eps: float) -> LossKernel:
     return partial(mpe, eps=eps)
 
 
-_AS_DARK_AS_CAN_BE = "its least value is not at equality but at the darkest input"
+_LOWEST_WHEN_DARK = "its minimum is at the darkest input, not at equality"
 
 LOSSES = (
     LossInfo(
@@ -364,7 +364,7 @@ LOSSES = (
         range="(-inf, inf)",
         map=elementwise_map(lambda: _signed_error),
         pixel_map=True,
-        not_minimised=_AS_DARK_AS_CAN_BE,
+        not_minimised=_LOWEST_WHEN_DARK,
         good_at="telling whether pictures are too bright or dark",
         bad_at="anything else: errors of either sign cancel",
         gradient="The same everywhere, for every error: darker is always less.",
@@ -380,7 +380,7 @@ LOSSES = (
         range="(-inf, inf)",
         map=elementwise_map(_mpe),
         pixel_map=True,
-        not_minimised=_AS_DARK_AS_CAN_BE,
+        not_minimised=_LOWEST_WHEN_DARK,
         good_at="telling whether shadows are too bright or dark",
         bad_at="highlights; errors of either sign cancel",
         gradient="Length 1 / max(|y|, eps) for every error: darker is always less.",

@@ -1,4 +1,4 @@
-"""Kernels for losses that keep large errors from ruling. Contract: `lossarium.losses.fused.LossKernel`."""
+"""Kernels for robust pixel losses. Contract: `lossarium.losses.fused.LossKernel`."""
 
 import math
 
