@@ -1,6 +1,7 @@
-"""Runs kernels and knows no loss: compilation, threads, tiling, and small functions that kernels share.
+"""Compiles and runs kernels, for any loss: compilation, threads, tiling, and small functions that kernels
+share.
 
-A kernel lies beside the plain formula that it makes fast, in a file whose name ends in `_cpu`. To call one:
+A kernel is in a file whose name ends in `_cpu`, beside the plain formula that it makes fast. To call one:
 
 >>> import torch
 >>> from lossarium.losses.structure import ssim_cpu

@@ -39,11 +39,11 @@ def compiled(function: Function) -> Function:
 
 
 def kept(kernel: Function, sources: Sources) -> Function:
-    """Keep what Numba compiles of a function on disk, and no signal that comes meanwhile is lost.
+    """Cache Numba's machine code of a function on disk, and defer signals while it compiles.
 
     Args:
-        kernel: What `numba.njit` gives for the function.
-        sources: The files that it and all functions which it calls stand in.
+        kernel: The result of `numba.njit` for the function.
+        sources: The files of the function and of all functions that it calls.
     """
     dispatcher: Any = kernel
     dispatcher._cache = KernelCache(dispatcher.py_func, sources)
@@ -97,7 +97,7 @@ def native(function: Callable[[Any], None]) -> NativeKernel:
 
 
 class _NativeFunction(CFunc):
-    """Numba's C callback, which tells those who listen when it compiles, as other functions do."""
+    """Numba's C callback, which also emits an event when it compiles, as Numba's other functions do."""
 
     def _compile_uncached(self) -> Any:
         about = {"dispatcher": SimpleNamespace(py_func=self.__wrapped__)}

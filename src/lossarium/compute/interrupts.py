@@ -1,4 +1,4 @@
-"""Ctrl-C and the system's request to end, held back where an exception would get lost.
+"""Defer Ctrl-C and SIGTERM where an exception would get lost.
 
 Python runs a signal's handler between two of its instructions, wherever the main thread is. In a callback
 from C code (LLVM's, OpenMP's) the KeyboardInterrupt that it raises cannot pass through the C code: it is
@@ -16,7 +16,10 @@ _DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Deliver signals that come inside this context at its end, on the main thread; others get none."""
+    """Deliver signals that arrive inside this context at its end.
+
+    Does nothing on other threads than the main one, since only that receives signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -29,7 +32,7 @@ def deferred() -> Iterator[None]:
     try:
         for number in _DEFERRED:
             handler = signal.getsignal(number)
-            # What the system does by itself, which is to end the process, cannot get lost.
+            # A signal without a Python handler ends the process, which needs no exception.
             if callable(handler):
                 handlers[number] = handler
                 signal.signal(number, remember)

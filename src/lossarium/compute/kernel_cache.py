@@ -1,11 +1,11 @@
-"""Compiled kernels on disk: compiled once on a machine, found by every later process.
+"""A disk cache of compiled kernels: each is compiled once on a machine and found by every later process.
 
-Numba's own cache tells two specialisations of a kernel apart by a pickle of what they close over. Where that
-is a compiled function, the pickle carries an identifier of the process, and no later process finds the entry.
-Here an entry is named after what the machine code depends on: the kernel, what it closes over (spelled out),
-the types of its arguments, the sources, the compiler and the processor. One file is one entry, so processes
-that compile at the same time take nothing from each other, and processors that share a home directory keep
-their entries side by side.
+Numba's own cache distinguishes specialisations of a kernel by a pickle of what they close over. If that is a
+compiled function, the pickle contains an identifier of the process, so no later process finds the entry. Here
+an entry is named after what the machine code depends on: the kernel, what it closes over (spelled out), the
+types of its arguments, the sources, the compiler and the processor. One file is one entry, so processes that
+compile at the same time do not overwrite each other's entries, and processors that share a home directory
+keep their entries side by side.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ from numba.misc.appdirs import AppDirs
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SUFFIX = ".kernel"
-# Kernels for so many processors, or so many states of a user's own file, are kept; the oldest go first.
+# The number of entries per kernel (for different processors, or versions of a user's own file); the oldest
+# are removed first.
 _KEPT = 16
 # A temporary file of this age belongs to a process that was killed.
 _ABANDONED_AFTER_SECONDS = 3600.0
@@ -44,7 +45,8 @@ _ABANDONED_AFTER_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Sources:
-    """Files of the package, by patterns, that make a family of kernels; `compute/` is always part of them.
+    """The files of the package, by patterns, that a family of kernels depends on; `compute/` is always among
+    them.
 
     Its kernels are valid as long as none of these files changes.
     """
@@ -57,7 +59,7 @@ class Sources:
 
 
 KERNELS = Sources("kernels", ("**/*_cpu.py", "losses/*/constants.py"))
-"""Those beside the losses and beside the augmentation, and the constants that are compiled into them."""
+"""The kernels of losses and of augmentation, and the constants that are compiled into them."""
 
 
 @cache
@@ -71,7 +73,7 @@ def _digest_of_files(patterns: tuple[str, ...]) -> str:
 
 
 class KernelCache(_Cache):
-    """What Numba asks for a kernel before it compiles it, and gives it to afterwards."""
+    """The cache that Numba looks into before it compiles a kernel, and saves it to afterwards."""
 
     def __init__(self, function: Callable[..., object], sources: Sources) -> None:
         self._function = function
@@ -83,7 +85,7 @@ class KernelCache(_Cache):
         return None if place is None else str(place)
 
     def enable(self) -> None:
-        """It always is."""
+        """Do nothing: the cache is always enabled."""
 
     def disable(self) -> None:
         """Numba never asks for this."""
@@ -98,8 +100,8 @@ class KernelCache(_Cache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """The compiled kernel for these types of arguments; None if no process has compiled it yet."""
-        # Two specialisations that different processes compiled may bear the same symbol, and a third process
-        # would run one in place of the other: so each has a name of its own.
+        # Two specialisations that different processes compiled may have the same symbol, and a third process
+        # would run one instead of the other, so each gets a unique name.
         name = self._function.__code__.co_name
         self._function.__qualname__ = f"{name}_{_short(self.identity)}"
         target_context.refresh()
@@ -113,8 +115,8 @@ class KernelCache(_Cache):
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Keep a compiled kernel for later processes, where there is a folder to write to."""
-        # What holds addresses of this process is of no use to another: unoptimised code, with NUMBA_OPT=0.
+        """Save a compiled kernel for later processes, if there is a folder to write to."""
+        # Code that contains addresses of this process cannot be reused: unoptimised code, with NUMBA_OPT=0.
         if compiled.library.has_dynamic_globals:
             return
         entry, place = self._entry(signature, compiled.codegen), _places().writable
@@ -153,10 +155,11 @@ def _short(text: str) -> str:
 
 
 def describe(value: object) -> str:
-    """A function and what it closes over, or a constant, in words that are the same in every process.
+    """A description of a function with what it closes over, or of a constant, that is the same in every
+    process.
 
     Raises:
-        TypeError: For anything else: the cache could not tell two such kernels apart.
+        TypeError: it is anything else, for which the cache could not tell two kernels apart.
     """
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return repr(value)
@@ -186,7 +189,7 @@ def describe(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Folder:
-    """Where the entries of one state of the sources and one compiler stand, under each place."""
+    """The name of the folder for the entries of one version of the sources and the compiler."""
 
     family: str
     sources: str
@@ -210,9 +213,9 @@ class _Folder:
         return Path(f"{self.family}-{self.sources}-{self.python}-{self.compiler}")
 
     def is_replaced_by(self, newer: "_Folder") -> bool:
-        """Whether nothing will look for its entries again, now that there are those of `newer`.
+        """Whether its entries are obsolete, now that there are those of `newer`.
 
-        Another Python beside this one may use the same sources by turns.
+        Entries of another Python version are not: both may use the same sources in turn.
         """
         if self.family != newer.family or self == newer:
             return False
@@ -220,7 +223,8 @@ class _Folder:
 
 
 def _prune(place: Path, entry: Path) -> None:
-    """Remove the entries of other sources and compilers, and what makes too many of this kernel."""
+    """Remove the entries of other sources and compilers, and the oldest of this kernel if there are too
+    many."""
     _prune_folders_once(place, entry.parent)
     kernel = entry.name.removesuffix(_SUFFIX).rpartition(".")[0]
     alike = sorted((place / entry.parent).glob(f"{kernel}.*{_SUFFIX}"), key=_age)
@@ -250,13 +254,13 @@ def _prune_folders_once(place: Path, current: Path) -> None:
                 with suppress(OSError):
                     path.unlink()
         if replaced:
-            # Unless it holds anything that is not ours.
+            # Fails, as it should, if the folder holds files that are not ours.
             with suppress(OSError):
                 folder.rmdir()
 
 
 def _read(path: Path) -> Any:
-    """What `_write` wrote; None where there is nothing or where it is damaged."""
+    """The object that `_write` wrote; None if there is none or it is damaged."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -266,12 +270,12 @@ def _read(path: Path) -> Any:
         return None
     try:
         return pickle.loads(payload)
-    except Exception:  # Written by a process that had other modules: compile it anew.
+    except Exception:  # Written by a process that had other modules: recompile it.
         return None
 
 
 def _write(path: Path, payload: bytes) -> None:
-    """In one step: whoever reads finds a whole entry or none."""
+    """Write an entry atomically: readers find a complete entry or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.stem[-16:]}.{secrets.token_hex(8)}.tmp")
     try:
@@ -287,8 +291,8 @@ class _Places:
     """The folders that may hold compiled kernels.
 
     In this order: NUMBA_CACHE_DIR, beside the sources, the user's cache. Entries are written to the first
-    that can be written to, and read from that and those before it: kernels that came with a read-only
-    installation are found, too.
+    writable folder, and read from it and those before it, so kernels that came with a read-only installation
+    are found, too.
     """
 
     def __init__(self, candidates: Iterable[Path]) -> None:
@@ -309,7 +313,7 @@ class _Places:
             return
 
     def announce_that_nothing_is_kept(self, error: OSError | None = None) -> None:
-        """Say once why every process compiles, and how to mend it."""
+        """Say once why nothing can be cached, and how to mend it."""
         if self.announced:
             return
         self.announced = True
@@ -332,7 +336,7 @@ def _places() -> _Places:
     # Without a home directory it would be below the current one.
     if user.is_absolute():
         candidates.append(user / f"compiled-{own}")
-    # From the environment, or as a program set it.
+    # From the environment, or set by a program.
     if chosen := getattr(config, "CACHE_DIR", ""):
         candidates.insert(0, Path(chosen) / f"lossarium-{own}")
     return _Places(candidates)
