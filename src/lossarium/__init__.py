@@ -16,9 +16,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lossarium import losses
 else:
-    # Type checkers do not see it: they would take every name for one of this module.
+    # Hidden from type checkers, which would otherwise accept any attribute of this module.
     def __getattr__(name: str) -> Any:
-        # Late, for the losses need torch, which takes a second to import.
+        # Imported late: the losses need torch, which takes a second to import.
         if name == "losses":
             return importlib.import_module("lossarium.losses")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

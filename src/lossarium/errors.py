@@ -1,4 +1,4 @@
-"""The one exception that is meant for people."""
+"""The exception for users' mistakes."""
 
 
 class LossariumError(Exception):

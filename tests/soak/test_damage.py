@@ -153,7 +153,7 @@ def test_a_trial_that_cannot_write_its_checkpoints_says_so_and_can_be_stopped(tm
     said = []
     for line in process.stderr:
         said.append(line)
-        if "it is tried again for" in line:
+        if "retrying for" in line:
             process.terminate()
     process.wait(timeout=LONGEST_WAIT)
     process.stderr.close()
@@ -210,7 +210,7 @@ def test_a_disk_that_is_full_to_the_end_costs_nothing_with_a_rescue_folder(tmp_p
         fill(tmp_path / "disk")
         said = process.communicate(timeout=LONGEST_WAIT)[1]
         assert process.returncode == 2, said
-        assert "step 120 is safe in" in said
+        assert "step 120 is saved in" in said
         (tmp_path / "disk" / "ballast").unlink()
         assert "step 120 was taken back from" in finish(command)
         # Checkpoints that --keep-every asks for were not written while the disk was full.

@@ -97,7 +97,7 @@ def _lines(loss: "LossInfo", term: "Term") -> "Iterator[tuple[str, RenderableTyp
         ("map", _map_text(loss)),
         ("minimised", "yes" if loss.objective else f"no: {loss.not_minimised}"),
     ):
-        # Of a loss of one's own little may be said.
+        # A user's own loss may declare little.
         if text:
             yield label, escape(text)
     if loss.options:

@@ -19,7 +19,7 @@ _DESCRIPTION = """\
 List the losses, and the measures that can judge but not be minimised: what each is good and bad at, and how
 long a forward and backward pass takes on this machine. `lossarium explain NAME` says more about one."""
 
-# The user is told what takes so long after this time.
+# After this many seconds the user is told what takes so long.
 _PATIENCE_SECONDS = 1.0
 
 

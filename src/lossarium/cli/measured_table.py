@@ -48,7 +48,7 @@ def print_measured(measured: Measured, of_folders: bool, notes: Sequence[str], c
 
     A single pair whose columns do not fit is printed as a list.
     """
-    # Before the widths are measured: a substitute may be longer than what it stands for.
+    # Replaced before the widths are measured: a substitute may be longer than the original.
     rows = [plain(row.pair.name, console.encoding) for row in measured.rows]
     if of_folders:
         rows.append("mean")

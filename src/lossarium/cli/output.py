@@ -85,7 +85,7 @@ class TolerantStream(io.TextIOBase):
         return self._stream.fileno()
 
     def writable(self) -> bool:
-        """It always is."""
+        """True: writes that fail are dropped."""
         return True
 
     @property
@@ -119,12 +119,12 @@ class Output:
         return error if self.results and not isinstance(error, BrokenPipeError) else None
 
     def stdout_failed(self, error: OSError | ValueError) -> None:
-        """Tell on stderr, unless the reader closed the pipe or the command tells at its end."""
+        """Say so on stderr, unless the reader closed the pipe or the command reports it at its end."""
         if not self.results and not isinstance(error, BrokenPipeError):
             _tell(self.stderr, "results", error)
 
     def stderr_failed(self, error: OSError | ValueError) -> None:
-        """Tell on stdout, unless it carries results."""
+        """Say so on stdout, unless it carries results."""
         if not self.results:
             _tell(self.stdout, "progress", error)
 

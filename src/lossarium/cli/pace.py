@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-# A longer estimate is not shown, since all it tells is that the run is too long.
+# Longer estimates are not shown: they only tell that the run is too long.
 _LONGEST = 1000 * _DAY
 
 
@@ -59,7 +59,8 @@ class TimeLeft:
         return "" if seconds is None else f"{duration_text(seconds * max(0, self._total - done))} left"
 
     def told_once(self, done: int) -> str | None:
-        """After the third step of the run, what a step and all steps take; None after any other."""
+        """After the third step of the run, a text on how long a step and all steps take; None after any
+        other."""
         seconds = self._seconds_a_step(done)
         if seconds is None or self._first is None or done != self._first[0] + 2:
             return None
@@ -71,7 +72,7 @@ class TimeLeft:
     def _seconds_a_step(self, done: int) -> float | None:
         now = self._clock()
         if self._first is None or done < self._first[0]:
-            # A trial that was rolled back counts from there.
+            # After a rollback, counting starts again from there.
             self._first = done, now
         first, began = self._first
         return (now - began) / (done - first) if done > first else None

@@ -136,7 +136,7 @@ def _pace(now: TrainingProgress) -> str:
 
 
 def _joined(*parts: str) -> str:
-    """What there is to say; what is not known yet is empty."""
+    """Join the parts that are known; unknown ones are empty."""
     return "  ".join(part for part in parts if part)
 
 

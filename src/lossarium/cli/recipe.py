@@ -16,8 +16,8 @@ def add_recipe(parser: argparse.ArgumentParser, *, of_whole_trial: bool = True) 
 
     Args:
         parser: Of the command.
-        of_whole_trial: Whether the command trains whole trials; if not, those options are left out that mean
-            nothing to single steps.
+        of_whole_trial: Whether the command trains whole trials; if not, options that concern only whole
+            trials are left out.
     """
     for field, option in _options():
         if of_whole_trial or not option.of_whole_trial:
@@ -70,7 +70,7 @@ def _options() -> Iterator[tuple[Field[Any], Option]]:
 
 
 def _argument(field: Field[Any], option: Option) -> dict[str, Any]:
-    """What argparse is told of a field."""
+    """The arguments of `add_argument` for a field."""
     if option.repeated:
         return {"action": "append", "default": [], "metavar": option.metavar, "help": option.help}
     if field.default is False:

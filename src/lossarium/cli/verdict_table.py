@@ -12,7 +12,7 @@ _HOME = "⌂"
 
 
 def print_verdict(result: ComparisonResult) -> None:
-    """Print every score with its interval, the verdict, what went wrong, and what it does not say."""
+    """Print every score with its interval, the verdict, what went wrong, and the verdict's limits."""
     console = PlainConsole(highlight=False)
     for task in dict.fromkeys(score.task for score in result.scores):
         console.print(_table(result, task))

@@ -1,4 +1,4 @@
-"""What people look at: one self-contained `report.html`."""
+"""The report for people: one self-contained `report.html`."""
 
 from lossarium.report.html import render, write
 

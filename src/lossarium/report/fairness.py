@@ -1,4 +1,4 @@
-"""Check the even keel: did the trials of a seed start from the same weights and see the same batches?"""
+"""Check that trials ran on an even keel: same initial weights, same batches, same number of steps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SeedFairness:
     batches: str | None
     """As `initial_weights`."""
     problems: tuple[str, ...]
-    """A sentence for each difference between the trials besides their loss."""
+    """One sentence for each difference between the trials besides their loss."""
 
     @property
     def even(self) -> bool:
@@ -57,7 +57,7 @@ def _seed_fairness(seed: int, result: ComparisonResult) -> SeedFairness:
 
 
 def _shared(hashes: Iterable[str]) -> str | None:
-    """The hash that all have; None if they differ, or if it is empty, which proves nothing."""
+    """The hash that all trials share; None if they differ, or if it is empty, which proves nothing."""
     different = set(hashes)
     return different.pop() or None if len(different) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Swap pictures with a trained model and write each as a file that is marked as a model's work."""
+"""Swap pictures with a trained model and write each as a file that is marked as made by a model."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _NO_MASK = (
 
 @dataclass(frozen=True)
 class SwapOptions:
-    """What is done to a swapped face before it is written."""
+    """How a swapped face is finished before it is written."""
 
     blend: bool = False
     """Keep the input outside the face; every picture needs a mask, see `lossarium.swapping.masks`."""
@@ -72,18 +72,19 @@ def swap_pictures(
     watch: Watch | None = None,
     ledger: Ledger | None = None,
 ) -> Swapped:
-    """Swap every picture to an identity and write it, marked as a trained model's work.
+    """Swap every picture to an identity and write it, marked as made by a trained model.
 
-    A file is whole or not there, whenever this is interrupted. With a ledger, what is finished is kept.
+    Files are written atomically, so an interruption leaves none half-written. With a ledger, finished
+    pictures are not made again.
 
     Args:
         trained: The model.
         identity: The index of the target identity's decoder, from `identity_index`.
         jobs: From `find_jobs`.
-        finish: What is done to the faces.
+        finish: How the faces are finished.
         skip_bad: Whether to skip pictures and masks that cannot be read, with a note.
         watch: Called after each picture.
-        ledger: That of the output folder; keeps what is finished until everything is.
+        ledger: The output folder's; records finished pictures until all are finished.
 
     Raises:
         LossariumError: a picture cannot be read or has no mask to blend by, and `skip_bad` is not given or
@@ -127,8 +128,8 @@ def _chunk_swapped(
 ) -> Iterator[frozenset[Remark] | UnreadablePicture]:
     """The remarks on each picture, or why it is not swapped.
 
-    A picture's last bits depend on those that pass through the model with it: a chunk that is partly
-    finished is computed as a whole again.
+    A picture's last bits depend on the others in its batch, so a partly finished chunk is recomputed as a
+    whole.
     """
     before = [_finished_remarks(ledger, job) for job in jobs]
     if None not in before:

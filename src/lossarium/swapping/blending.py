@@ -6,7 +6,7 @@ from PIL import Image, ImageFilter
 
 Pixels = npt.NDArray[np.uint8]
 Share = npt.NDArray[np.float32]
-"""(side, side) in [0, 1]: how much of the swap each pixel shows."""
+"""(side, side) in [0, 1]: the share of the swap in each pixel."""
 
 
 def centre_square(pixels: Pixels) -> Pixels:

@@ -14,7 +14,7 @@ Picture = npt.NDArray[np.float32]
 """(H, W, 3), sRGB in [0, 1]."""
 Channels = npt.NDArray[np.float64]
 
-# A face of one colour has no deviation to scale, and noise must not be amplified without limit.
+# A face of uniform colour has no deviation to scale, and noise must not be amplified without limit.
 _LEAST_SPREAD = 1e-3
 _MOST_SCALING = 4.0
 

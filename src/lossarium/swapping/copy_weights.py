@@ -14,12 +14,12 @@ from lossarium.text.wording import listed, printable_name
 def copy_trained_weights(
     model: nn.Module, folder: Path, *, identities: Sequence[str] | None = None, own_model: str | None = None
 ) -> tuple[str, ...]:
-    """Give a model the newest undamaged weights of a trial; returns the identities that they know.
+    """Load the newest undamaged weights of a trial into a model; returns the identities of the trial.
 
     Args:
         model: Of the trial's architecture and size.
         folder: The trial's.
-        identities: Whose decoders the model has, in their order; where None, any will do.
+        identities: The identities that the trial must have, in the order of its decoders; None for any.
         own_model: As for `load_trained`.
 
     Raises:

@@ -61,7 +61,7 @@ def find_jobs(
         force: Whether to replace files that exist.
         follow_links: As for `lossarium.facesets.folder.load`.
         tell: Called with each sentence on how a folder was read.
-        is_finished: Whether a file that exists is this very swap's, which was interrupted.
+        is_finished: Whether an existing file was written by this same swap before it was interrupted.
 
     Raises:
         LossariumError: `source` is missing or cannot be listed, two pictures would be written to the same
@@ -151,7 +151,7 @@ def _mask_beside(path: Path) -> MaskFile | None:
 
 
 def _alike(folder: Path, names: Sequence[Path]) -> list[Path]:
-    """The files in a folder that have one of these names but for how accents are stored."""
+    """The files in a folder that have one of these names, however accents are stored."""
     found = [Path()]
     for part in names[0].parent.parts:
         found = [

@@ -16,7 +16,7 @@ from lossarium.judging.pairs import MaskFile
 from lossarium.swapping.blending import Pixels, resized_mask
 from lossarium.swapping.jobs import SwapJob
 
-# The kind of mask made from landmarks: with the brows, which are part of a face.
+# The kind of mask made from landmarks: it includes the brows.
 _KIND = "extended"
 
 FaceMask = Callable[[int], Pixels]

@@ -25,7 +25,8 @@ from lossarium.trial.folder import toml_bytes
 
 _TRIAL, _CHECKPOINTS, _COMPARISON = "trial.toml", "checkpoints", "comparison.toml"
 _MAX_TRIAL_BYTES = 1 << 20
-# Of a picture's side: trial.toml may ask for any, and a model's memory grows with its square.
+# The limit for a picture's side: a damaged trial.toml may ask for any, and a model's memory grows with its
+# square.
 _LARGEST_SIZE = 1024
 _LONGEST_NAME = 1000
 _MODEL_PREFIX = "model."
@@ -60,7 +61,7 @@ class _Description:
     size: int
     identities: tuple[str, ...]
     source: str
-    """Digest of the file of an own model as the trial last went on; empty where that is not recorded."""
+    """Digest of the file of an own model when the trial last trained; empty if it was not recorded."""
 
 
 class _UnusableError(Exception):
@@ -72,8 +73,8 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> TrainedModel:
 
     Args:
         folder: The trial's.
-        own_model: Trust in the user's code: a model that trial.toml names as package.module:factory is loaded
-            only if this names the same one.
+        own_model: The own model that the user trusts: a model that trial.toml names as package.module:factory
+            is loaded only if this is the same name.
 
     Raises:
         LossariumError: it is not a trial's folder, trial.toml is damaged, the model is not trusted, or no

@@ -1,12 +1,11 @@
-"""A swap that was interrupted: which of its pictures are written, so that the same command goes on.
+"""The ledger of a swap: which pictures are written, so that the same command continues after an interruption.
 
 OUT/.lossarium-swap.jsonl    while a folder is swapped; removed at the end
 OUT/.lock                    while a command works in OUT; removed when it ends
 
-The first line says what the swap is: the trial with its weights, the identity, what is done to the faces.
-Then comes a line for each picture, before the picture itself is written, with the SHA-256 of its file and the
-sizes and times of what it was made from. A picture counts as finished if its file has that SHA-256 and what
-it was made from is unchanged.
+The first line identifies the swap: the trial with its weights, the identity, how faces are finished. Each
+picture adds a line, before it is written, with the SHA-256 of its file and the sizes and modification times
+of its inputs. A picture counts as finished if its file has that SHA-256 and its inputs are unchanged.
 """
 
 import hashlib
@@ -29,12 +28,12 @@ _LARGEST = 1 << 28
 
 @contextmanager
 def locked_out(out: Path) -> Iterator[None]:
-    """Lock the folder that a folder is swapped to, and make it if need be.
+    """Lock the output folder of a swap, and create it if it does not exist.
 
-    Afterwards nothing is left of the lock, nor of the folder if nothing was written to it.
+    Afterwards the lock file is removed, and so is the folder if nothing was written to it.
 
     Args:
-        out: The folder. If a file is there it is not locked: `find_jobs` says what is wrong.
+        out: The folder. If it is a file, it is not locked: `find_jobs` reports the error.
 
     Raises:
         LossariumError: another process swaps to it, or it cannot be written.
@@ -53,8 +52,8 @@ def locked_out(out: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                # While it is held: whoever opens the file from here on locks another one. Windows refuses to
-                # remove an open file, and removes this one as it is released.
+                # Removed while it is locked: a process that opens the name afterwards creates and locks a new
+                # file. Windows refuses to remove an open file, so there it is removed on release.
                 with suppress(OSError):
                     (out / LOCK).unlink()
     finally:
@@ -64,25 +63,25 @@ def locked_out(out: Path) -> Iterator[None]:
 
 
 def swap_digest(trial: str, identity: int, finish: Mapping[str, object]) -> str:
-    """SHA-256, in hex, of all that decides on the pictures beside the input.
+    """SHA-256, in hex, of everything that determines the pictures besides the input.
 
     Args:
         trial: `TrainedModel.digest`.
         identity: The decoder.
-        finish: What is done to the faces, as a table.
+        finish: How faces are finished, as a table.
     """
     return hashlib.sha256(json.dumps([trial, identity, dict(finish)]).encode()).hexdigest()
 
 
 class Ledger:
-    """What a swap to a folder has written so far."""
+    """The record of what a swap to a folder has written so far."""
 
     def __init__(self, out: Path, digest: str) -> None:
-        """Read what an interrupted swap left, if it was the same one.
+        """Read the record of an interrupted swap, if it was the same one.
 
         Args:
             out: The folder that is written to.
-            digest: Of `swap_digest`.
+            digest: From `swap_digest`.
         """
         self._out, self._digest = out, digest
         self._path = out / NAME
@@ -92,7 +91,7 @@ class Ledger:
         self._checked: dict[Path, frozenset[Remark] | None] = {}
 
     def remarks_of(self, job: SwapJob) -> frozenset[Remark] | None:
-        """What was remarked of a picture that is finished; None if it is not."""
+        """The remarks on a finished picture; None if it is not finished."""
         if job.output not in self._checked:
             self._checked[job.output] = self._check(job)
         return self._checked[job.output]
@@ -107,7 +106,7 @@ class Ledger:
         return frozenset(known[name] for name in row.get("remarks", ()) if name in known)
 
     def will_write(self, job: SwapJob, content: bytes, remarks: frozenset[Remark]) -> None:
-        """Note a picture that is about to be written.
+        """Record a picture that is about to be written.
 
         Raises:
             OSError: the disk is full or refuses.
@@ -123,7 +122,7 @@ class Ledger:
         )
 
     def _begin(self, folder: Path) -> None:
-        """Get ready to write to a folder; removes what a process that was killed left half-written there."""
+        """Prepare a folder for writing; removes temporary files of killed processes."""
         if folder not in self._ready:
             remove_leftovers([folder])
             self._ready.add(folder)
@@ -131,7 +130,7 @@ class Ledger:
             return
         self._begun = True
         if self._length:
-            # A last line that is half there would spoil the next.
+            # An incomplete last line would spoil the next one.
             os.truncate(self._path, self._length)
         else:
             self._out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +138,7 @@ class Ledger:
             self._append({"swap": self._digest})
 
     def finish(self) -> None:
-        """Everything is written: nothing is left to go on with."""
+        """Remove the record, since everything is written."""
         self._path.unlink(missing_ok=True)
 
     def _append(self, row: dict[str, Any]) -> None:
@@ -153,7 +152,8 @@ class Ledger:
 
 
 def _read(path: Path, digest: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The length of the whole lines and the rows by their output; nothing where it is of another swap."""
+    """The length of the complete lines, and the rows by their output; nothing if it belongs to another
+    swap."""
     try:
         if path.stat().st_size > _LARGEST:
             return 0, {}
@@ -168,7 +168,7 @@ def _read(path: Path, digest: str) -> tuple[int, dict[str, dict[str, Any]]]:
 
 
 def _made_from(job: SwapJob) -> list[list[int]]:
-    """Size and time of change of the files that a picture is made from."""
+    """Size and modification time of the files that a picture is made from."""
     files = [job.path if job.packed is None else job.packed.archive]
     if job.mask is not None:
         files.append(job.mask.path)
