@@ -1,10 +1,13 @@
 """`control.toml` and `control.jsonl`: whatever is in them is either meant or refused in a sentence."""
 
+import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from lossarium.errors import LossariumError
+from lossarium.training.configuration import RegionWeights
 from lossarium.training.control import Control, Settings, checked
 
 SETTINGS = Settings(1e-3, "mse", "constant")
@@ -68,3 +71,99 @@ def test_a_mistake_in_the_file_is_told_once_and_changes_nothing(tmp_path, text):
 
 def test_whole_numbers_are_taken_as_floats():
     assert checked({"eye_multiplier": 3}) == {"eye_multiplier": 3.0}
+
+
+def test_a_change_is_logged_takes_effect_and_is_made_again_at_the_same_step(tmp_path):
+    control = Control(tmp_path, pytest.fail)
+    assert control.before(1, SETTINGS) == SETTINGS
+    (tmp_path / "control.toml").write_text('learning_rate = 0.5\nschedule = "step( every=7 )"\n')
+    changed = control.before(2, SETTINGS)
+    assert changed == Settings(0.5, "mse", "step(every=7)")
+    # The file is asked for once: what training changes afterwards stays.
+    lowered = replace(changed, learning_rate=0.25)
+    assert control.before(3, lowered) == lowered
+    (line,) = (tmp_path / "control.jsonl").read_text().splitlines()
+    logged = json.loads(line)
+    assert (logged["step"], logged["changes"]) == (2, {"learning_rate": 0.5, "schedule": "step(every=7)"})
+
+    # A trial that goes on from step 1 makes it again at step 2, and not once more from the file.
+    again = Control(tmp_path, pytest.fail)
+    assert again.before(1, SETTINGS) == SETTINGS
+    assert again.before(2, SETTINGS) == changed
+    assert again.before(3, lowered) == lowered
+    (tmp_path / "control.toml").write_text('loss = "mae"\n')
+    assert again.before(4, lowered) == replace(lowered, loss="mae")
+    assert len((tmp_path / "control.jsonl").read_text().splitlines()) == 2
+    # And the log of both is read by the next one.
+    last = Control(tmp_path, pytest.fail)
+    assert last.before(2, SETTINGS) == changed
+    assert last.before(4, lowered).loss == "mae"
+
+
+def test_settings_that_the_trial_cannot_have_are_ignored_and_told(tmp_path):
+    def check(settings):
+        if settings.eye_multiplier != 1:
+            raise LossariumError("no landmarks")
+
+    (tmp_path / "control.toml").write_text("eye_multiplier = 3\nlearning_rate = 0.5\n")
+    told = []
+    assert Control(tmp_path, told.append, check).before(1, SETTINGS) == SETTINGS
+    assert len(told) == 1
+    assert told[0].endswith("control.toml is ignored: no landmarks")
+
+
+def test_the_beginning_of_a_line_is_cut_off_and_whole_lines_stay(tmp_path):
+    log = tmp_path / "control.jsonl"
+    whole = f"{row()}\n{row(step=5, changes={'loss': 'mae'})}\n"
+    log.write_text(whole + row(step=7)[:20])
+    control = Control(tmp_path, pytest.fail)
+    assert log.read_text() == whole
+    assert control.before(5, SETTINGS).loss == "mae"
+
+
+def test_a_disk_that_takes_half_a_line_leaves_the_log_as_it_was(tmp_path, monkeypatch):
+    class HalfFile(io.FileIO):
+        def write(self, row):
+            return super().write(row[: len(row) // 2])
+
+    before = row() + "\n"
+    (tmp_path / "control.jsonl").write_text(before)
+    (tmp_path / "control.toml").write_text("learning_rate = 0.5\n")
+    told = []
+    control = Control(tmp_path, told.append)
+    monkeypatch.setattr(type(tmp_path), "open", lambda path, mode, **_: HalfFile(path, mode))
+    assert control.before(4, SETTINGS) == SETTINGS
+    assert control.before(5, SETTINGS) == SETTINGS
+    monkeypatch.undo()
+    assert (tmp_path / "control.jsonl").read_text() == before
+    assert len(told) == 1
+    assert "waits" in told[0]
+    assert control.before(6, SETTINGS).learning_rate == 0.5
+    assert json.loads((tmp_path / "control.jsonl").read_text().splitlines()[-1])["step"] == 6
+
+
+def test_settings_say_how_much_regions_count():
+    assert SETTINGS.region_weights == RegionWeights()
+    assert Settings(1e-3, "mse", "constant", True, 3.0, 0.5).region_weights == RegionWeights(True, 3.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("loss", "mae+0.5*mse", "mae + 0.5*mse"),
+        ("schedule", " cosine( warmup=5 ) ", "cosine(warmup=5)"),
+        ("mask_loss", False, False),
+        ("mouth_multiplier", 0.5, 0.5),
+    ],
+)
+def test_values_are_read(name, value, read):
+    assert checked({name: value}) == {name: read}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("loss", 3), ("schedule", 3), ("mask_loss", 1), ("eye_multiplier", True), ("learning_rate", 0)],
+)
+def test_values_of_another_kind_are_refused(name, value):
+    with pytest.raises(LossariumError, match=f"{name} must be "):
+        checked({name: value})

@@ -70,10 +70,10 @@ def test_intervals_are_not_needlessly_wide_on_independent_errors():
     assert 0.9 < float(np.median(widths)) < 1.5
 
 
-def rounded_slope(scores):
+def rounded_slope(scores, steps=STEPS):
     """How far rounding moves a slope: each score, and sums over all of them, by their magnitudes."""
-    x = (np.asarray(STEPS) - np.mean(STEPS)) / 1000
-    roundings = rounding_error(len(STEPS) + 8, torch.float64)
+    x = (np.asarray(steps) - np.mean(steps)) / 1000
+    roundings = rounding_error(len(steps) + 8, torch.float64)
     return roundings * np.abs(x).sum() * np.abs(scores).max() / (x @ x)
 
 
@@ -96,7 +96,9 @@ def test_a_line_without_errors_is_certain_and_a_random_walk_is_not():
     certain = slope(STEPS, line)
     assert certain.low == certain.high == pytest.approx(2.0, abs=rounded_slope(line))
     flat = slope(STEPS, [7.0] * len(STEPS))
-    assert flat.low == flat.high == pytest.approx(0.0, abs=rounded_slope([7.0]))
+    # A slope of rounding errors would have a sign, and be told as a rise or a fall.
+    assert flat.low == flat.high == 0
+    assert slope(STEPS, [0.1] * len(STEPS)).high == 0
     walk = np.cumsum(np.random.default_rng(3).standard_normal(len(STEPS)))
     assert slope(STEPS, walk.tolist()).high - slope(STEPS, walk.tolist()).low > 2
 
@@ -151,6 +153,39 @@ def test_a_slow_rise_is_rarely_taken_for_convergence():
         rising = [score + 1.0 * step / 1900 for step, score in zip(steps, scores, strict=True)]
         wrong += has_converged(steps, rising, higher_is_better=True) is not None
     assert wrong <= 7
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_it_has_converged_when_the_next_window_would_gain_less_than_a_fiftieth(higher_is_better):
+    sign = 1 if higher_is_better else -1
+    # The first score is 0; all others lie on a line around 100, so that the slope is certain.
+    steps = list(range(100, 3100, 100))
+
+    def told(gain):
+        """For a line that gains so much in a window of 20 evaluations, 1900 steps."""
+        line = [100 + gain * (step - 2050) / 1900 for step in steps[1:]]
+        return has_converged(
+            steps, [0.0, *(sign * score for score in line)], higher_is_better=higher_is_better
+        )
+
+    assert told(2.01) is None
+    found = told(1.99)
+    assert found.step == 3000
+    near = rounded_slope([101], steps[-20:])
+    assert found.slope.per_thousand_steps == pytest.approx(sign * 1.99 / 1.9, abs=near)
+    assert f"95% interval {sign * 1.05:.3g} to {sign * 1.05:.3g}" in found.why
+    assert f"changed by {sign * 1.05:+.3g} per 1,000 steps" in found.why
+    assert (
+        "another 1900 steps would gain at most 1.99, less than 2% of the 100 gained since step 100"
+        in found.why
+    )
+    # What stands still gains nothing, which is not worse.
+    assert "another 1900 steps would gain at most 0," in told(0.0).why
+
+
+def test_what_has_gained_nothing_has_not_converged():
+    steps = list(range(100, 3100, 100))
+    assert has_converged(steps, [7.0] * len(steps), higher_is_better=True) is None
 
 
 def test_a_trial_that_gets_worse_has_converged():

@@ -76,3 +76,38 @@ def test_it_is_kept_as_json_and_back():
     assert remembered({}) == LossHistory()
     assert after_rollback(history).rollbacks == 1
     assert after_rollback(history).suspicious == 0
+
+
+def is_suspicious(history, loss):
+    """Whether a finite loss after this history counts as suspicious."""
+    remembered = LossHistory(losses=tuple(history))
+    return update_history(remembered, GUARDS, loss, {"mse": loss}, finite=True).suspicious == 1
+
+
+def test_suspicious_is_what_is_both_far_above_the_median_and_many_deviations_above_it():
+    # The median is 1 and half of all losses are 0.1 away from it, so that a standard deviation is 0.14826.
+    noisy = [0.9, 1.1] * 50
+    bound = 1 + GUARDS.z_score * 0.14826
+    assert not is_suspicious(noisy, bound - 0.01)
+    assert is_suspicious(noisy, bound + 0.01)
+    # Of hardly any noise three times the median is many deviations.
+    quiet = [0.999, 1.001] * 50
+    assert not is_suspicious(quiet, GUARDS.factor - 0.01)
+    assert is_suspicious(quiet, GUARDS.factor + 0.01)
+
+
+def test_nothing_is_suspicious_before_there_are_fifty_losses():
+    assert not is_suspicious([1.0] * 49, 1e6)
+    assert is_suspicious([1.0] * 50, 1e6)
+
+
+def test_the_last_two_hundred_losses_are_remembered_and_no_suspicious_one():
+    losses = [1 + step / 1000 for step in range(250)]
+    history = course([*losses, 100.0])[1]
+    assert history.losses == tuple(losses[-200:])
+    assert history.terms["ssim"] == tuple(0.8 * loss for loss in losses[-200:])
+    assert history.suspicious == 1
+    # The next ordinary one ends the row and pushes out the oldest.
+    after = course([1.25], history)[1]
+    assert (after.suspicious, after.first_term) == (0, None)
+    assert after.losses == (*losses[-199:], 1.25)

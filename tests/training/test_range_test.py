@@ -203,3 +203,42 @@ def test_refuses_an_invalid_range(limits):
 def test_examples_in_docstrings():
     assert doctest.testmod(module).attempted > 0
     assert doctest.testmod(module).failed == 0
+
+
+def course(losses):
+    """A range test of losses that depend on the step alone."""
+    model = nn.Linear(1, 1)
+    return range_test(
+        model,
+        Optimizer(),
+        lambda model, step: model.weight.sum() * 0 + losses[step - 1],
+        lambda step: step,
+        steps=len(losses),
+    )
+
+
+def test_an_explosion_is_a_mean_of_three_losses_above_four_times_the_lowest():
+    # With two losses of 1 a spike of 10 makes a mean of 4.
+    assert not course([1.0] * 10 + [9.9] + [1.0] * 10).exploded
+    found = course([1.0] * 10 + [10.1] + [1.0] * 10)
+    assert found.exploded
+    assert len(found.losses) == 11
+
+
+def test_a_rise_by_less_than_three_tenths_of_the_first_loss_is_no_explosion():
+    fallen = [1.0] + [0.001] * 9
+    assert not course(fallen + [0.29] * 10).exploded
+    assert course(fallen + [0.31] * 10).exploded
+
+
+def test_the_loss_is_smoothed_over_the_steps_nearby():
+    # A Gaussian weight of 1.5 steps, since there are few: the neighbours of a spike get 0.8, 0.4 and 0.14 of
+    # it, and a line through symmetric weights is their mean.
+    spike = [1.0] * 12 + [2.0] + [1.0] * 12
+    steps = len(spike)
+    assert 1.5 / steps > 0.03
+    width = 1.5 * (steps - 1) / steps
+    weights = np.exp(-0.5 * (np.arange(-12, 13) / width) ** 2)
+    # Sums of 25 numbers, each an exponential, in float64.
+    allowed = rounding_error(2 * 25 + 32, torch.float64)
+    assert course(spike).smoothed[12] == pytest.approx(1 + 1 / weights.sum(), rel=0, abs=2 * allowed)

@@ -78,8 +78,10 @@ def slope(steps: Sequence[int], scores: Sequence[float], confidence: float = 0.9
     rate = float(x @ y) / spread
     residuals = y - y.mean() - rate * x
     squares = float(residuals @ residuals)
-    # The scores lie on a line, up to rounding.
-    if squares <= len(y) * (1e-12 * float(np.abs(y).max())) ** 2:
+    # The scores lie on a line, up to rounding; and on a level one, if they do not change by more than that.
+    rounding = 1e-12 * float(np.abs(y).max())
+    if squares <= len(y) * rounding**2:
+        rate = rate if abs(rate) * float(np.ptp(x)) > rounding else 0.0
         return Slope(rate, rate, rate)
     correlation = _autocorrelation(residuals)
     freedom = len(y) * (1 - correlation) / (1 + correlation) - 2
@@ -121,7 +123,8 @@ def has_converged(
         return None
     sign = 1.0 if higher_is_better else -1.0
     found = slope(steps[-window:], scores[-window:], confidence)
-    best_case = found.high if higher_is_better else -found.low
+    # Subtracted, since -0.0 would be printed with its sign.
+    best_case = found.high if higher_is_better else 0.0 - found.low
     span = steps[-1] - steps[-window]
     gained = max(0.0, sign * (float(np.mean(scores[-window:])) - scores[0]))
     next_gain = best_case * span / 1000
@@ -150,7 +153,9 @@ def _autocorrelation(residuals: npt.NDArray[np.float64]) -> float:
 
 
 def _student_t(freedom: float, confidence: float) -> float:
-    """The two-sided quantile t with P(|T| < t) = confidence, to 5 digits, for real degrees of freedom >= 1.
+    """The two-sided quantile t with P(|T| < t) = confidence, for real degrees of freedom >= 1.
+
+    To 5 digits up to a thousand degrees of freedom.
 
     With t = sqrt(freedom) tan(a) the density is proportional to cos(a)^(freedom - 1), which is smooth.
     """

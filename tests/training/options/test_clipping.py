@@ -49,6 +49,7 @@ def test_value_equals_torchs():
     found = clip(ours, Clipping("value", 0.3), norm_history())
     assert found.norm == pytest.approx(flat(parameters()).norm().item(), rel=2 * NORM_ERROR)
     assert torch.equal(flat(ours), flat(theirs))
+    assert (found.finite, found.clipped) == (True, True)
 
 
 @pytest.mark.parametrize("kind", [Clipping(), Clipping("norm", 1e3), Clipping("autoclip", percentile=100)])
@@ -181,3 +182,22 @@ def test_any_text_is_read_or_refused(piece):
 def test_examples_in_docstrings():
     assert doctest.testmod(clipping).attempted > 0
     assert doctest.testmod(clipping).failed == 0
+
+
+def test_autoclip_alone_remembers_norms():
+    for kind, remembered in (("none", 0), ("value", 0), ("norm", 0), ("autoclip", 1)):
+        history = norm_history()
+        # A norm below 1, as of a loss that has nearly been learned.
+        clip(parameters(scale=1e-3), Clipping(kind), history)
+        assert len(history) == remembered
+    # Nor does any other look at norms of before.
+    made = parameters()
+    assert not clip(made, Clipping(), norm_history([1e-6] * 10)).clipped
+    assert torch.equal(flat(made), flat(parameters()))
+
+
+def test_defaults_and_ends_of_ranges():
+    assert [parse(text) for text in ("none", "norm", "value", "autoclip")] == [
+        Clipping("none"), Clipping("norm", 1.0), Clipping("value", 1.0), Clipping("autoclip", percentile=10.0)
+    ]  # fmt: skip
+    assert [parse(f"autoclip({end})").percentile for end in (0, 100)] == [0, 100]
