@@ -1,4 +1,4 @@
-"""How far apart two computations of the same thing may be: bounds with their reasons.
+"""Bounds on the difference between two computations of the same value, with their reasons.
 
 No bound here was read off one machine. Processors differ in the instructions that they have (fused
 multiply-add, the width of vectors) and libraries in the order in which they sum; both change the last bits.
@@ -30,18 +30,18 @@ def unit_roundoff(dtype: torch.dtype) -> float:
 
 
 def rounding_error(roundings: int, dtype: torch.dtype) -> float:
-    """What a chain of so many roundings loses at most, relative to its result."""
+    """The largest relative error of a chain of so many roundings."""
     lost = roundings * unit_roundoff(dtype)
     return lost / (1 - lost)
 
 
 def summation_error(count: int, dtype: torch.dtype) -> float:
-    """What a sum of so many numbers loses in any order, relative to the sum of their magnitudes."""
+    """The error of a sum of so many numbers in any order, relative to the sum of their magnitudes."""
     return _DEVIATIONS * math.sqrt(count) * unit_roundoff(dtype)
 
 
 def resampling_error(side: int, dtype: torch.dtype = torch.float32) -> float:
-    """What moving a picture in [0, 1] loses in a pixel.
+    """The error of a pixel after resampling a picture in [0, 1].
 
     Where it comes from is a coordinate of up to `side`, made in some 32 roundings; between two pixels a
     picture changes by at most 1 along either axis.
@@ -58,10 +58,10 @@ def sensitivity(
     """How much an exact function's results change where its arguments change by a unit roundoff.
 
     Args:
-        function: Takes and gives float64 tensors.
-        arguments: Where it is asked; None is passed on as it is.
+        function: From float64 tensors to float64 tensors.
+        arguments: The arguments; None is passed on unchanged.
         draws: How many random changes to try, of all arguments at once.
-        dtype: Whose unit roundoff.
+        dtype: The type whose unit roundoff is used.
 
     Returns:
         The results, and the largest change of each of them that was found, entry by entry.

@@ -43,7 +43,7 @@ def trials(out):
     }
 
 
-def test_leaves_a_report_a_verdict_and_a_folder_a_trial(finished):
+def test_a_comparison_leaves_a_report_a_verdict_and_a_folder_for_each_trial(finished):
     out, _ = finished
     page = (out / "report.html").read_text()
     verdict = json.loads((out / "verdict.json").read_text())
@@ -103,9 +103,7 @@ def test_the_same_command_again_keeps_what_is_finished(finished, capsys):
         ("--seeds", "1", "has 2 seeds, more than the 1 asked for"),
     ],
 )
-def test_a_folder_of_other_settings_is_refused_with_the_difference(
-    finished, capsys, option, value, difference
-):
+def test_other_settings_are_refused_with_the_difference(finished, capsys, option, value, difference):
     out, command = finished
     before = (out / "report.html").read_bytes()
     assert main([*command, option, value]) == 2
@@ -184,7 +182,7 @@ def _timeless(trial):
     ]
 
 
-def test_folders_of_one_name_are_told_apart(tmp_path):
+def test_folders_with_the_same_name_get_different_identities(tmp_path):
     first, second = pair(tmp_path)
     for folder in (first, second):
         inner = folder / "aligned"

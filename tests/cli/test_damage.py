@@ -28,7 +28,7 @@ def finished(begun, tmp_path):
 
 
 def said(capsys, command, status):
-    """What was printed, on one line; it ended with this status and without a traceback."""
+    """The output on one line; checks the exit status and that there was no traceback."""
     capsys.readouterr()
     assert main([str(argument) for argument in command]) == status
     printed = capsys.readouterr()
@@ -59,7 +59,7 @@ def test_a_damaged_sheet_is_shown_as_a_placeholder_and_does_not_block_the_verdic
     assert (out / "verdict.json").read_bytes() == verdict
 
 
-def test_weights_that_are_gone_are_said_and_the_verdict_stays(finished, capsys):
+def test_missing_weights_are_reported_and_the_verdict_stays(finished, capsys):
     out, command, folders = finished
     trial = out / "trials" / "mse-seed0"
     shutil.rmtree(trial / "checkpoints")
@@ -68,7 +68,7 @@ def test_weights_that_are_gone_are_said_and_the_verdict_stays(finished, capsys):
     assert "the trial is finished, but its weights are gone" in said(capsys, swap, 2)
 
 
-def test_a_finished_trial_without_weights_does_not_pretend_to_have_them(tmp_path, capsys):
+def test_a_finished_trial_without_weights_says_so(tmp_path, capsys):
     out = tmp_path / "out"
     command = ["train", *pair(tmp_path), *QUICK, "--out", out, "--keep-every", "3"]
     said(capsys, command, 0)
@@ -85,7 +85,7 @@ def test_a_finished_trial_without_weights_does_not_pretend_to_have_them(tmp_path
 
 
 def rewritten(trial, change):
-    """Rewrite the rows with a right chain: somebody's own tool may do that."""
+    """Rewrite the rows with a valid chain, as a user's own tool might."""
     rows = [change(row) for row in list(records.read(trial))]
     opened = records.Records(trial, 0)
     for row in rows:
@@ -114,7 +114,7 @@ def test_scores_that_are_text_or_missing_are_one_sentence(finished, capsys, chan
     assert "run the same command again" in text
 
 
-def test_a_changed_digit_is_named_and_only_that_trial_is_trained_anew(finished, capsys):
+def test_a_changed_digit_is_named_and_only_that_trial_is_trained_again(finished, capsys):
     out, command, _ = finished
     trial = out / "trials" / "mse-seed0"
     lines = (trial / records.NAME).read_bytes().splitlines(keepends=True)
@@ -131,7 +131,7 @@ def test_a_changed_digit_is_named_and_only_that_trial_is_trained_anew(finished, 
 
 
 @pytest.mark.parametrize("name", ["comparison.toml", "trials/mse-seed0/trial.toml"])
-def test_settings_that_were_cut_off_are_put_back_and_nothing_is_trained_anew(finished, capsys, name):
+def test_truncated_settings_are_restored_and_nothing_is_trained_again(finished, capsys, name):
     out, command, folders = finished
     path = out / name
     whole, rows = path.read_bytes(), (out / "trials" / "mse-seed0" / records.NAME).read_bytes()

@@ -1,4 +1,4 @@
-"""`--devices 2`: two processes that train together, as one would."""
+"""`--devices 2`: two processes train together and equal a single one."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ OTHER_SHARES = (((0, 1), (2, 3)), ((0, 3), (1, 2)))
 
 
 def by_parts(parts):
-    """What gives a step's batch by parts: the same sums in another order."""
+    """A function that gives a step's batch in parts: the same sums in another order."""
 
     def parts_of_step(batches, step, _accumulation):
         batch = batches(step)
@@ -70,12 +70,12 @@ def trained(out, parts=None):
 
 
 def numbers(trial):
-    """Its rows, but for the time and for how its batches were cut."""
+    """The rows of a trial without times and without the parts of its batches."""
     return [{key: value for key, value in row.items() if key != "batches"} for row in timeless(trial)]
 
 
 def apart(one, other):
-    """How far two trials are apart: in a weight, in the loss and in the gradient's norm of a step."""
+    """The largest differences between two trials: of a weight, of the loss, and of a step's gradient norm."""
     mine, theirs = weights(one), weights(other)
     found = {"weight": max((mine[name] - theirs[name]).abs().max().item() for name in mine)}
     for key in ("loss", "gradient_norm"):
@@ -84,7 +84,7 @@ def apart(one, other):
     return found
 
 
-def test_two_processes_do_what_one_does_whatever_happens_to_them(tmp_path):
+def test_two_processes_equal_one_even_when_killed_and_resumed(tmp_path):
     two, broken, faces = tmp_path / "two", tmp_path / "broken", list(FACES)
     process = started([*faces, "--out", str(two), "--devices", "2"])
     told, complaints = process.communicate(timeout=300)
@@ -164,7 +164,7 @@ def children_of(parent):
 
 
 def wait_until_ended(numbers):
-    """Until none of these processes runs; one that nobody waited for has ended, too."""
+    """Wait until none of these processes runs; zombies count as ended."""
     deadline = time.monotonic() + 60
     while any(is_running(number) for number in numbers):
         assert time.monotonic() < deadline, f"{numbers} outlive their parent"
@@ -194,6 +194,6 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     assert "Traceback" not in complaint
 
 
-def test_an_accelerator_that_is_not_there_is_refused(tmp_path, capsys):
+def test_a_missing_accelerator_is_refused(tmp_path, capsys):
     assert main(command(tmp_path, tmp_path / "out", "--steps", "2", "--accelerator", "mps")) == 2
     assert "torch finds no mps on this machine" in capsys.readouterr().err

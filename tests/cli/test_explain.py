@@ -32,7 +32,7 @@ def test_a_card_tells_all_that_is_declared(capsys, monkeypatch, name, width):
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_what_it_says_to_type_is_a_spec_of_the_loss(capsys, monkeypatch, name):
+def test_the_spec_to_type_is_one_of_the_loss(capsys, monkeypatch, name):
     lines = printed(["explain", name], capsys, monkeypatch, 1000)
     place = next(place for place, line in enumerate(lines) if line.startswith("to type"))
     for line in filter(None, (line.removeprefix("to type").strip() for line in lines[place:])):
@@ -53,7 +53,7 @@ def test_every_option_is_explained():
     assert not unexplained
 
 
-def test_without_docstrings_the_card_has_the_rest(capsys, monkeypatch):
+def test_without_docstrings_the_card_shows_the_other_entries(capsys, monkeypatch):
     def undocumented(input, target, *, slope=2.0, weight=None, reduction="mean"):  # noqa: ARG001
         return input
 
@@ -78,7 +78,7 @@ def test_each_term_of_a_spec_is_explained_with_its_options(capsys, monkeypatch):
         ("", "the name of a loss is expected"),
     ],
 )
-def test_what_there_is_not_is_refused_with_the_nearest(capsys, text, said):
+def test_an_unknown_loss_is_refused_with_the_nearest_names(capsys, text, said):
     assert main(["explain", text]) == 2
     error = capsys.readouterr().err
     assert error.startswith("lossarium: error: ")

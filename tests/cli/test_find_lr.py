@@ -27,7 +27,7 @@ def refused(capsys, arguments):
     return sentence
 
 
-def test_on_the_bundled_faces(tmp_path, capsys, monkeypatch):
+def test_the_bundled_faces_give_a_table_and_a_page(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["find-lr", "demo", *SHORT, "--losses", "mse, ssim + mae"]) == 0
     printed = capsys.readouterr()
@@ -41,7 +41,7 @@ def test_on_the_bundled_faces(tmp_path, capsys, monkeypatch):
     assert "step 10/10" in printed.err
 
 
-def test_the_same_twice_and_another_seed_differs(tmp_path, capsys):
+def test_repeated_runs_agree_and_another_seed_differs(tmp_path, capsys):
     def curves(*options):
         assert main([*again, *options]) == 0
         page = (tmp_path / "out" / "find-lr.html").read_text()
@@ -55,7 +55,7 @@ def test_the_same_twice_and_another_seed_differs(tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_interrupted_it_leaves_nothing(tmp_path, capsys, monkeypatch):
+def test_an_interrupted_search_leaves_nothing(tmp_path, capsys, monkeypatch):
     calls = []
 
     def interrupted(*arguments, **named):
@@ -95,7 +95,7 @@ def test_mistakes_are_refused_and_nothing_is_written(tmp_path, capsys, options, 
 @pytest.mark.parametrize(
     "option", ["--steps", "--learning-rate", "--schedule", "--judge", "--judges", "--judge-every"]
 )
-def test_options_that_mean_nothing_to_it_are_neither_offered_nor_taken(tmp_path, capsys, option):
+def test_options_of_whole_trials_are_neither_offered_nor_accepted(tmp_path, capsys, option):
     with pytest.raises(SystemExit) as stopped:
         main(find_lr(tmp_path, option, "1"))
     assert stopped.value.code == 2
@@ -105,13 +105,13 @@ def test_options_that_mean_nothing_to_it_are_neither_offered_nor_taken(tmp_path,
     assert not re.search(rf"{option}\b(?!-)", capsys.readouterr().out)
 
 
-def test_a_file_in_the_way(tmp_path, capsys):
+def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     assert "is not a folder" in refused(capsys, find_lr(tmp_path))
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_from_the_weights_of_a_trial(tmp_path, capsys):
+def test_range_tests_start_from_the_weights_of_a_trial(tmp_path, capsys):
     trial = tmp_path / "trial"
     command = find_lr(tmp_path, "--losses", "mse", "--from", str(trial))
     folders = command[1:3]

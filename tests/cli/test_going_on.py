@@ -32,7 +32,7 @@ def train(folders, out, steps, *options):
     return main(["train", *folders, *quick, "--steps", str(steps), "--out", str(out), *options])
 
 
-def test_more_steps_give_the_rows_and_weights_of_one_go(folders, tmp_path, capsys):
+def test_more_steps_give_the_rows_and_weights_of_a_longer_trial(folders, tmp_path, capsys):
     out, whole = tmp_path / "out", tmp_path / "whole"
     every = ("--judge-every", "3")
     assert train(folders, out, 6, *every) == 0
@@ -65,7 +65,7 @@ def test_evaluations_stay_where_they_were_and_change_no_other_row(folders, tmp_p
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "plateau(patience=0)"])
-def test_a_schedule_that_depends_on_the_length_is_said_to(folders, tmp_path, capsys, schedule):
+def test_a_schedule_that_depends_on_the_length_is_reported(folders, tmp_path, capsys, schedule):
     out = tmp_path / "out"
     assert train(folders, out, 6, "--schedule", schedule) == 0
     assert train(folders, out, 9, "--schedule", schedule) == 0
@@ -167,7 +167,7 @@ def written(out):
     return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("trials/*/metrics.jsonl")}
 
 
-def test_a_loss_and_a_seed_more_train_those_alone(folders, tmp_path, capsys):
+def test_an_added_loss_and_seed_train_only_what_is_missing(folders, tmp_path, capsys):
     out, whole = tmp_path / "out", tmp_path / "whole"
     assert compare(folders, out, "mse,mae") == 0
     before = written(out)
@@ -213,7 +213,7 @@ def with_verdict(out, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_the_winner_of_a_comparison_is_taken_up(folders, tmp_path, capsys):
+def test_training_continues_with_the_winner_of_a_comparison(folders, tmp_path, capsys):
     out, won = tmp_path / "out", tmp_path / "won"
     assert compare(folders, out, "mse,mae") == 0
     with_verdict(out, winner="mae", contenders=["mae"])

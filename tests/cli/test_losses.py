@@ -16,7 +16,7 @@ from tests.cli.terminal_output import printed
 
 @pytest.fixture
 def _quick(monkeypatch):
-    """Times as few calls as can be."""
+    """Time as few calls as possible."""
     monkeypatch.setattr(cost, "_MOST_RUNS", 1)
     monkeypatch.setattr(cost, "_FEWEST_RUNS", 1)
 

@@ -70,7 +70,7 @@ def test_lpips_is_that_of_the_published_example(capsys):
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_values_are_those_of_the_functions(capsys, name):
+def test_values_equal_the_functions(capsys, name):
     values = measured(capsys, REF, P1, "--losses", name)["pairs"][0]["values"]
     # The test picture is the input, which decides the sign of a bias.
     expected = losses.info(name).function(tensor(P1), tensor(REF))
@@ -90,7 +90,7 @@ def test_specs_options_and_sums(capsys):
     ]
 
 
-def test_all_measures_all_and_tells_why_one_cannot(capsys, tmp_path):
+def test_all_measures_everything_and_explains_gaps(capsys, tmp_path):
     pair = [noise(tmp_path / f"{seed}.png", (40, 12), seed) for seed in (0, 1)]
     result = measured(capsys, *pair, "--losses", "all")
     values = result["pairs"][0]["values"]
@@ -101,7 +101,7 @@ def test_all_measures_all_and_tells_why_one_cannot(capsys, tmp_path):
     assert "sides of at least" in note
 
 
-def test_the_usual_ones_may_lack_a_value_but_not_those_asked_for(capsys, tmp_path, monkeypatch):
+def test_default_measures_may_lack_a_value_but_not_requested_ones(capsys, tmp_path, monkeypatch):
     pair = [noise(tmp_path / f"{seed}.png", (40, 12), seed) for seed in (0, 1)]
     lines = printed(["measure", *pair], capsys, monkeypatch)
     assert "-" in lines[3].split()
@@ -111,7 +111,7 @@ def test_the_usual_ones_may_lack_a_value_but_not_those_asked_for(capsys, tmp_pat
     assert "1.png" in error
 
 
-def test_missing_weights_are_an_error_where_they_were_asked_for(capsys, monkeypatch):
+def test_missing_weights_are_an_error_if_requested(capsys, monkeypatch):
     monkeypatch.delenv("LOSSARIUM_WEIGHTS", raising=False)
     # Whatever is installed here.
     monkeypatch.setitem(sys.modules, "lpips", None)
@@ -164,7 +164,7 @@ def test_a_mask_says_which_pixels_count(capsys, tmp_path):
         assert single(value) == single(expected)
 
 
-def test_masks_that_cannot_be(capsys, tmp_path):
+def test_invalid_masks_are_refused(capsys, tmp_path):
     truth, test = folders(tmp_path)
     small = noise(tmp_path / "small.png", (8, 8), mode="L")
     error = refused(capsys, truth, test, "--mask", small)
@@ -266,7 +266,7 @@ def test_csv_has_a_line_a_pair_and_the_mean(capsys, tmp_path):
         assert {name: float(row[name]) for name in ("mae", "ssim")} == pair["values"]
 
 
-def test_what_cannot_be_measured_is_empty_in_csv(capsys, tmp_path):
+def test_missing_values_are_empty_in_csv(capsys, tmp_path):
     pair = [noise(tmp_path / f"{seed}.png", (40, 12), seed) for seed in (0, 1)]
     assert main(["measure", *map(str, pair), "--losses", "all", "--format", "csv"]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
@@ -301,12 +301,12 @@ def test_a_table_in_a_file_has_its_columns_side_by_side(tmp_path):
     assert set(losses.names()) <= set(heading.split())
 
 
-def test_an_output_that_cannot_be_is_refused_at_once(capsys, tmp_path):
+def test_an_output_that_cannot_be_written_is_refused_at_once(capsys, tmp_path):
     assert "--output" in refused(capsys, REF, "missing.png", "--output", tmp_path / "no" / "scores.csv")
     assert "--output" in refused(capsys, REF, "missing.png", "--output", tmp_path)
 
 
-def test_linked_folders_are_followed_where_that_is_asked_for(tmp_path, capsys):
+def test_linked_folders_are_followed_on_request(tmp_path, capsys):
     for folder in ("ref", "test"):
         noise(tmp_path / folder / "0.png")
         noise(tmp_path / f"more {folder}" / "1.png", seed=1)

@@ -12,7 +12,7 @@ from lossarium.text import listed_names as listed
 from lossarium.training.options import optimizers, schedules
 
 
-def test_the_listed_names_are_those_that_there_are():
+def test_the_listed_names_are_all_that_exist():
     assert models()[: len(listed.MODELS)] == listed.MODELS == own_models.BUILT_IN
     assert listed.OPTIMIZERS == optimizers.NAMES
     assert listed.SCHEDULES == schedules.KINDS

@@ -57,7 +57,7 @@ def test_results_are_not_mixed_with_notes(monkeypatch):
     assert out.getvalue() == "a,b\n"
 
 
-def test_a_stream_that_has_room_again_is_written_again(monkeypatch):
+def test_a_stream_that_recovers_is_written_again(monkeypatch):
     class Filled(io.StringIO):
         full = True
 
@@ -102,7 +102,7 @@ def shell(line, *arguments, **environment):
         '"$@" >&- 2>&-',
     ],
 )
-def test_a_comparison_comes_to_its_report_whatever_becomes_of_its_output(tmp_path, line):
+def test_a_comparison_writes_its_report_even_if_its_output_is_lost(tmp_path, line):
     out = tmp_path / "out"
     ended = shell(line, "compare", *pair(tmp_path), *QUICK, "--losses", "mse,mae", "--out", out)
     assert ended.returncode == 0, ended
@@ -168,7 +168,7 @@ def test_measure_and_explain_print_in_any_encoding(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("width", ["0", "1"])
-def test_a_terminal_of_no_width_still_gets_what_was_asked_for(width, monkeypatch, capsys):
+def test_a_terminal_of_no_width_still_gets_its_output(width, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", width)
     assert main(["explain", "mse"]) == 0
     assert {"formula", "source"} <= set(capsys.readouterr().out.split())

@@ -52,7 +52,7 @@ def test_a_run_that_is_rolled_back_counts_from_there():
     assert left.after(41) == "59 s left"
 
 
-def test_after_the_third_step_it_is_said_once_what_all_take():
+def test_after_the_third_step_the_total_time_is_reported_once():
     clock = Clock()
     left = TimeLeft(1000, clock)
     told = []
@@ -66,7 +66,7 @@ def test_after_the_third_step_it_is_said_once_what_all_take():
 
 
 @pytest.mark.parametrize("seconds", [0, 1e-9, 0.04, 1, 59.6, 3599.7, 86399.9, 1e7, 1e12, math.inf, math.nan])
-def test_no_time_or_pace_is_nonsense(seconds):
+def test_no_time_or_pace_is_absurd(seconds):
     text = duration_text(seconds)
     assert "60 s" not in text
     assert "60 min" not in text

@@ -78,7 +78,7 @@ def test_numbers_out_of_range_are_refused(options, said):
         recipe(*options)
 
 
-def test_options_of_whole_trials_are_left_out_where_there_are_none():
+def test_options_of_whole_trials_are_left_out_of_other_commands():
     parser = argparse.ArgumentParser()
     add_recipe(parser, of_whole_trial=False)
     names = {action.dest for action in parser._actions}

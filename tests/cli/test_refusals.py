@@ -38,7 +38,7 @@ def refused(capsys, *arguments) -> str:
         ("lpips(net=vgg)", "vgg"),
     ],
 )
-def test_losses_that_cannot_be(tmp_path, capsys, losses, said):
+def test_invalid_losses_are_refused(tmp_path, capsys, losses, said):
     out = tmp_path / "out"
     assert said in refused(capsys, *pair(tmp_path), *QUICK, "--losses", losses, "--out", out)
     assert not out.exists()
@@ -57,7 +57,7 @@ def test_losses_that_cannot_be(tmp_path, capsys, losses, said):
         ("--model", "huge", 'there is no model "huge"; choose from compact'),
     ],
 )
-def test_numbers_that_cannot_be(tmp_path, capsys, option, value, said):
+def test_numbers_out_of_range_are_refused_with_the_range(tmp_path, capsys, option, value, said):
     out = tmp_path / "out"
     assert said in refused(capsys, *pair(tmp_path), *QUICK, option, value, "--out", out)
     assert not out.exists()
@@ -103,7 +103,7 @@ def test_bad_pictures_are_named_and_skipped_only_when_asked(tmp_path, capsys, na
     assert name in capsys.readouterr().out
 
 
-def test_missing_empty_and_small_folders(tmp_path, capsys):
+def test_missing_empty_and_small_folders_are_refused(tmp_path, capsys):
     good = picture_folder(tmp_path / "good")
     few = picture_folder(tmp_path / "few", frames=7)
     (tmp_path / "empty").mkdir()
@@ -118,7 +118,7 @@ def test_missing_empty_and_small_folders(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_an_output_folder_without_room(tmp_path, capsys, monkeypatch):
+def test_an_output_folder_without_enough_disk_space_is_refused(tmp_path, capsys, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9, 10**6))
     out = tmp_path / "out"
@@ -126,14 +126,14 @@ def test_an_output_folder_without_room(tmp_path, capsys, monkeypatch):
     assert not out.exists()
 
 
-def test_an_output_folder_that_is_a_file(tmp_path, capsys):
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     assert "--out" in refused(capsys, *pair(tmp_path), *QUICK, "--out", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
 
 
 @pytest.mark.parametrize("command", ["compare", "train", "find-lr"])
-def test_an_output_in_a_folder_of_pictures(tmp_path, capsys, monkeypatch, command):
+def test_an_output_in_a_folder_of_pictures_is_refused(tmp_path, capsys, monkeypatch, command):
     first, second = pair(tmp_path)
     before = sorted(first.rglob("*")), sorted(second.rglob("*"))
     quick = ("--test-steps", "10") if command == "find-lr" else QUICK

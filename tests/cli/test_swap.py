@@ -95,7 +95,7 @@ def test_one_picture_in_its_own_size_with_all_that_can_be_done(trial, tmp_path):
     assert mark_of(out)[0].endswith("/trainedAlgorithmicMedia")
 
 
-def test_what_it_refuses(trial, tmp_path, capsys):
+def test_invalid_swaps_are_refused(trial, tmp_path, capsys):
     folder, ada, _ = trial
     out = tmp_path / "out"
     said = refused(capsys, folder, ada, out, "--from", "ada", "--to", "chi")

@@ -33,7 +33,7 @@ def train(parent, out, *options):
     return ["train", *map(str, folders), *QUICK, "--out", str(out), *options]
 
 
-def test_leaves_weights_pictures_and_records(tmp_path, capsys):
+def test_training_leaves_weights_pictures_and_records(tmp_path, capsys):
     assert main(train(tmp_path, tmp_path / "out", "--loss", "mse + ssim")) == 0
     assert "Trained 6 steps" in capsys.readouterr().out
     out = tmp_path / "out"
@@ -44,7 +44,7 @@ def test_leaves_weights_pictures_and_records(tmp_path, capsys):
     assert tomllib.loads((out / "control.toml").read_text()) == {}
 
 
-def test_keeps_the_best_and_what_is_asked_for(tmp_path, capsys):
+def test_the_best_and_every_requested_checkpoint_are_kept(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(train(tmp_path, out, "--judge", "psnr", "--keep-best", "--keep-every", "2")) == 0
     there = [path.name for path in sorted((out / "checkpoints").iterdir())]
@@ -57,7 +57,7 @@ def test_keeps_the_best_and_what_is_asked_for(tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_keeps_as_many_of_the_last_as_are_asked_for(tmp_path, capsys):
+def test_as_many_last_checkpoints_are_kept_as_requested(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(train(tmp_path, out, "--judge-every", "1", "--keep-last", "3")) == 0
     there = [path.name for path in sorted((out / "checkpoints").iterdir())]
@@ -65,7 +65,7 @@ def test_keeps_as_many_of_the_last_as_are_asked_for(tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_a_finished_trial_is_left_alone_and_another_refused(tmp_path, capsys):
+def test_a_finished_trial_is_left_unchanged_and_another_one_is_refused(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(train(tmp_path, out)) == 0
     before = {
@@ -158,7 +158,7 @@ def test_mistakes_are_refused_and_nothing_is_written(tmp_path, capsys, setting, 
     assert main(["set", str(tmp_path / "elsewhere"), "learning_rate=1"]) == 2
 
 
-def test_asked_to_end_it_saves_says_so_and_goes_on_later(tmp_path):
+def test_a_request_to_stop_saves_reports_it_and_training_continues_later(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     out = tmp_path / "out"
     command = [sys.executable, "-m", "lossarium.cli.main"]

@@ -86,7 +86,7 @@ def test_numbers_do_not_depend_on_previews_or_event_files(tmp_path):
 
 
 @pytest.mark.usefixtures("quick_judge")
-def test_watchers_see_every_row_and_going_on_shows_no_step_twice(tmp_path):
+def test_callbacks_get_every_row_and_resuming_repeats_no_step(tmp_path):
     rows = []
 
     def die(progress):
@@ -107,7 +107,7 @@ def test_watchers_see_every_row_and_going_on_shows_no_step_twice(tmp_path):
 
 
 @pytest.mark.usefixtures("quick_judge")
-def test_a_timelapse_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_timelapse_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -141,12 +141,12 @@ def test_a_timelapse_on_demand(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf"])
-def test_refuses_odd_times(tmp_path, capsys, seconds):
+def test_invalid_preview_intervals_are_refused(tmp_path, capsys, seconds):
     assert main(["train", "demo", f"--preview-every={seconds}", "--out", str(tmp_path / "out")]) == 2
     assert "--preview-every must be 0 seconds or more" in capsys.readouterr().err
 
 
-def test_without_tensorboardx_nothing_is_begun(tmp_path, capsys, monkeypatch):
+def test_without_tensorboardx_training_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     assert main(["train", "demo", "--tensorboard", "--out", str(tmp_path / "out")]) == 2
     assert "pip install 'lossarium[tensorboard]'" in capsys.readouterr().err

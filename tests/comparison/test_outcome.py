@@ -23,7 +23,7 @@ RECIPE = Recipe(steps=12, size=32, batch_size=2, snapshots=2)
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Two losses; the first exploded and went back, the second passed one step over."""
+    """Two losses; the first exploded and was rolled back, the second skipped one step."""
     right = Batches.__call__
     # The batches at which a trial meets NaN, once each. The comparison itself looks at the first batch.
     meets = [6, 7, 8, 9, 10, 4]
@@ -56,7 +56,7 @@ WENT_BACK = (
 PASSED_OVER = "mae (seed 0) skipped 1 step of 12: the loss or its gradient was NaN or infinity."
 
 
-def test_explosions_and_steps_passed_over_are_in_the_verdict(results):
+def test_explosions_and_skipped_steps_are_in_the_verdict(results):
     result, out = results
     assert result.verdict.troubles == (WENT_BACK, PASSED_OVER)
     assert "But there was trouble with mse and mae" in result.verdict.sentence
@@ -78,14 +78,14 @@ def test_the_report_names_them_beside_the_verdict_and_on_the_even_keel(results):
     assert page.count(PASSED_OVER) == 2
 
 
-def test_moments_before_the_end_keep_means_and_the_end_keeps_all(results):
+def test_snapshots_before_the_last_keep_means_and_the_last_keeps_all(results):
     for trial in results[0].trials:
         first, last = trial.snapshots
         assert {values.shape for values in first.scores.values()} == {(1,)}
         assert {values.shape for values in last.scores.values()} == {(10,)}
 
 
-def test_reading_a_trial_holds_the_scores_of_no_more_than_one_moment_as_numbers(tmp_path, monkeypatch):
+def test_reading_a_trial_holds_the_scores_of_one_snapshot_at_a_time(tmp_path, monkeypatch):
     frames, moments = 50_000, 6
     keys = ("reconstruction/psnr", "reconstruction/lpips")
     values = np.random.default_rng(0).random(frames).tolist()

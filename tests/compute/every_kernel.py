@@ -111,7 +111,7 @@ def watching() -> Iterator[list[str]]:
             compiled.append(event.data["dispatcher"].py_func.__qualname__)
 
         def on_end(self, event: event.Event) -> None:
-            """Only what begins counts."""
+            """Count only the beginnings."""
 
     uncached = CFunc._compile_uncached
 

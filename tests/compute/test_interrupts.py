@@ -1,4 +1,4 @@
-"""A signal that comes where an exception would get lost is delivered afterwards, once, to who listens."""
+"""Signals that arrive where an exception would get lost are delivered afterwards, once, to their handler."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def test_ctrl_c_is_delivered_at_the_end():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_handlers_are_what_they_were_and_hear_each_signal_once():
+def test_handlers_are_restored_and_get_each_signal_once():
     heard = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -66,7 +66,7 @@ def test_signals_that_are_ignored_stay_ignored():
         signal.signal(signal.SIGINT, before)
 
 
-def test_other_threads_leave_signals_alone():
+def test_other_threads_do_not_defer_signals():
     handlers = []
 
     def work():
@@ -128,7 +128,7 @@ INTERRUPTED = """
 
 
 def test_ctrl_c_while_a_kernel_is_compiled_is_never_swallowed_and_the_kernel_is_kept(tmp_path):
-    """At the beginning of all that the compiler tells: compiling, taking its lock, and LLVM's."""
+    """At the start of every event of the compiler: compiling, taking its lock, and LLVM's passes."""
     file = tmp_path / "interrupted.py"
     file.write_text(textwrap.dedent(INTERRUPTED))
     process = subprocess.run(

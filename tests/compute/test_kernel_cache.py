@@ -36,7 +36,7 @@ TINY = """
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A kernel in a file of its own, in a process of its own: how often that compiled."""
+    """Run a kernel from a file of its own in a new process; returns how often it compiled."""
     file = tmp_path / "tiny.py"
 
     def compilations(before: str = "", cache: str = "cache", **environment: str) -> int:
@@ -68,7 +68,8 @@ def test_no_later_process_compiles_anything_or_adds_a_file(tmp_path):
 
 
 def check_second_process(folder: Path, *specs: str) -> list[str]:
-    """What the first of two processes compiles; the second one compiles nothing and adds no file."""
+    """Run two processes; returns what the first compiles, and checks that the second compiles nothing and
+    adds no file."""
     command = [sys.executable, "-m", "tests.compute.every_kernel", str(folder / "pictures"), *specs]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache")}
     compiled, files = [], []
@@ -150,7 +151,7 @@ def test_a_kernel_keeps_no_more_than_its_newest_entries(tmp_path):
     assert other.exists()
 
 
-def test_what_killed_processes_left_is_removed(tmp_path):
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     current = tmp_path / "kernels-a-b-c"
     current.mkdir()
     old, new = current / "x.tmp", current / "y.tmp"
@@ -162,7 +163,7 @@ def test_what_killed_processes_left_is_removed(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "a flipped bit", "empty"])
-def test_a_damaged_entry_is_compiled_anew_and_replaced(tmp_path, tiny, damage):
+def test_a_damaged_entry_is_recompiled_and_replaced(tmp_path, tiny, damage):
     tiny()
     (entry,) = entries(tmp_path / "cache")
     whole = entry.read_bytes()
@@ -189,7 +190,7 @@ NOWHERE = """
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="there are no users of this kind")
-def test_without_a_folder_to_write_to_it_works_and_says_once_how_to_mend_it(tmp_path):
+def test_without_a_writable_folder_it_works_and_reports_the_remedy_once(tmp_path):
     closed = tmp_path / "closed"
     (closed / "installed" / "compute").mkdir(parents=True)
     for path in (closed / "installed" / "compute", closed / "installed", closed):
@@ -253,7 +254,7 @@ def test_what_a_kernel_closes_over_is_part_of_its_name():
     assert len(names) == 7, "compiled or not, a function is the same function"
 
 
-def test_what_the_cache_cannot_tell_apart_is_refused():
+def test_values_that_the_cache_cannot_distinguish_are_refused():
     array = np.zeros(3)
 
     def kernel(x):
@@ -280,7 +281,7 @@ SPECIALISED = """
 """
 
 
-def test_specialisations_that_different_processes_compiled_do_not_stand_in_for_each_other(tmp_path):
+def test_specialisations_that_different_processes_compiled_are_not_confused(tmp_path):
     """Their symbols would be the same: named after the function, and numbered from 1 in each process."""
     file = tmp_path / "specialised.py"
     file.write_text(textwrap.dedent(SPECIALISED))

@@ -93,7 +93,7 @@ def test_an_error_in_a_tile_reaches_the_caller():
 
 @pytest.mark.usefixtures("either_way")
 def test_two_threads_train_at_once():
-    """Each in its own order, over and over; both get what one alone gets."""
+    """Each in its own order, repeatedly; both get the same results as a single one."""
     pairs = [random_pair(height=64, width=48, seed=seed) for seed in (0, 1)]
     loss = losses.get("ssim + mae + gmsd")
 

@@ -22,7 +22,7 @@ HOME = {PSNR.key: ("mse",), SSIM.key: ("ssim",), LPIPS.key: ("lpips",)}
 
 
 def values(mean, *, spread=1.0, seeds=1, own=0.05, seed=0):
-    """Scores that share a frame's difficulty, and differ a little on their own."""
+    """Scores that share each frame's difficulty, with small independent differences."""
     difficulty = np.random.default_rng(7).normal(0, spread, FRAMES)
     return mean + difficulty + np.random.default_rng(seed).normal(0, own, (seeds, FRAMES))
 
@@ -52,7 +52,7 @@ def test_frames_in_the_same_state_are_resampled_together():
     assert doubled.high - doubled.low == pytest.approx(alone.high - alone.low, rel=0.05)
 
 
-def test_luck_between_seeds_widens_the_interval():
+def test_differences_between_seeds_widen_the_interval():
     source = np.random.default_rng(0)
     luck = source.normal(0, 1, (5, 1))
     noise = source.normal(0, 0.1, (5, 40))
@@ -127,7 +127,7 @@ def test_an_unbeaten_loss_that_does_not_beat_all_does_not_win():
     assert verdict.contenders == ("mae", "lpips")
 
 
-def test_more_pairs_ask_for_more_evidence():
+def test_more_pairs_require_more_evidence():
     finals = {LPIPS.key: {name: values(0.3, own=0.5, seed=place) for place, name in enumerate("abcd")}}
     names = {"a": "mse", "b": "mae", "c": "smooth_l1", "d": "ssim"}
     finals = {LPIPS.key: {names[key]: value for key, value in finals[LPIPS.key].items()}}
@@ -136,7 +136,7 @@ def test_more_pairs_ask_for_more_evidence():
     assert many.high - many.low > 1.2 * (few.high - few.low)
 
 
-def test_what_the_verdict_does_not_say_is_said():
+def test_the_verdicts_limits_are_stated():
     finals = {LPIPS.key: {"mse": values(0.3), "mae": values(0.2)}}
     one = decide(("mse", "mae"), (LPIPS,), finals, UNITS, HOME).caveats
     assert any("One seed" in caveat for caveat in one)
@@ -147,7 +147,7 @@ def test_what_the_verdict_does_not_say_is_said():
     )
 
 
-def test_a_loss_alone_has_nothing_to_beat():
+def test_a_single_loss_has_nothing_to_beat():
     verdict = decide(("mse",), (LPIPS,), {LPIPS.key: {"mse": values(0.3)}}, UNITS, HOME)
     assert verdict.winner is None
     assert "alone" in verdict.sentence

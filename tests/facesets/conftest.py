@@ -9,7 +9,7 @@ from tests.facesets.handmade_pictures import Write
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes bytes to a file, picture.png unless named otherwise, and gives its path."""
+    """Write bytes to a file, picture.png by default, and return its path."""
 
     def write_file(data: bytes, name: str = "picture.png") -> Path:
         path = tmp_path / name

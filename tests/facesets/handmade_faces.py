@@ -83,7 +83,7 @@ def itxt_png(body: bytes, side: int = SIDE, seed: int = 0) -> bytes:
 
 
 def lying_png(length: int) -> bytes:
-    """A PNG that claims so many bytes of faceswap's data and holds few."""
+    """A PNG that claims this many bytes of faceswap's data and holds few."""
     whole = itxt_png(b"faceswap\0\0\0\0\0{}")
     at = whole.index(b"iTXt") - 4
     return whole[:at] + struct.pack(">I", length) + whole[at + 4 :]

@@ -23,7 +23,7 @@ def colourful(width: int = 16, height: int = 16, channels: int = 3, seed: int = 
 
 
 def smooth(width: int, height: int) -> Pixels:
-    """Slow waves, that lossy formats and resampling hardly change."""
+    """Low-frequency waves, which lossy formats and resampling hardly change."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     waves = [128 + 90 * np.sin(2.0 * x + y + c) * np.cos(1.5 * y - c) for c in range(3)]
     return np.stack(waves, axis=-1).round().astype(np.uint8)
@@ -71,7 +71,7 @@ def exif(orientation: int, order: str = "<") -> bytes:
 
 
 def icc_profile(space: bytes, tags: dict[bytes, bytes], device: bytes = b"mntr") -> bytes:
-    """A version 2 profile by hand, since none of another space than sRGB can be had everywhere."""
+    """A handmade version 2 profile, since only sRGB profiles are available everywhere."""
     d50 = struct.pack(">3i", 63190, 65536, 54061)
     tags = {b"wtpt": b"XYZ \0\0\0\0" + d50, **tags}
     connection = b"Lab " if b"A2B0" in tags else b"XYZ "
@@ -131,7 +131,7 @@ def on_grey(values: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) -> Pixe
 
 
 def reason(path: Path, size: int = 16) -> str:
-    """Why a picture is refused; checks that the sentence has its form."""
+    """The reason for refusing a picture; checks the form of the message."""
     with pytest.raises(UnreadablePicture) as caught:
         read_picture(path, size)
     error = caught.value

@@ -38,7 +38,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture
 def unread(monkeypatch):
-    """Call it, and nothing may be decoded from then on."""
+    """From this call on, decoding is an error."""
 
     def forbid():
         def fail(*_):
@@ -50,7 +50,7 @@ def unread(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_the_cache_gives_what_reading_gives_from_a_mapped_file(pictures, tmp_path, unread):
+def test_the_cache_equals_reading_and_is_memory_mapped(pictures, tmp_path, unread):
     listing = plain_listing(pictures)
     seen = []
     first = cached_frames(listing, SIZE, tmp_path / "cache", lambda *done: seen.append(done))
@@ -130,7 +130,7 @@ def test_a_folder_without_any_good_picture_is_remembered_too(pictures, tmp_path,
     assert len(readings.failures) == 7
 
 
-def test_another_size_and_a_changed_or_added_picture_are_read_anew(pictures, tmp_path):
+def test_another_size_and_a_changed_or_added_picture_are_read_again(pictures, tmp_path):
     folder = tmp_path / "cache"
     cached_frames(plain_listing(pictures), SIZE, folder)
     assert cached_frames(plain_listing(pictures), 8, folder).frames.shape == (7, 8, 8, 3)
@@ -240,7 +240,7 @@ def test_one_flipped_bit_anywhere_is_found_and_named(pictures, tmp_path, monkeyp
         assert file.read_bytes() == good
 
 
-def test_files_of_two_caches_that_were_swapped_are_found(pictures, tmp_path):
+def test_swapped_files_of_two_caches_are_detected(pictures, tmp_path):
     folder, copy = tmp_path / "cache", tmp_path / "copy"
     shutil.copytree(pictures, copy)
     Image.new("RGB", (SIZE, SIZE), (1, 2, 3)).save(copy / "2.png")
@@ -331,7 +331,7 @@ def test_what_is_interrupted_leaves_nothing_behind(pictures, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_behind(pictures, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_nothing_behind(pictures, tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -404,7 +404,7 @@ def test_nothing_else_is_removed_from_the_folder_of_a_cache(pictures, tmp_path):
     assert not any(path.exists() for path in rest)
 
 
-def test_older_caches_stay_while_the_one_that_is_there_serves(pictures, tmp_path):
+def test_older_caches_stay_while_the_current_one_is_valid(pictures, tmp_path):
     folder = tmp_path / "cache"
     cached_frames(plain_listing(pictures), SIZE, folder)
     older = cache_of(folder, 3)

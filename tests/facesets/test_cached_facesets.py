@@ -24,7 +24,7 @@ def small_pieces(monkeypatch):
 
 
 def plain(folder):
-    """Twelve pictures with masks, of which some train on what others judge by, and one is damaged."""
+    """Twelve pictures with masks: some training pictures equal held-out ones, and one is damaged."""
     for place, seed in enumerate((2, 1, 2, 3, 4, 5, 6, 7, 7, 9, 7, 11)):
         save(folder / f"{place}.png", noise(seed))
         save(folder / "masks" / f"{place}.png", noise(100 + place)[..., 0])
@@ -41,7 +41,7 @@ def own(folder):
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("made", [plain, own])
-def test_a_cached_faceset_is_that_from_memory(tmp_path, made):
+def test_a_cached_faceset_equals_one_in_memory(tmp_path, made):
     folder = made(tmp_path / "ada")
     expected = load(folder, SIZE, skip_bad=True)
     assert any("left out of training" in note for note in expected.notes)
@@ -66,7 +66,7 @@ def batches(faceset):
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_a_cached_faceset_is_refused_as_that_from_memory(tmp_path):
+def test_a_cached_faceset_is_refused_like_one_in_memory(tmp_path):
     folder = plain(tmp_path / "ada")
     for _ in range(2):
         assert complaint(folder, cache=tmp_path / "cache") == complaint(folder)
@@ -76,7 +76,7 @@ def test_a_cached_faceset_is_refused_as_that_from_memory(tmp_path):
         assert complaint(folder, cache=tmp_path / "cache") == complaint(folder)
 
 
-def test_what_is_cached_is_known_beforehand(tmp_path):
+def test_whether_a_listing_is_cached_is_known_beforehand(tmp_path):
     folder = own(tmp_path / "ada")
     listing = list_folder(folder)
     assert decoded_bytes(listing, SIZE) == 10 * 4 * SIZE**2

@@ -52,7 +52,7 @@ def test_lab_agrees_with_scikit_image_on_a_picture_that_is_not_square(monkeypatc
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_there_and_back_gives_the_picture(dtype):
+def test_converting_there_and_back_gives_the_picture(dtype):
     frames = pictures(2, 3, 16, 16).to(dtype)
     frames[0, :, :4] /= 200  # The straight part of both curves.
     # A chain of some 32 roundings, and matrices whose largest number is 3.24: each other's inverse but for
@@ -71,7 +71,7 @@ def test_grey_has_no_colour_and_its_lightness_rises():
     assert (lightness.diff() > 0).all()
 
 
-def test_whatever_lab_holds_the_picture_stays_in_range_and_finite():
+def test_any_lab_values_give_finite_pictures_in_range():
     wild = (pictures(1, 3, 32, 32, seed=1) - 0.5) * 600
     found = lab_to_srgb(wild)
     assert torch.isfinite(found).all()

@@ -71,7 +71,7 @@ def test_data_digest_knows_every_change(tmp_path: Path) -> None:
     assert len({digest, *map(data_digest, others)}) == 1 + len(others)
 
 
-def test_data_digest_without_landmarks_is_that_of_versions_that_knew_none() -> None:
+def test_data_digest_without_landmarks_equals_that_of_older_versions() -> None:
     pixels = np.arange(4 * 2 * 2 * 3, dtype=np.uint8)
     faceset = Faceset("ada", pixels.reshape(4, 2, 2, 3), tuple("abcd"), np.array([True, False, False, True]))
     assert faceset.landmarks is None

@@ -109,7 +109,7 @@ def test_progress_is_told(pictures: Path) -> None:
     assert told == [(done, 11) for done in range(1, 12)]
 
 
-def test_an_interrupt_comes_through(pictures: Path) -> None:
+def test_an_interrupt_is_not_swallowed(pictures: Path) -> None:
     def interrupt(*_: int) -> None:
         raise KeyboardInterrupt
 
@@ -210,9 +210,7 @@ def test_links_do_not_lead_out_of_the_folder(pictures: Path, tmp_path: Path) -> 
     assert len(load(tmp_path / "ben", SIZE).faceset.frames) == 11
 
 
-def test_links_are_followed_where_that_is_asked_for_and_each_file_is_read_once(
-    pictures: Path, tmp_path: Path
-) -> None:
+def test_links_are_followed_on_request_and_each_file_is_read_once(pictures: Path, tmp_path: Path) -> None:
     for seed in range(10, 14):
         save(tmp_path / "elsewhere" / "deep" / f"{seed}.png", noise(seed))
     save(tmp_path / "single.png", noise(14))

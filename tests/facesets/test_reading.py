@@ -51,7 +51,7 @@ def test_the_content_tells_the_format_and_not_the_name(write: Write, kind: str, 
     assert np.abs(picture.pixels.astype(int) - smooth(16, 16)).mean() < 6
 
 
-def test_alpha_is_laid_on_mid_grey(write: Write) -> None:
+def test_alpha_is_composited_on_mid_grey(write: Write) -> None:
     rgba = colourful(16, 16, 4)
     for kind, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True})):
         picture = read_picture(write(encoded(Image.fromarray(rgba), kind, **options)), 16)

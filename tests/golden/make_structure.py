@@ -19,7 +19,7 @@ _MS_GMSD_WEIGHTS = (0.096, 0.596, 0.289, 0.019)
 
 
 def pair(kind: str, height: int, width: int, channels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Two pictures in [0, 1], made alike wherever this runs."""
+    """Two pictures in [0, 1], the same wherever this runs."""
     if kind == "noise":
         input, target = random_pair(height=height, width=width, channels=channels, dtype=torch.float64)
         return input.clamp(0, 1).to(dtype), target.to(dtype)

@@ -44,7 +44,7 @@ class Network(nn.Module):
 
 
 def random_crop(prediction, truth):
-    """Looks at a part that chance chooses, and spoils what it is given."""
+    """Measures a random crop, and changes its arguments in place."""
     row, column = torch.randint(0, 16, (2,)).tolist()
     error = (prediction - truth).abs()[..., row : row + 16, column : column + 16].mean((1, 2, 3))
     prediction.zero_()

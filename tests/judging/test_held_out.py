@@ -40,7 +40,7 @@ def test_a_perfect_reconstruction_has_perfect_scores():
     assert scores["reconstruction/mae"] == scores["reconstruction/lpips"] == [0.0] * 10
 
 
-def test_a_swap_is_held_against_the_other_identitys_frame_in_its_face():
+def test_a_swap_is_compared_with_the_other_identitys_frame_inside_the_face():
     first, second = pair()
     scores = score(Perfect(), directions(first, second))
     there, here = (as_tensor(faceset.frames[faceset.held_out]).double() for faceset in (second, first))
@@ -72,7 +72,7 @@ def test_without_masks_swaps_are_judged_whole():
     assert scores["swap/mae"][:5] == pytest.approx(expected.tolist(), rel=MEAN_ERROR)
 
 
-def test_bytes_and_tensors_are_there_and_back_the_same():
+def test_bytes_survive_the_conversion_to_tensors():
     frames = blobs().frames
     assert np.array_equal(as_bytes(as_tensor(frames)), frames)
 
@@ -87,7 +87,7 @@ def test_psnr_is_minus_ten_log_of_the_squared_error():
 
 
 @pytest.mark.parametrize("one", JUDGES, ids=lambda one: one.name)
-def test_every_judge_says_that_the_worse_picture_is_worse(one):
+def test_every_judge_scores_the_worse_picture_worse(one):
     truth = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     near, far = (one.measure(truth + amount * noise, truth, None) for amount in (0.02, 0.2))
@@ -112,7 +112,7 @@ def test_losses_of_pixel_values_have_a_home_judge():
     assert trained - {"linf"} <= frozenset().union(*(one.home_of for one in JUDGES))
 
 
-def test_scores_do_not_depend_on_how_many_frames_are_in_memory_together(monkeypatch):
+def test_scores_do_not_depend_on_the_chunk_size(monkeypatch):
     expected = score(Perfect(), directions(*pair()))
     monkeypatch.setattr(held_out, "_CHUNK", 2)
     scores = score(Perfect(), directions(*pair()))
@@ -134,7 +134,7 @@ def test_scores_do_not_depend_on_how_many_frames_are_in_memory_together(monkeypa
     assert ((found - before).abs() <= allowed).all()
 
 
-def test_stored_pictures_are_tensors_of_what_is_asked_for():
+def test_stored_pictures_give_tensors_by_index():
     frames, places = blobs().frames, np.array([4, 1, 7])
     pictures = StoredPictures(frames, places)
     whole = as_tensor(frames[places])

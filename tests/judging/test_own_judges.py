@@ -40,7 +40,7 @@ def test_without_a_weight_argument_pixels_that_do_not_count_are_equal():
     assert torch.equal(own("largest_error").measure(PREDICTION, TRUTH, LEFT_HALF), expected)
 
 
-def test_attributes_say_the_rest():
+def test_attributes_set_the_rest_of_the_declaration():
     one = own("likeness")
     assert (one.title, one.unit, one.digits, one.higher_is_better) == ("Likeness", "%", 1, True)
     assert one.is_home_of("ssim + 0.5*mae")
@@ -64,13 +64,13 @@ def test_values_may_be_a_list_of_numbers():
     assert values.tolist() == own_judges.of_numpy(PREDICTION, TRUTH)
 
 
-def test_what_a_judge_spoils_reaches_no_other_judge():
+def test_a_judge_that_changes_its_arguments_affects_no_other_judge():
     fair = score(Perfect(), PAIR, judges_of(["mae"]))
     after = score(Perfect(), PAIR, judges_of([f"{OWN}:random_crop", "mae"]))
     assert {key: after[key] for key in fair} == fair
 
 
-def test_a_judges_chance_is_the_same_every_time():
+def test_a_judges_random_numbers_are_the_same_every_time():
     one = judges_of([f"{OWN}:random_crop"])
     torch.manual_seed(1)
     first = score(Perfect(), PAIR, one)
@@ -78,7 +78,7 @@ def test_a_judges_chance_is_the_same_every_time():
     assert score(Perfect(), PAIR, one) == first
 
 
-def test_only_the_judges_that_are_asked_score():
+def test_only_the_named_judges_score():
     scores = score(Perfect(), PAIR, judges_of(["psnr", f"{OWN}:likeness"]))
     assert set(scores) == {
         f"{task}/{name}" for task in ("reconstruction", "swap") for name in ("psnr", f"{OWN}:likeness")
@@ -107,7 +107,7 @@ def test_only_the_judges_that_are_asked_score():
         ("largest_eror", "has no function or class largest_eror; did you mean largest_error"),
     ],
 )
-def test_what_breaks_the_contract_is_one_sentence(name, told):
+def test_each_violation_of_the_contract_is_one_sentence(name, told):
     with pytest.raises(LossariumError, match=told) as caught:
         try_judges(judges_of([f"{OWN}:{name}"]), PAIR)
     assert "\n" not in str(caught.value)
@@ -190,6 +190,6 @@ def test_a_wrong_choice_is_refused(text, steering, told):
         chosen(text, steering)
 
 
-def test_names_that_stand_twice_are_the_same():
+def test_the_lists_of_built_in_judges_agree():
     built_in = tuple(one.name for one in JUDGES)
     assert built_in == listed.JUDGES == registering.RESERVED == Recipe().judges

@@ -51,7 +51,7 @@ def test_names_match_however_accents_are_stored(tmp_path):
     }
 
 
-def test_names_of_which_either_could_be_meant_are_refused(tmp_path):
+def test_ambiguous_names_are_refused(tmp_path):
     for name in (NFC, NFD):
         save(tmp_path / "ref" / f"{name}.png", noise(0, 16))
     save(tmp_path / "test" / f"{MIXED}.png", noise(0, 16))
@@ -59,7 +59,7 @@ def test_names_of_which_either_could_be_meant_are_refused(tmp_path):
         find_pairs(tmp_path / "ref", tmp_path / "test")
 
 
-def test_linked_folders_are_measured_where_that_is_asked_for(tmp_path):
+def test_linked_folders_are_measured_on_request(tmp_path):
     for folder in ("ref", "test"):
         save(tmp_path / folder / "0.png", noise(0, 16))
         save(tmp_path / f"more {folder}" / "1.png", noise(1, 16))

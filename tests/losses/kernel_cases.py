@@ -19,7 +19,7 @@ across, are 22; what is made of the sums, some ten."""
 def value_and_gradient(
     name: str, input: Tensor, target: Tensor, weight: Tensor | None, **options: object
 ) -> tuple[Tensor, Tensor]:
-    """One value a picture and their sum's gradient, by whatever way the loss takes."""
+    """One value per picture and their sum's gradient, by the kernel or the plain formula."""
     input = input.clone().requires_grad_()
     values = losses.info(name).function(input, target, weight=weight, reduction="none", **options)
     values.sum().backward()
@@ -61,22 +61,23 @@ def check_float32(
     chain: int = LONGEST_CHAIN,
     draws: int = 2,
 ) -> None:
-    """Values and gradient are as near the exact ones as float32 can be asked to be.
+    """Check that values and gradient are as close to the exact ones as float32 allows.
 
     A stable algorithm gives the exact result of numbers that are changed by a few roundings, itself rounded a
-    few times: `chain` bounds how many. What a change by u does to the result is measured here, in float64:
-    nothing is known beforehand of the processor, or of the pictures.
+    few times: `chain` bounds how many. The effect of a change by u on the result is measured here, in
+    float64, so no bound depends on the processor or the pictures.
 
     Args:
-        found: One value a picture, several times if need be, and the gradient of their sum.
+        found: One value per picture, possibly several times, and the gradient of their sum.
         exact: (input, target, weight) in float64 to the values and the gradient.
         input: As the kernel had it, like the rest.
         target: The truth.
-        weight: What pixels count.
+        weight: The weight of each pixel.
         of_difference: Whether the loss begins with input - target, whose rounding is relative to the
             difference: small differences of bright pictures are then as exact as large ones. A loss that
             begins with each picture by itself can be no better than the pictures, each relative to itself.
-        level: What the loss takes off both pictures first, exactly: roundings are relative to what remains.
+        level: A constant that the loss first subtracts from both pictures, exactly: roundings are relative to
+            the rest.
         chain: The most roundings one after the other.
         draws: How many random changes to try: more where few places are steep, which few changes find.
     """

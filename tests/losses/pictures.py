@@ -7,7 +7,7 @@ from torch import Tensor
 def random_pair(
     *, height: int = 24, width: int = 20, channels: int = 3, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor]:
-    """Two pictures, neither square nor symmetric, one a noisy copy of the other."""
+    """Two pictures, not square and not symmetric, one a noisy copy of the other."""
     source = torch.Generator().manual_seed(seed)
     target = torch.rand(2, channels, height, width, generator=source, dtype=torch.float64)
     noise = 0.2 * torch.randn(target.shape, generator=source, dtype=torch.float64)

@@ -76,6 +76,6 @@ def test_half_precision_and_autocast_change_nothing_but_the_pictures():
         assert loss.report(input, target) == expected
 
 
-def test_equal_pictures_pull_at_nothing():
+def test_equal_pictures_have_no_gradient():
     _, target = random_pair()
     assert losses.get("0.5*mae").report(target, target) == (TermReport("0.5*mae", 0.0, 0.0),)

@@ -1,4 +1,4 @@
-"""A user's own losses."""
+"""Users' own losses."""
 
 import random
 
@@ -105,7 +105,7 @@ def test_names_of_built_in_losses_are_taken():
         ("alone", "does not take input and target"),
     ],
 )
-def test_what_breaks_the_contract_is_told_it_in_one_sentence(name, reason):
+def test_each_violation_of_the_contract_is_one_sentence_with_the_contract(name, reason):
     with pytest.raises(LossariumError, match=reason) as caught:
         losses.info(f"{HERE}:{name}")
     assert own._CONTRACT in str(caught.value)
@@ -120,7 +120,7 @@ def test_what_breaks_the_contract_is_told_it_in_one_sentence(name, reason):
         ("module", r"is a module; write a function that calls it, .*return module\(input, target\)"),
     ],
 )
-def test_what_would_train_on_something_else_is_refused_with_the_remedy(name, reason):
+def test_similarities_and_changed_targets_are_refused_with_the_remedy(name, reason):
     with pytest.raises(LossariumError, match=reason):
         losses.get(f"mse + 0.5*{HERE}:{name}")
 
@@ -145,7 +145,7 @@ def test_a_loss_without_gradient_can_measure_and_not_train():
         ("builtins:len", "does not take"),
     ],
 )
-def test_what_cannot_be_found_is_said(name, reason):
+def test_missing_modules_and_functions_are_named(name, reason):
     with pytest.raises(LossariumError, match=reason):
         losses.get(name)
 
@@ -171,7 +171,7 @@ def test_l1_and_l2_are_understood_and_written_as_what_they_are(alias, name):
 
 
 @pytest.mark.parametrize("wrong", [None, 3, ["mse"], b"mse"])
-def test_what_is_no_spec_is_refused_at_once(wrong):
+def test_anything_but_a_spec_is_refused_at_once(wrong):
     with pytest.raises(LossariumError, match="a loss is a spec"):
         losses.get(wrong)
 

@@ -103,7 +103,7 @@ def test_an_empty_batch_is_refused(name):
         function(name)(empty, empty)
 
 
-def test_what_is_no_tensor_and_no_reduction_is_refused():
+def test_anything_but_a_tensor_or_reduction_is_refused():
     picture = torch.zeros(1, 3, 4, 4)
     with pytest.raises(LossariumError, match="tensors, not ndarray and Tensor"):
         losses.mse(picture.numpy(), picture)
@@ -157,7 +157,7 @@ def _measured(name, plainly, input, target, weight, options):
         return function(name)(input, target, weight=weight, reduction="none", **options)
 
 
-def test_the_package_gives_its_losses():
+def test_importing_the_package_gives_its_losses():
     assert lossarium.losses is losses
     with pytest.raises(AttributeError, match="no attribute 'loses'"):
         lossarium.loses  # noqa: B018

@@ -20,7 +20,7 @@ def _as_in_a_new_process(monkeypatch):
 @pytest.mark.parametrize(
     ("factor", "offset", "remedy"), [(255, 0, "divide input and target by 255"), (2, -1, "(x + 1) / 2")]
 )
-def test_bytes_and_centred_pictures_are_warned_of_once_with_the_remedy(factor, offset, remedy):
+def test_bytes_and_centred_pictures_cause_one_warning_with_the_remedy(factor, offset, remedy):
     input, target = random_pair(height=64, width=48)
     input, target = input * factor + offset, target * factor + offset
     with pytest.warns(losses.RangeWarning) as caught:
@@ -44,7 +44,7 @@ def test_bytes_and_centred_pictures_are_warned_of_once_with_the_remedy(factor, o
         *(target for _, target in extremes().values()),
     ],
 )
-def test_values_that_training_and_noise_have_are_not_warned_of(target):
+def test_ordinary_values_cause_no_warning(target):
     losses.mse(target.roll(1, dims=3), target)
 
 
@@ -60,7 +60,7 @@ def test_compilers_see_no_warning():
     torch.func.vmap(losses.mse)(target[:, None] * 255, target[:, None] * 255)
 
 
-def test_calls_are_looked_at_again_after_a_while(monkeypatch):
+def test_calls_are_checked_again_after_a_while(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(value_range.time, "monotonic", lambda: now[0])
     _, target = random_pair()

@@ -47,7 +47,7 @@ def test_has_as_many_parameters_as_faceswap(name, size, options, count):
         (dfl_sae, [130_008_718, 121_746_593]),
     ],
 )
-def test_the_docstring_tells_the_number_of_parameters(architecture, counts):
+def test_the_docstring_states_the_number_of_parameters(architecture, counts):
     assert all(f"{count:,}" in architecture.__doc__ for count in counts)
 
 
@@ -91,7 +91,7 @@ def test_a_swap_takes_the_route_of_the_other_identity(which):
 
 
 @pytest.mark.parametrize("which", SMALL)
-def test_pictures_of_a_batch_do_not_touch_each_other(which):
+def test_pictures_of_a_batch_do_not_affect_each_other(which):
     model = small(which)
     pictures = torch.rand(2, 3, 3, 32, 32, requires_grad=True)
     model(pictures, (1, 0))[1, 2].sum().backward()
@@ -171,7 +171,7 @@ def test_pictures_are_float32_under_autocast(which):
 
 
 @pytest.mark.parametrize("which", SMALL)
-def test_learns(which):
+def test_the_loss_falls_during_training(which):
     model = small(which, size=16)
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(2 * 2, 3, 2, 2, generator=generator)

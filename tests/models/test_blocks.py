@@ -1,4 +1,4 @@
-"""Channels that are 0 and ride along."""
+"""Padding channels of zeros."""
 
 import pytest
 import torch
@@ -15,12 +15,12 @@ def pictures(channels, given):
 
 
 @pytest.mark.parametrize(("channels", "lanes"), [(1, 16), (16, 16), (126, 128), (252, 256)])
-def test_lanes(channels, lanes):
+def test_channels_are_rounded_up_to_vector_registers(channels, lanes):
     assert in_lanes(channels) == lanes
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_a_convolution_is_torchs_but_for_channels_that_are_0(size):
+def test_a_convolution_equals_torchs_except_for_zero_channels(size):
     ours, theirs = Convolution(5, 7, size, 16), nn.Conv2d(5, 7, size, padding=size // 2)
     ours.load_state_dict(theirs.state_dict())
     padded, plain = pictures(5, 16)

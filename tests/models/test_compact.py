@@ -11,7 +11,7 @@ from lossarium.models.registry import initial_model, weights_digest
 from tests.bounds import sensitivity, unit_roundoff
 
 
-def test_has_the_parameters_that_its_docstring_tells():
+def test_has_as_many_parameters_as_its_docstring_states():
     count = sum(parameter.numel() for parameter in Compact(64).parameters())
     assert count == 1_580_070
     assert f"{count:,}" in str(Compact.__doc__)
@@ -63,6 +63,6 @@ def test_initial_weights_are_a_function_of_the_seed():
     assert weights_digest(initial_model("compact", size=32, identities=2, seed=1)) != first
 
 
-def test_an_unknown_model_is_refused_with_those_that_there_are():
+def test_an_unknown_model_is_refused_with_the_known_ones():
     with pytest.raises(LossariumError, match="choose from compact"):
         initial_model("big", size=64, identities=2, seed=0)

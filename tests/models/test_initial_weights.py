@@ -50,7 +50,7 @@ def test_a_mask_or_one_more_identity_does_not_change_the_other_weights(which):
 
 
 @pytest.mark.parametrize("which", SMALL)
-def test_no_two_layers_begin_alike(which):
+def test_no_two_layers_have_equal_initial_weights(which):
     weights = [w for w in small(which).parameters() if w.ndim > 1]
     assert len({tuple(w.flatten()[:4].tolist()) for w in weights}) == len(weights)
 

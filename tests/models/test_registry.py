@@ -88,7 +88,7 @@ def test_a_model_too_large_for_the_machine_is_refused_with_its_size():
         initial_model("lightweight", size=64, identities=2, seed=0, options={"encoder_dims": 10**11})
 
 
-def test_ones_own_model_is_built_with_its_options_and_seeded():
+def test_an_own_model_is_built_with_its_options_and_seeded():
     model = _own("Blur", kernel=5)
     assert isinstance(model, own_models.Blur)
     assert model.size == 16
@@ -102,13 +102,13 @@ def test_ones_own_model_is_built_with_its_options_and_seeded():
     assert parameter_count(f"{OWN}:Blur", size=16, identities=3) == 3 * 84
 
 
-def test_ones_own_model_may_predict_masks_and_coarser_pictures():
+def test_an_own_model_may_predict_masks_and_coarser_pictures():
     prediction = predict(_own("WithMasks"), torch.rand(2, 4, 3, 16, 16), (1, 0))
     assert prediction.masks.shape == (2, 4, 1, 16, 16)
     assert prediction.coarser[0].shape == (2, 4, 3, 8, 8)
 
 
-def test_trying_ones_own_model_leaves_it_as_it_was():
+def test_trying_an_own_model_leaves_it_unchanged():
     model = _own("WithNorm")
     assert model.training
     assert model.norm.training
@@ -145,13 +145,13 @@ def test_trying_ones_own_model_leaves_it_as_it_was():
         ("a:b", "is named package.module:name"),
     ],
 )
-def test_what_is_wrong_with_ones_own_model_is_one_sentence(factory, told):
+def test_each_mistake_of_an_own_model_is_one_sentence(factory, told):
     with pytest.raises(LossariumError, match=told) as caught:
         _own(factory)
     assert "\n" not in str(caught.value)
 
 
-def test_a_wrong_option_of_ones_own_model_is_named():
+def test_a_wrong_option_of_an_own_model_is_named():
     with pytest.raises(LossariumError, match=r'Blur has no option "depht"; choose from kernel'):
         _own("Blur", depht=3)
     with pytest.raises(LossariumError, match=r"kernel of the model .*:Blur is a whole number, not 'wide'"):
@@ -175,7 +175,7 @@ def test_a_wrong_option_of_ones_own_model_is_named():
         ("../models:factory", "is named package.module:name"),
     ],
 )
-def test_a_module_that_is_not_there_is_named(name, told):
+def test_a_missing_module_is_named(name, told):
     with pytest.raises(LossariumError, match=told):
         initial_model(name, size=16, identities=2, seed=0)
 

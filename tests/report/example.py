@@ -35,7 +35,7 @@ AHEAD = 0.5
 
 
 def synthetic_face(size: int, identity: int, state: int) -> Pictures:
-    """A face of a few ellipses, (size, size, 3): enough to look at, and each state is another picture."""
+    """A face of a few ellipses, (size, size, 3), different in each state."""
     rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
     turn = 0.12 * np.sin(2.4 * state)
     skin = np.array([(0.55, 0.36, 0.27), (0.93, 0.74, 0.65)][identity % 2])

@@ -12,7 +12,7 @@ STEPS = 57
 
 
 def found(loss: str, suggested: float | None = 1e-3, *, height: float = 1.0, made: int = STEPS) -> Found:
-    """A loss that is lowest at ten times its suggestion and, where not all steps were made, exploded."""
+    """A range test that is lowest at ten times its suggestion and exploded unless all steps were made."""
     rates = [1e-7 * 10 ** (7 * place / (STEPS - 1)) for place in range(made)]
     away = [math.log10(rate / (10 * suggested)) if suggested else -9.0 for rate in rates]
     smoothed = [height * (1 - 0.6 * math.exp(-(value**2) / 2)) for value in away]
@@ -26,7 +26,7 @@ def found(loss: str, suggested: float | None = 1e-3, *, height: float = 1.0, mad
 
 
 def search(*tests: Found, trial: str | None = None) -> RateSearch:
-    """What the page shows of them."""
+    """The data of the page."""
     return RateSearch(
         tests,
         shared_rate(tests),

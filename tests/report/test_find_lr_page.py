@@ -80,12 +80,12 @@ def test_names_from_outside_are_never_markup() -> None:
     assert "default-src 'none'" in html.unescape(page)
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path, three: RateSearch) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, three: RateSearch) -> None:
     with pytest.raises(LossariumError, match="cannot be written"):
         write(three, tmp_path / "nowhere" / "find-lr.html")
 
 
-def test_a_toggle_a_loss_and_readings(browser: Chrome, tmp_path: Path, three: RateSearch) -> None:
+def test_each_loss_has_a_toggle_and_readings(browser: Chrome, tmp_path: Path, three: RateSearch) -> None:
     write(three, tmp_path / "find-lr.html")
     browser.get((tmp_path / "find-lr.html").as_uri())
     buttons = browser.find_elements(By.CSS_SELECTOR, "#curve-legend button")

@@ -52,7 +52,7 @@ def console(browser: Chrome) -> list[Any]:
 
 
 def pixels(browser: Chrome, kind: str) -> list[str]:
-    """What every loss shows on one line of the picture grid."""
+    """The pixels that every loss shows on one line of the picture grid."""
     script = "return [...document.querySelectorAll(`.tile.${arguments[0]} canvas`)].map((c) => c.toDataURL())"
     return list(browser.execute_script(script, kind))
 
@@ -61,7 +61,7 @@ def text_of(browser: Chrome, element_id: str) -> str:
     return browser.find_element(By.ID, element_id).text
 
 
-def test_the_slider_shows_other_moments(browser: Chrome, tmp_path: Path) -> None:
+def test_the_slider_shows_other_snapshots(browser: Chrome, tmp_path: Path) -> None:
     open_report(browser, tmp_path, example_result())
     kinds = ("reconstruction", "reconstruction-error", "swap-error")
     assert text_of(browser, "moment-text") == "step 500"
@@ -174,7 +174,7 @@ def test_nothing_overflows_the_page(
     assert console(browser) == []
 
 
-def test_trials_with_other_moments_show_their_latest(browser: Chrome, tmp_path: Path) -> None:
+def test_trials_with_other_snapshots_show_their_latest(browser: Chrome, tmp_path: Path) -> None:
     result = example_result(losses=("mse", "mae"), moments=4, rows=1)
     whole, short = result.trials
     short = replace(short, snapshots=short.snapshots[1::2])

@@ -130,7 +130,7 @@ def test_a_trial_that_skipped_steps_is_not_on_an_even_keel(example: ComparisonRe
     assert f"{first.loss} (seed {first.seed}) skipped 3 steps of 500" in text
 
 
-def test_troubles_stand_beside_the_verdict(example: ComparisonResult) -> None:
+def test_troubles_are_shown_beside_the_verdict(example: ComparisonResult) -> None:
     troubled = replace(example.verdict, troubles=("mse <b>exploded</b>.",))
     page = render(replace(example, verdict=troubled))
     verdict = page[page.index('id="verdict"') : page.index('id="scores"')]
@@ -156,9 +156,7 @@ def test_a_comparison_that_is_not_on_an_even_keel_says_so_beside_the_verdict(
         ({"loss": "another"}, f"No trial was made with {LOSSES[-1]}."),
     ],
 )
-def test_whatever_is_uneven_is_named(
-    example: ComparisonResult, changes: dict[str, object], words: str
-) -> None:
+def test_every_difference_is_named(example: ComparisonResult, changes: dict[str, object], words: str) -> None:
     spoilt = replace(example.trials[-1], **changes)  # type: ignore[arg-type]
     text = readable(render(replace(example, trials=(*example.trials[:-1], spoilt))))
     assert words in text
@@ -237,6 +235,6 @@ def test_write_survives_a_folder_name_that_is_no_utf_8(tmp_path: Path) -> None:
     assert "ad?" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_write_says_in_one_sentence_where_it_cannot_write(tmp_path: Path, example: ComparisonResult) -> None:
+def test_a_path_that_cannot_be_written_is_one_sentence(tmp_path: Path, example: ComparisonResult) -> None:
     with pytest.raises(LossariumError, match=r"cannot be written to .*nowhere"):
         write(example, tmp_path / "nowhere" / "report.html")

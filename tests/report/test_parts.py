@@ -34,7 +34,7 @@ def decoded(uri: str) -> np.ndarray:
         (-math.inf, 2, "\N{MINUS SIGN}∞"),
     ],
 )
-def test_values(value: float, digits: int, text: str) -> None:
+def test_values_are_formatted_with_their_decimals(value: float, digits: int, text: str) -> None:
     assert format_value(value, digits) == text
 
 
@@ -102,7 +102,7 @@ def test_sprites_keep_every_pixel_in_its_place() -> None:
     assert np.array_equal(picture[32:48, 16:], snapshot.swaps[2])
 
 
-def test_over_the_budget_the_last_moment_stays_exact() -> None:
+def test_over_the_budget_the_last_snapshot_stays_exact() -> None:
     result = example_result(losses=("mse", "mae"), rows=3, size=32, moments=3)
     sprites, exact = sprites_of(result, budget=1000)
     assert not exact
@@ -112,7 +112,7 @@ def test_over_the_budget_the_last_moment_stays_exact() -> None:
         assert 0 < np.abs(decoded(kept[0]) - early).mean() < 10
 
 
-def test_the_truth_has_black_where_no_exact_swap_is_known() -> None:
+def test_unknown_exact_swaps_are_black() -> None:
     rows = preview_rows(2, 16, False, ("ada", "ben"))
     sprite = truth_sprite(rows)
     assert np.array_equal(sprite[16:, :16], rows[1].frame)

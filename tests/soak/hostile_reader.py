@@ -1,4 +1,4 @@
-"""Reads folders that it is told of, each in a process of its own with limits, and says what that took.
+"""Reads the given folders, each in a process of its own with limits, and reports time and memory.
 
 A line of standard input is JSON: the folder, the reader, the most CPU seconds and the most bytes of memory. A
 line of standard output is JSON, too: `outcome` ("read", "refused", or what went wrong), `seconds`, `bytes`.
@@ -21,7 +21,7 @@ SIDE = 32
 
 
 def read(folder: Path, reader: str) -> str:
-    """What becomes of a folder: "read" or "refused"; anything but one sentence of refusal is an error."""
+    """The outcome for a folder: "read" or "refused"; anything but one sentence of refusal is an error."""
     try:
         if reader == "toml":
             read_toml(folder / "trial.toml")

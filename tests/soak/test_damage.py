@@ -1,6 +1,6 @@
 """Campaigns against running trials: killed at random moments, out of disk, with their files changed.
 
-Every one ends with the rows and weights of a trial that nothing happened to. Minutes on two cores.
+Every one ends with the rows and weights of an undisturbed trial. Takes minutes on two cores.
 """
 
 import os
@@ -27,7 +27,7 @@ LONGEST_WAIT = 240
 
 @pytest.fixture(scope="module")
 def chance():
-    """Another course every time; a failure shows the seed."""
+    """A new random seed every time; a failure shows it."""
     seed = int(os.environ.get("SOAK_SEED", time.time_ns() % 2**32))
     print(f"SOAK_SEED={seed}")
     return random.Random(seed)
@@ -40,7 +40,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, folders):
-    """A trial that nothing happened to."""
+    """An undisturbed trial."""
     out = tmp_path_factory.mktemp("whole") / "trial"
     finish(train(folders, out))
     return out
@@ -62,7 +62,7 @@ def started(command, **options):
 
 
 def finish(command):
-    """Run a command to its end; gives what it said."""
+    """Run a command to its end; returns its output."""
     process = started(command)
     said = process.communicate(timeout=LONGEST_WAIT)[1]
     assert process.returncode == 0, said
@@ -187,7 +187,7 @@ def disk(where):
 
 
 def fill(where):
-    """Take all room that is left."""
+    """Fill the disk."""
     with (where / "ballast").open("wb", buffering=0) as ballast:
         try:
             while True:
@@ -231,7 +231,7 @@ def test_every_changed_digit_and_every_lost_row_is_named(tmp_path, whole, chance
 
 
 def named(folder, content):
-    """The first line that is called damaged."""
+    """The first line that is reported as damaged."""
     (folder / records.NAME).write_bytes(content)
     with pytest.raises(LossariumError, match="is damaged in line"):
         list(records.read(folder))

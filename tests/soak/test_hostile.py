@@ -184,7 +184,7 @@ def jsons(numbers: random.Random, size: int, number: int) -> bytes:
 
 
 def bomb(numbers: random.Random, size: int) -> bytes:
-    """A thousand times as much as it takes."""
+    """A decompression bomb: a thousand times its size."""
     return zlib.compress(numbers.choice([b"\0", b" ", b"'", b"[", b"(1,"]) * (200 * size), 9)
 
 

@@ -150,7 +150,7 @@ def test_damaged_pictures_are_skipped_when_asked(trained, folder):
     ]
 
 
-def test_nothing_but_damage_is_an_error(trained, folder):
+def test_only_damaged_pictures_is_an_error(trained, folder):
     for path in (folder / "frames").iterdir():
         path.write_bytes(b"")
     with pytest.raises(LossariumError, match="no picture can be swapped"):
@@ -166,7 +166,7 @@ def test_many_pictures_go_through_in_parts(trained, folder, monkeypatch):
         assert np.abs(output.astype(int) - whole[name]).max() <= 1
 
 
-def test_an_interruption_leaves_whole_files_alone(trained, folder):
+def test_an_interruption_leaves_complete_files_only(trained, folder):
     def stop(done, _total):
         if done == 2:
             raise KeyboardInterrupt
@@ -195,7 +195,7 @@ def test_metadata_of_the_input_is_not_carried_over(trained, tmp_path):
     assert b"taken at home" not in job.output.read_bytes()
 
 
-def test_a_picture_without_a_mask_is_not_blended_by_guess(trained, folder):
+def test_a_picture_without_a_mask_is_refused_for_blending(trained, folder):
     (folder / "masks" / "0001.png").unlink()
     with pytest.raises(LossariumError, match=r"0001\.png has no mask to blend by: .*--skip-bad"):
         swapped(trained, folder, "out", SwapOptions(blend=True))

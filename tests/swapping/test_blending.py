@@ -48,7 +48,7 @@ def test_a_larger_feather_shows_less_of_the_swap():
     assert shares[0] > shares[-1]
 
 
-def test_a_blend_shows_each_where_it_should():
+def test_a_blend_shows_face_and_frame_by_their_shares():
     face, frame = np.full((2, 2, 3), 200, np.uint8), np.full((2, 2, 3), 100, np.uint8)
     share = np.array([[0, 1], [0.5, 0.25]], np.float32)
     assert blend(face, frame, share)[..., 1].tolist() == [[100, 200], [150, 125]]

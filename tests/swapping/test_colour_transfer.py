@@ -63,7 +63,7 @@ def test_a_face_of_one_colour_takes_the_references_mean(level):
     np.testing.assert_allclose(moved, 0.3, rtol=0, atol=RETURNED)
 
 
-def test_a_mask_of_nothing_changes_nothing():
+def test_an_empty_mask_changes_nothing():
     colours = picture(8)
     assert np.array_equal(transfer_colour(colours, picture(9), np.zeros((12, 17), np.float32)), colours)
 

@@ -50,7 +50,7 @@ def test_a_picture_becomes_a_file_or_a_file_in_a_folder(tmp_path, out, ending, e
     assert job.output == tmp_path / expected
 
 
-def test_masks_of_a_faceset_wherever_one_stands_in_it(tmp_path):
+def test_masks_of_a_faceset_are_found_from_any_of_its_folders(tmp_path):
     write_faceset(tmp_path / "ada")
     out = tmp_path / "out"
     for source in (tmp_path / "ada", tmp_path / "ada" / "frames", tmp_path / "ada" / "frames" / "0003.webp"):
@@ -94,7 +94,7 @@ def test_what_exists_is_replaced_only_by_force(tmp_path):
     assert [job.output for job in find_jobs(source, tmp_path / "out", force=True)] == [written]
 
 
-def test_outputs_that_cannot_be(tmp_path):
+def test_invalid_outputs_are_refused(tmp_path):
     source = picture(tmp_path / "in" / "7.png").parent
     out = tmp_path / "out"
     assert "does not exist" in refused(tmp_path / "missing", out)
@@ -147,7 +147,7 @@ def test_a_mask_beside_is_found_however_accents_are_stored(tmp_path, ending):
         ]
 
 
-def test_linked_folders_are_told_of_or_followed(tmp_path):
+def test_linked_folders_are_reported_or_followed(tmp_path):
     picture(tmp_path / "in" / "0.png")
     picture(tmp_path / "elsewhere" / "1.png")
     (tmp_path / "in" / "more").symlink_to(tmp_path / "elsewhere", target_is_directory=True)

@@ -39,7 +39,7 @@ def test_landmarks_that_deepfacelab_stored(tmp_path, side):
     assert_is_a_face(mask_of(path, side), side)
 
 
-def test_the_mask_that_deepfacelab_stored_goes_before_its_landmarks(tmp_path):
+def test_the_mask_that_deepfacelab_stored_takes_precedence_over_its_landmarks(tmp_path):
     path = tmp_path / "a.jpg"
     left = np.zeros((SIDE, SIDE), np.uint8)
     left[:, : SIDE // 2] = 255
@@ -70,7 +70,7 @@ def test_landmarks_of_a_faceset_without_masks(tmp_path):
     assert_is_a_face(mask_of(folder, SIDE), SIDE)
 
 
-def test_a_file_goes_before_what_is_stored(tmp_path):
+def test_a_mask_file_takes_precedence_over_stored_masks(tmp_path):
     path = tmp_path / "frames" / "a.jpg"
     path.parent.mkdir()
     path.write_bytes(dfl_jpeg(dfl_fields(FACE), side=SIDE))

@@ -169,7 +169,7 @@ def test_a_hostile_trial_is_refused_in_a_sentence(tmp_path, name):
     assert len(refused(folder)) < 1000
 
 
-def test_a_trial_that_lies_elsewhere_is_not_followed(tmp_path):
+def test_links_out_of_the_trial_are_not_followed(tmp_path):
     folder = write_trial(tmp_path / "trial")
     (folder / "trial.toml").replace(tmp_path / "trial.toml")
     (folder / "trial.toml").symlink_to(tmp_path / "trial.toml")
@@ -200,7 +200,7 @@ def test_code_named_by_a_trial_is_run_only_if_the_user_names_it_too(tmp_path, mo
     del sys.modules["planted"]
 
 
-def test_code_that_changed_since_the_trial_is_told(tmp_path, monkeypatch):
+def test_code_that_changed_since_the_trial_is_reported(tmp_path, monkeypatch):
     source = tmp_path / "altered.py"
     text = (
         "from lossarium.models.compact import Compact\n"

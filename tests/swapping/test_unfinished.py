@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Seven pictures that are not square, which is remarked."""
+    """Seven pictures that are not square, so each has a remark."""
     faceset = blobs(frames=7, size=48)
     for name, frame in zip(faceset.frame_names, faceset.frames, strict=True):
         save(tmp_path / "in" / f"{name}.png", frame[4:44])
@@ -40,7 +40,7 @@ class KilledError(Exception):
 
 
 def swap(trained, folder, out, *, die_after=None, finish=None, identity=1, force=False, written=None):
-    """Swap as the command does."""
+    """Swap like the command."""
     finish = finish or SwapOptions()
     ledger = Ledger(out, swap_digest(trained.digest, identity, asdict(finish)))
 
@@ -64,7 +64,7 @@ def contents(out):
 
 
 @pytest.mark.parametrize("die_after", [1, 3, 5, 6])
-def test_it_goes_on_where_it_stopped_and_ends_with_the_same_files(trained, folder, tmp_path, die_after):
+def test_an_interrupted_swap_continues_and_ends_with_the_same_files(trained, folder, tmp_path, die_after):
     whole = swap(trained, folder, tmp_path / "whole")
     with pytest.raises(KilledError):
         swap(trained, folder, tmp_path / "out", die_after=die_after)
@@ -77,7 +77,7 @@ def test_it_goes_on_where_it_stopped_and_ends_with_the_same_files(trained, folde
     assert (swapped.written, swapped.notes) == (whole.written, whole.notes)
 
 
-def test_what_was_changed_since_is_not_taken_for_finished(trained, folder, tmp_path):
+def test_changed_pictures_do_not_count_as_finished(trained, folder, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(KilledError):
         swap(trained, folder, out, die_after=5)
@@ -92,7 +92,7 @@ def test_what_was_changed_since_is_not_taken_for_finished(trained, folder, tmp_p
 
 
 @pytest.mark.parametrize("other", [{"identity": 0}, {"finish": SwapOptions(full_size=True)}])
-def test_another_swap_does_not_go_on_from_it(trained, folder, tmp_path, other):
+def test_another_swap_does_not_continue_it(trained, folder, tmp_path, other):
     with pytest.raises(KilledError):
         swap(trained, folder, tmp_path / "out", die_after=5)
     with pytest.raises(LossariumError, match="5 files would be replaced"):
@@ -113,7 +113,7 @@ def test_a_damaged_ledger_is_ignored(trained, folder, tmp_path, content):
         swap(trained, folder, tmp_path / "out")
 
 
-def test_what_was_half_written_is_made_again(trained, folder, tmp_path):
+def test_incomplete_files_are_written_again(trained, folder, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(KilledError):
         swap(trained, folder, out, die_after=5)

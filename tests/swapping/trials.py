@@ -15,7 +15,7 @@ SIZE = 32
 
 
 def table(**recipe: object) -> dict[str, object]:
-    """What trial.toml says."""
+    """The content of trial.toml."""
     return {
         "loss": "mse",
         "seed": 0,
@@ -25,7 +25,7 @@ def table(**recipe: object) -> dict[str, object]:
 
 
 def write_checkpoint(folder: Path, *, step: int = 5, seed: int = 0, size: int = SIZE) -> Path:
-    """Initial weights stand for trained ones; what an optimiser keeps lies beside them."""
+    """Write a checkpoint with initial weights in place of trained ones, and some optimiser state."""
     model = initial_model("compact", size=size, identities=2, seed=seed)
     tensors = {f"model.{name}": weight.contiguous() for name, weight in model.state_dict().items()}
     tensors["optimizer.0.exp_avg"] = next(model.parameters()).detach().clone().contiguous()
@@ -36,7 +36,7 @@ def write_checkpoint(folder: Path, *, step: int = 5, seed: int = 0, size: int = 
 
 
 def save_signed(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """As a checkpoint is written: with the hash of what it holds."""
+    """Save like a checkpoint: with the hash of its content."""
     ordered = dict(sorted(tensors.items()))
     described = json.dumps({"position": {"step": 5}, "optimizer": {}, "state": {}})
     save_file(ordered, path, metadata={"trial": described, "sha256": _digest(described, ordered)})

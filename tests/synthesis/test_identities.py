@@ -40,7 +40,7 @@ def test_children_are_refused() -> None:
         Phenotype(gender=0.5, age=0.5)
 
 
-def test_everybody_is_an_adult_and_different() -> None:
+def test_sampled_identities_are_adults_and_differ() -> None:
     people = [*named_identities().values(), *resolve_identities("random:40", 3)]
     assert len({person.name for person in people}) == len(people) == 44
     assert all(person.phenotype.age >= ADULT_AGE for person in people)
@@ -69,7 +69,7 @@ def test_unknown_identity_is_told_the_nearest_first() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["", "random:", "random:0", "random:x", "ada,ada", "ada,,ben"])
-def test_nonsense_is_refused(wanted: str) -> None:
+def test_invalid_lists_of_identities_are_refused(wanted: str) -> None:
     with pytest.raises(LossariumError):
         resolve_identities(wanted, 7)
 

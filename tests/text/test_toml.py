@@ -26,7 +26,7 @@ def test_what_tomllib_reads_comes_back(text: str) -> None:
     assert repr(parse_toml(text)) == repr(tomllib.loads(text))
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_skipped() -> None:
     assert parse_toml("\ufeffa = 1") == {"a": 1}
 
 
@@ -48,7 +48,7 @@ def test_a_byte_order_mark_is_passed_over() -> None:
     ],
     ids=lambda text: text[:24],
 )
-def test_what_would_take_tomllib_long_never_reaches_it(
+def test_text_that_would_take_tomllib_long_is_refused_first(
     text: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def reached(_: str) -> None:
@@ -59,7 +59,7 @@ def test_what_would_take_tomllib_long_never_reaches_it(
         parse_toml(text)
 
 
-def test_the_most_that_is_allowed_is_read() -> None:
+def test_text_at_the_limits_is_read() -> None:
     assert parse_toml(".".join("a" * MOST_KEY_PARTS) + " = 1")
     assert parse_toml("x = " + "[" * MOST_DEPTH + "]" * MOST_DEPTH)
 

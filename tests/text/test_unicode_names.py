@@ -26,7 +26,7 @@ def test_partners(names: list[str], others: list[str], expected: dict[str, str])
 
 
 @pytest.mark.parametrize(("names", "others"), [([NFC, NFD], [MIXED]), ([MIXED], [NFC, NFD])])
-def test_what_could_mean_either_names_both(names: list[str], others: list[str]) -> None:
+def test_ambiguous_names_are_both_named(names: list[str], others: list[str]) -> None:
     with pytest.raises(LossariumError) as caught:
         partners(names, others)
     assert ascii(NFC) in str(caught.value)

@@ -1,4 +1,4 @@
-"""`control.toml` and `control.jsonl`: whatever is in them is either meant or refused in a sentence."""
+"""`control.toml` and `control.jsonl`: any content is either applied or refused in one sentence."""
 
 import io
 import json
@@ -17,7 +17,7 @@ def row(**values):
     return json.dumps({"step": 3, "changes": {"learning_rate": 0.5}, "digest": "ab", **values})
 
 
-def test_past_changes_are_made_again_at_their_steps(tmp_path):
+def test_past_changes_are_repeated_at_their_steps(tmp_path):
     (tmp_path / "control.jsonl").write_text(row() + "\n")
     control = Control(tmp_path, pytest.fail)
     assert control.before(2, SETTINGS) == SETTINGS
@@ -58,7 +58,7 @@ def test_a_damaged_line_of_the_log_is_named(tmp_path, line, what):
     ],
     ids=lambda text: text[:30],
 )
-def test_a_mistake_in_the_file_is_told_once_and_changes_nothing(tmp_path, text):
+def test_a_mistake_in_the_file_is_reported_once_and_changes_nothing(tmp_path, text):
     (tmp_path / "control.toml").write_text(text + "\n")
     told = []
     control = Control(tmp_path, told.append)
@@ -69,7 +69,7 @@ def test_a_mistake_in_the_file_is_told_once_and_changes_nothing(tmp_path, text):
     assert not (tmp_path / "control.jsonl").exists()
 
 
-def test_whole_numbers_are_taken_as_floats():
+def test_whole_numbers_become_floats():
     assert checked({"eye_multiplier": 3}) == {"eye_multiplier": 3.0}
 
 

@@ -19,7 +19,7 @@ GUARDS = Guards()
 
 
 def course(losses, history=None):
-    """The step after which a trial goes back, or None, and what is remembered."""
+    """The step after which a trial is rolled back, or None, and the history."""
     history = history or LossHistory()
     for step, loss in enumerate(losses):
         terms = {"mse": 0.2 * loss, "ssim": 0.8 * loss}
@@ -31,7 +31,7 @@ def course(losses, history=None):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("noise", ["normal", "heavy tails", "none"])
-def test_ordinary_courses_pass(seed, noise):
+def test_ordinary_losses_cause_no_rollback(seed, noise):
     random = np.random.default_rng(seed)
     steps = np.arange(3000)
     factor = {
@@ -54,7 +54,7 @@ def test_infinities_in_a_row_are_an_explosion_from_the_first_step_on():
     assert course([math.nan, 1.0] * 20)[0] is None
 
 
-def test_the_term_that_went_first_is_named():
+def test_the_term_that_exploded_first_is_named():
     history = course([0.1] * 100)[1]
     far = update_history(history, GUARDS, 9.0, {"mse": 8.92, "ssim": 0.08}, finite=True)
     assert far.first_term == "mse"
@@ -70,7 +70,7 @@ def test_the_term_that_went_first_is_named():
     )
 
 
-def test_it_is_kept_as_json_and_back():
+def test_history_survives_json():
     history = course([0.1, 0.2, math.nan])[1]
     assert remembered(json.loads(json.dumps(history.as_table()))) == history
     assert remembered({}) == LossHistory()

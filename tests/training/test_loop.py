@@ -49,7 +49,7 @@ LOOKS = Looks()
 
 
 def run(folder, trial=TRIAL, *, die_after=None, judge=LOOKS, at=None, **options):
-    """Train; `at` maps steps to what happens after them. Gives what was told."""
+    """Train; `at` maps steps to functions called after them. Returns the messages."""
     folder.mkdir(exist_ok=True)
     told = []
 
@@ -105,7 +105,7 @@ def test_an_interrupted_trial_ends_with_the_same_records_and_weights(tmp_path, d
     assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
 
 
-def test_a_trial_that_died_before_its_first_checkpoint_begins_anew(tmp_path):
+def test_a_trial_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
     def dying(_model, _step):
         raise StoppedError
 
@@ -144,7 +144,7 @@ def damaged_rows(folder, edit):
     path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
 
 
-def test_rows_that_are_damaged_are_made_again_from_the_checkpoint_before_them(tmp_path):
+def test_damaged_rows_are_rewritten_from_the_checkpoint_before_them(tmp_path):
     run(tmp_path / "whole")
     with pytest.raises(StoppedError):
         run(tmp_path / "broken", die_after=7)
@@ -166,7 +166,7 @@ def test_rows_that_are_damaged_are_made_again_from_the_checkpoint_before_them(tm
     assert [path.name for path in checkpoints.iterdir()] == ["step_00000012.safetensors"]
 
 
-def test_rows_that_are_damaged_before_every_checkpoint_are_named_and_nothing_is_removed(tmp_path):
+def test_rows_damaged_before_every_checkpoint_are_named_and_nothing_is_removed(tmp_path):
     with pytest.raises(StoppedError):
         run(tmp_path, die_after=12)
     damaged_rows(tmp_path, lambda lines: lines[1:])
@@ -177,7 +177,7 @@ def test_rows_that_are_damaged_before_every_checkpoint_are_named_and_nothing_is_
 
 
 @pytest.mark.parametrize("bytes_left", [0.5, 0])
-def test_rows_that_were_cut_off_are_made_again(tmp_path, bytes_left):
+def test_truncated_rows_are_rewritten(tmp_path, bytes_left):
     run(tmp_path / "whole")
     with pytest.raises(StoppedError):
         run(tmp_path / "broken", die_after=7)
@@ -238,7 +238,7 @@ def test_a_request_to_stop_saves_first(tmp_path, number):
     assert timeless(tmp_path / "broken") == timeless(tmp_path / "whole")
 
 
-def test_a_full_disk_costs_nothing_but_checkpoints(tmp_path, monkeypatch):
+def test_a_full_disk_loses_nothing_but_checkpoints(tmp_path, monkeypatch):
     full = True
 
     def write_whole(path, content):
@@ -262,7 +262,7 @@ def test_a_full_disk_costs_nothing_but_checkpoints(tmp_path, monkeypatch):
 
 
 def with_infinities(monkeypatch, steps, *, only_the_first_time=False):
-    """Have the batches of some steps hold a number that is none."""
+    """Put NaN into the batches of some steps."""
     seen = set()
     right = Batches.__call__
 
@@ -276,7 +276,7 @@ def with_infinities(monkeypatch, steps, *, only_the_first_time=False):
     monkeypatch.setattr(Batches, "__call__", wrong)
 
 
-def test_a_step_without_numbers_is_passed_over(tmp_path, monkeypatch):
+def test_a_step_with_nan_is_skipped(tmp_path, monkeypatch):
     with_infinities(monkeypatch, {4})
     assert run(tmp_path, Trial("mse + ssim", 0, RECIPE)) == []
     rows = list(records.read(tmp_path))
@@ -303,7 +303,7 @@ def test_an_explosion_is_rolled_back_and_the_rate_lowered(tmp_path, monkeypatch)
     assert event == {"from": 10, "term": "0.5*mse", "learning_rate_factor": 0.5}
 
 
-def test_a_trial_killed_after_going_back_goes_on_at_the_lower_rate(tmp_path, monkeypatch):
+def test_a_trial_killed_after_a_rollback_continues_at_the_lower_rate(tmp_path, monkeypatch):
     trial = Trial("mse", 0, RECIPE)
     with_infinities(monkeypatch, {6, 7, 8, 9, 10}, only_the_first_time=True)
     run(tmp_path / "whole", trial)
@@ -361,7 +361,7 @@ def test_a_change_waits_until_it_can_be_logged_and_survives_a_crash(tmp_path, mo
     assert [row["learning_rate"] for row in rows] == [1e-3] * 6 + [1e-5] * 6
 
 
-def test_a_change_that_cannot_be_logged_is_told_once_and_does_not_end_training(tmp_path, monkeypatch):
+def test_a_change_that_cannot_be_logged_is_reported_once_and_does_not_end_training(tmp_path, monkeypatch):
     def refusing(_path, _row):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -385,7 +385,7 @@ def test_a_change_that_cannot_be_logged_is_told_once_and_does_not_end_training(t
         ("\x00", "ignored"),
     ],
 )
-def test_a_mistake_in_control_is_told_once_and_ignored(tmp_path, content, complaint):
+def test_a_mistake_in_control_is_reported_once_and_ignored(tmp_path, content, complaint):
     (tmp_path / "control.toml").write_text(content)
     told = run(tmp_path, by_hand=True)
     assert len(told) == 1
@@ -394,7 +394,7 @@ def test_a_mistake_in_control_is_told_once_and_ignored(tmp_path, content, compla
 
 
 def with_faces(faceset):
-    """With landmarks around a middle that moves."""
+    """Add landmarks around a moving centre."""
     turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
     ring = np.stack([16 + 9 * np.cos(turn), 16 + 9 * np.sin(turn)], axis=1)
     shifts = np.arange(len(faceset.frames))[:, None, None] / 8
@@ -460,7 +460,7 @@ class Rising:
         return scores["x"][0]
 
 
-def test_until_converged_stops_once_the_score_rises_no_more(tmp_path):
+def test_until_converged_stops_once_the_score_stops_rising(tmp_path):
     trial = Trial("mse", 0, replace(RECIPE, steps=200, judge_every=1))
     told = run(tmp_path / "until", trial, judge=Rising(), until_converged=True)
     rows = list(records.read(tmp_path / "until"))

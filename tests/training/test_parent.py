@@ -37,7 +37,7 @@ def test_a_child_ends_with_a_parent_that_is_killed():
 
 
 def is_running(number):
-    """Whether there is such a process; one that ended and that nobody waited for is not running."""
+    """Whether a process is running; zombies are not."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:

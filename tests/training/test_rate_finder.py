@@ -137,7 +137,7 @@ def test_regions_count_as_in_training():
         find("mse", recipe=Recipe(size=32, batch_size=2, mask_loss=True))
 
 
-def test_the_watcher_is_told_every_step():
+def test_the_callback_is_called_after_every_step():
     told = []
     found = find("mse", "mae", watch=lambda number, progress: told.append((number, progress)))
     assert [(number, progress.step) for number, progress in told] == [

@@ -39,7 +39,7 @@ def test_a_row_is_one_json_object_a_line_and_read_as_it_was_written(tmp_path):
     assert list(records.damage(tmp_path)) == []
 
 
-def test_the_chain_is_the_same_over_interruptions_and_returns(tmp_path):
+def test_the_chain_is_the_same_after_interruptions_and_rollbacks(tmp_path):
     written(tmp_path)
     whole = lines_of(tmp_path)
     (tmp_path / "other").mkdir()

@@ -90,7 +90,7 @@ def test_writes_scalars_events_and_sheets(tmp_path):
     assert metadata.count("text") == 2
 
 
-def test_going_on_shows_no_step_twice(tmp_path):
+def test_resuming_repeats_no_step(tmp_path):
     for first in (1, 4):
         events = EventFile(tmp_path, pytest.fail)
         for step in range(first, first + 6):
@@ -120,7 +120,7 @@ def test_steps_that_were_rolled_back_are_forgotten(tmp_path):
     assert values["events/text_summary"] == [(5, "back to step 5")]
 
 
-def test_a_full_disk_is_said_once_and_tried_again_later(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_once_and_retried_later(tmp_path, monkeypatch):
     now, told, full = 1000.0, [], True
     monkeypatch.setattr("lossarium.trial.event_file.time.monotonic", lambda: now)
     real = builtins.open

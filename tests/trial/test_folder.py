@@ -20,7 +20,7 @@ from lossarium.trial.folder import (
 
 @contextmanager
 def without_roots_powers(*folders):
-    """Root may write anywhere, so a test that runs as root becomes nobody for a moment."""
+    """Root may write anywhere, so a test that runs as root temporarily becomes another user."""
     if os.geteuid() != 0:
         yield
         return
@@ -46,7 +46,7 @@ def test_a_folder_without_permission_is_refused_and_nothing_made(tmp_path):
     assert list(locked.iterdir()) == []
 
 
-def test_a_folder_is_claimed_once_at_a_time_and_free_afterwards(tmp_path):
+def test_a_folder_is_locked_once_at_a_time_and_free_afterwards(tmp_path):
     with (
         locked_output(tmp_path, 0),
         pytest.raises(LossariumError, match="another process"),
@@ -57,7 +57,7 @@ def test_a_folder_is_claimed_once_at_a_time_and_free_afterwards(tmp_path):
         pass
 
 
-def test_a_folder_without_room_is_refused(tmp_path):
+def test_a_folder_without_enough_disk_space_is_refused(tmp_path):
     with (
         pytest.raises(LossariumError, match=r"about 1000000000000 MB are needed"),
         locked_output(tmp_path / "out", 10**18),
@@ -66,7 +66,7 @@ def test_a_folder_without_room_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_settings_are_written_once_and_then_held_against_what_is_there(tmp_path):
+def test_settings_are_written_once_and_then_compared_with_the_file(tmp_path):
     path = tmp_path / "comparison.toml"
     table = {"losses": ["mse", "mae"], "recipe": {"steps": 5}, "environment": {"torch": "1"}}
     write_or_check(path, table)
@@ -89,7 +89,7 @@ TABLE = {"losses": ["mse", "mae"], "recipe": {"steps": 5}, "environment": {"torc
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, 40, -25, -1])
-def test_settings_that_were_cut_off_are_put_back_from_their_copy(tmp_path, length):
+def test_truncated_settings_are_restored_from_their_copy(tmp_path, length):
     path, told = tmp_path / "comparison.toml", []
     write_toml(path, TABLE)
     whole = path.read_bytes()
@@ -103,7 +103,7 @@ def test_settings_that_were_cut_off_are_put_back_from_their_copy(tmp_path, lengt
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff\x00[")])
-def test_settings_that_are_missing_or_garbage_are_put_back(tmp_path, spoil):
+def test_missing_and_garbled_settings_are_restored(tmp_path, spoil):
     path, told = tmp_path / "comparison.toml", []
     write_toml(path, TABLE)
     spoil(path)
@@ -111,7 +111,7 @@ def test_settings_that_are_missing_or_garbage_are_put_back(tmp_path, spoil):
     assert (read_toml(path), len(told)) == (TABLE, 1)
 
 
-def test_a_changed_setting_is_put_back_if_the_copy_agrees_with_what_is_asked_for(tmp_path):
+def test_a_changed_setting_is_restored_if_the_copy_agrees_with_the_command(tmp_path):
     path, told = tmp_path / "comparison.toml", []
     write_toml(path, TABLE)
     path.write_bytes(path.read_bytes().replace(b"mae", b"nae"))
@@ -121,7 +121,7 @@ def test_a_changed_setting_is_put_back_if_the_copy_agrees_with_what_is_asked_for
         write_or_check(path, {**TABLE, "recipe": {"steps": 6}}, tell=told.append)
 
 
-def test_settings_whose_copy_is_damaged_too_are_called_damaged_and_nothing_is_to_be_removed(tmp_path):
+def test_settings_whose_copy_is_damaged_too_are_reported_as_damaged(tmp_path):
     path = tmp_path / "comparison.toml"
     write_toml(path, TABLE)
     path.write_bytes(b"losses = [")

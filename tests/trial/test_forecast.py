@@ -87,7 +87,7 @@ def test_a_batch_in_bf16_keeps_half_and_a_copy_of_the_weights():
     assert bf16.weights == float32.weights
 
 
-def test_own_models_are_foretold_like_those_that_come_with_it(tmp_path, monkeypatch):
+def test_own_models_are_forecast_like_built_in_ones(tmp_path, monkeypatch):
     """A wrapper around the smallest model, whose first layer refuses torch's meta device."""
     (tmp_path / "memory_hungry.py").write_text(
         "from lossarium.models.registry import initial_model\n"
@@ -122,7 +122,7 @@ def test_a_trial_is_refused_on_a_disk_that_is_too_full_and_leaves_nothing(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_find_lr_foretells_memory_and_ends_with_a_sentence_when_it_runs_out(tmp_path, monkeypatch, capsys):
+def test_find_lr_forecasts_memory_and_ends_with_a_sentence_if_it_runs_out(tmp_path, monkeypatch, capsys):
     command = ["find-lr", *map(str, pair(tmp_path)), "--size", "32", "--batch-size", "4", "--losses", "mse"]
 
     def without_memory(*_, **__):
@@ -153,7 +153,7 @@ def test_an_own_model_that_refuses_other_sizes_is_no_reason_to_end_otherwise(tmp
     assert "64 pixels alone" not in str(caught.value)
 
 
-def test_where_nothing_fits_nothing_is_promised():
+def test_no_option_is_suggested_if_none_fits():
     assert remedies(Recipe(), 1000) == "close other programs, or use another machine"
 
 

@@ -95,7 +95,7 @@ def test_the_header_says_the_last_loss(sheets):
 
 
 @pytest.mark.parametrize("name", ["", "a\nb\x00\x1b[31m", "ä漢字🙂", "long " * 1000])
-def test_any_name_fits(name):
+def test_names_of_any_length_fit(name):
     pictures = np.full((2, 16, 16, 3), 255, np.uint8)
     block = Block(name, (Column(name, pictures), Column("swap", pictures)))
     plain = draw_sheet("", [Block("", (Column("", pictures), Column("", pictures)))], 64, share=0.5)
@@ -104,7 +104,7 @@ def test_any_name_fits(name):
     assert np.array_equal(named[-14:], plain[-14:])
 
 
-def test_letters_with_marks_lose_them():
+def test_accented_letters_lose_their_accents():
     block = Block("", (Column("", np.zeros((1, 16, 16, 3), np.uint8)),))
     assert np.array_equal(
         draw_sheet("äé", [block], 128, share=0.5), draw_sheet("ae", [block], 128, share=0.5)
@@ -129,7 +129,7 @@ def test_a_file_is_whole_and_marked_with_the_weights_that_made_it(tmp_path, shee
         assert np.array_equal(np.asarray(image), pixels)
 
 
-def test_time_says_when(tmp_path, monkeypatch):
+def test_the_preview_is_due_by_the_clock(tmp_path, monkeypatch):
     now = 1000.0
     monkeypatch.setattr("lossarium.trial.live_preview.time.monotonic", lambda: now)
     preview = LivePreview(tmp_path, every=60, tell=pytest.fail)
@@ -142,7 +142,7 @@ def test_time_says_when(tmp_path, monkeypatch):
     assert not LivePreview(tmp_path, every=0, tell=pytest.fail).is_due(at_snapshot=True)
 
 
-def test_a_full_disk_is_said_once_and_what_was_there_stays(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_once_and_the_old_file_stays(tmp_path, monkeypatch):
     told = []
     preview = LivePreview(tmp_path, every=60, tell=told.append)
     preview.write(b"before")
@@ -160,7 +160,7 @@ def test_a_full_disk_is_said_once_and_what_was_there_stays(tmp_path, monkeypatch
     assert (tmp_path / "preview.png").read_bytes() == b"before"
 
 
-def test_few_frames_are_enough(tmp_path, sheets):
+def test_few_held_out_frames_suffice(tmp_path, sheets):
     del sheets
     model = initial_model("compact", size=32, identities=2, seed=0)
     pair = directions(blobs("ada", frames=4), blobs("ben", seed=5, frames=12))

@@ -74,7 +74,7 @@ def test_code_without_a_source_file_has_an_empty_digest():
     assert own_code(Recipe(), ["0.5*ssim(window=7) + mae"]) == {}
 
 
-def test_a_loss_that_joins_a_comparison_is_pinned_too(folders, tmp_path, capsys):
+def test_a_loss_added_to_a_comparison_is_pinned_too(folders, tmp_path, capsys):
     source = tmp_path / "pinned_loss.py"
     source.write_text("def far(input, target):\n    return (input - target).square().mean()\n")
     quick = ["--steps", "2", "--size", "32", "--batch-size", "2", "--out", "compared"]

@@ -29,7 +29,7 @@ def told(monkeypatch, tmp_path, times, flags=WITHOUT, recipe=BF16, device=CPU):
     return sentences
 
 
-def test_both_times_the_reason_and_the_remedy_are_said(monkeypatch, tmp_path):
+def test_both_times_the_reason_and_the_remedy_are_reported(monkeypatch, tmp_path):
     assert told(monkeypatch, tmp_path, PassTimes(8, 8.1, 0.9)) == [
         "bf16 takes 8.1 s a step here, float32 900 ms: this processor has no bfloat16 instructions; "
         "leave out --precision bf16"
@@ -43,7 +43,7 @@ def test_both_times_the_reason_and_the_remedy_are_said(monkeypatch, tmp_path):
     )
 
 
-def test_nothing_is_said_where_bf16_is_as_fast_or_was_not_chosen_or_on_a_gpu(monkeypatch, tmp_path):
+def test_nothing_is_reported_if_bf16_is_as_fast_or_not_chosen_or_on_a_gpu(monkeypatch, tmp_path):
     slow = PassTimes(8, 8.1, 0.9)
     assert not told(monkeypatch, tmp_path, PassTimes(8, 0.5, 0.9))
     assert not told(monkeypatch, tmp_path, PassTimes(8, 0.95, 0.9))
@@ -89,7 +89,7 @@ def test_a_smaller_batch_where_the_whole_one_takes_too_long(monkeypatch):
 
 
 def layer_calls():
-    """How many layers a forward pass calls."""
+    """The number of layers that a forward pass calls."""
     model = initial_model("compact", size=32, identities=2, seed=0)
     calls = []
     for layer in model.modules():
@@ -99,7 +99,7 @@ def layer_calls():
 
 
 @pytest.mark.parametrize("in_forward", [True, False])
-def test_a_pass_in_bf16_that_is_far_too_slow_is_broken_off_between_layers(monkeypatch, in_forward):
+def test_a_pass_in_bf16_that_is_far_too_slow_is_aborted_between_layers(monkeypatch, in_forward):
     """By a clock whose seconds pass from layer to layer: two in the forward pass, or soon after it."""
     ticks = 2 / (layer_calls() + (-3.5 if in_forward else 1.5))
     now, in_bf16, backward = 0.0, False, []
@@ -125,7 +125,7 @@ def test_a_pass_in_bf16_that_is_far_too_slow_is_broken_off_between_layers(monkey
     assert 2 < now < 4
 
 
-def test_really_measured_it_leaves_the_random_state_alone():
+def test_measuring_leaves_the_random_state_alone():
     before, began = torch.get_rng_state(), time.perf_counter()
     times = pass_times(BF16)
     passed = time.perf_counter() - began

@@ -63,7 +63,7 @@ def test_shows_every_snapshot_in_order_and_the_last_one_longer(tmp_path, trial):
     assert blue[0] < blue[1] < blue[2]
 
 
-def test_the_truth_stands_beside_where_it_is_known(tmp_path, trial):
+def test_exact_swaps_are_shown_where_they_are_known(tmp_path, trial):
     widths = []
     for step in (1, 2):
         sheet(trial, step)
@@ -148,7 +148,7 @@ def too_tall(path):
 
 
 @pytest.mark.parametrize("spoil", [damaged, no_png, led_outside, a_pipe, of_another_size, too_tall])
-def test_a_spoilt_sheet_is_named(tmp_path, trial, spoil):
+def test_a_damaged_sheet_is_named(tmp_path, trial, spoil):
     sheet(trial, 1)
     spoil(sheet(trial, 2))
     with pytest.raises(LossariumError, match=r"step_00000002\.png"):
@@ -169,7 +169,7 @@ def test_a_spoilt_sheet_is_named(tmp_path, trial, spoil):
         TABLE.replace("{size = 16, steps = 900}", "3"),
     ],
 )
-def test_a_spoilt_table_is_named(tmp_path, trial, table):
+def test_a_damaged_table_is_named(tmp_path, trial, table):
     (trial / "trial.toml").write_text(table)
     for step in (1, 2):
         sheet(trial, step)

@@ -115,7 +115,7 @@ def test_kernels_agree_with_plain_clahe_but_where_levels_meet(tiles):
     check_clahe(on_levels(photographs(4, 40, 56)), amount)
 
 
-def test_any_number_of_threads_and_any_company_gives_the_same_bits():
+def test_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch():
     frames, drawn = photographs(5, 24, 24), draws(5)
     with threads(1):
         alone = augment_frames(frames, drawn, FACESWAP)
@@ -127,7 +127,7 @@ def test_any_number_of_threads_and_any_company_gives_the_same_bits():
         assert torch.equal(first[3:4], third)
 
 
-def test_a_still_frame_comes_out_as_it_was_also_through_lab():
+def test_without_changes_a_frame_is_unchanged_also_through_lab():
     frames = photographs(2, 24, 30)
     for amount in (STILL, replace(STILL, lightness=1e-9)):
         for picture in augment_frames(frames, draws(2), amount):
@@ -158,7 +158,7 @@ def test_colour_leaves_the_lightness_alone(way):
 
 
 @pytest.mark.parametrize("way", [0, 1], ids=["kernels", "plain"])
-def test_clahe_is_done_as_often_as_asked_and_raises_contrast(way):
+def test_clahe_has_its_probability_and_raises_contrast(way):
     frames = photographs(64, 24, 24) // 4 + 96
     target = both_ways(frames, replace(STILL, clahe=0.5))[way][1]
     before, after = planar(frames).std(dim=(1, 2, 3)), target.std(dim=(1, 2, 3))
@@ -167,11 +167,11 @@ def test_clahe_is_done_as_often_as_asked_and_raises_contrast(way):
     assert (after[changed] > before[changed]).all()
 
 
-def test_more_tiles_than_pixels_are_as_many_as_there_are_pixels():
+def test_more_tiles_than_pixels_are_clamped():
     check_clahe(on_levels(photographs(3, 4, 3)), replace(STILL, clahe=1, clahe_tiles_least=6))
 
 
-def test_new_options_leave_the_numbers_of_the_old_ones_as_they_were():
+def test_new_options_do_not_change_the_numbers_of_old_ones():
     # The first sixty are what was drawn before there were CIELAB and CLAHE; version 0.1.0.
     drawn = draw(generator(0, Purpose.AUGMENTATION, 1, 0))
     old = generator(0, Purpose.AUGMENTATION, 1, 0)

@@ -50,7 +50,7 @@ def test_global_random_state_is_neither_read_nor_changed():
     assert torch.equal(batches()(1).input, first.input)
 
 
-def test_every_training_frame_comes_once_a_round_and_no_held_out_one_ever():
+def test_every_training_frame_comes_once_per_epoch_and_no_held_out_one_ever():
     faceset = blobs()
     count = int((~faceset.held_out).sum())
     order = frame_order(seed=3, identity=0, start=0, count=3 * count, frames=count)
@@ -63,7 +63,7 @@ def test_every_training_frame_comes_once_a_round_and_no_held_out_one_ever():
     assert set(chosen) == set(np.flatnonzero(~faceset.held_out))
 
 
-def test_identities_are_shuffled_apart():
+def test_identities_are_shuffled_independently():
     assert not np.array_equal(frame_order(0, 0, 0, 15, 15), frame_order(0, 1, 0, 15, 15))
 
 
@@ -122,7 +122,7 @@ def test_streams_of_one_seed_differ_by_purpose_step_and_sample():
     assert len(drawn) == 16
 
 
-def test_kernels_give_the_same_batch_but_for_rounding():
+def test_kernels_give_the_same_batch_up_to_rounding():
     plain, fast = batches()(2), batches(kernels=True)(2)
     assert (plain.input - fast.input).abs().max() <= ROUNDED
     assert (plain.target - fast.target).abs().max() <= ROUNDED
@@ -149,13 +149,13 @@ def test_regions_come_along_with_their_frames():
         assert torch.allclose(face[identity, :, 0], expected, atol=ROUNDED)
 
 
-def test_regions_turn_as_the_target_does_whatever_way_it_is_made():
+def test_regions_turn_like_the_target_with_and_without_kernels():
     plain = batches(regions=faces())(3).regions["face"]
     assert torch.equal(plain, batches(regions=faces(), kernels=True)(3).regions["face"])
     assert not torch.allclose(plain, batches(augmentation=STILL, regions=faces())(3).regions["face"])
 
 
-def test_every_region_is_its_own():
+def test_regions_are_computed_independently():
     both = batches(regions={**faces(), "nothing": [nowhere()] * 2})(3).regions
     assert torch.equal(both["face"], batches(regions=faces())(3).regions["face"])
     assert both["nothing"].count_nonzero() == 0

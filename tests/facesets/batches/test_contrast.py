@@ -44,7 +44,7 @@ def by_definition(light, tiles, clip):
 
 
 @pytest.mark.parametrize(("tiles", "clip"), [(1, 2.0), (2, 1.0), (3, 4.0), (5, 2.0)])
-def test_each_pixel_takes_what_the_nearest_tiles_say(tiles, clip):
+def test_each_pixel_is_interpolated_between_the_nearest_tiles(tiles, clip):
     light = planes(2, 13, 17) ** 2
     found = clahe(light, tiles, clip)
     for plane, equalised in zip(light, found, strict=True):

@@ -108,9 +108,7 @@ def test_millions_of_empty_segments_take_memory_by_their_size(write: Write) -> N
         tracemalloc.stop()
 
 
-def test_pixels_that_are_drawn_over_and_over_are_refused(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_scans_over_the_same_pixels_are_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     good = encoded(Image.fromarray(smooth(64, 64)), "JPEG", progressive=True)
     monkeypatch.setattr(jpeg, "_MOST_SCANNED_PIXELS", 20 * 64 * 64)
     assert read_picture(write(good, "a.jpg"), 64).source_size == (64, 64)

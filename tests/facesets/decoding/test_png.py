@@ -141,7 +141,7 @@ def test_interlaced_png(write: Write) -> None:
     np.testing.assert_array_equal(read_picture(path, 5).pixels[:, :, 0], pixels)
 
 
-def test_text_and_profile_bombs_do_no_harm(write: Write) -> None:
+def test_decompression_bombs_in_text_and_profiles_do_no_harm(write: Write) -> None:
     bomb = zlib.compress(bytes(50_000_000), 9)
     pixels = colourful()
     data = encoded(Image.fromarray(pixels), "PNG")

@@ -80,7 +80,7 @@ def test_landmarks_and_the_learned_mask(kind: str) -> None:
     np.testing.assert_array_equal(mask, expected)
 
 
-def test_outlines_become_a_mask_those_that_exclude_last() -> None:
+def test_outlines_become_a_mask_and_excluding_ones_come_last() -> None:
     polygons = [
         (0, [[20, 20], [40, 20], [40, 40], [20, 40]]),
         (1, np.array([[10.0, 10.0], [50, 10], [50, 50], [10, 50]])),
@@ -100,7 +100,7 @@ def test_outlines_become_a_mask_those_that_exclude_last() -> None:
     assert alone.mask is None
 
 
-def test_pictures_without_it_hold_nothing_of_it() -> None:
+def test_pictures_without_it_have_no_face_data() -> None:
     plain = encoded(Image.new("RGB", (SIDE, SIDE)), "JPEG")
     assert dfl_face(plain, (SIDE, SIDE)) is None
     # What other programs write there.
@@ -148,7 +148,7 @@ def test_damaged_fields_are_named(more: dict[str, object], complaint: str) -> No
     assert complaint in refused(dfl_jpeg({**dfl_fields(LANDMARKS), **more}))
 
 
-def test_a_pickle_that_is_no_dict() -> None:
+def test_a_pickle_that_is_not_a_dict_is_refused() -> None:
     assert "it is not a dict" in refused(dfl_jpeg([1, 2]))
 
 
@@ -263,7 +263,7 @@ def test_packed_facesets_that_are_refused(tmp_path: Path) -> None:
     assert "is a link that leads out of the folder" in complaint(tmp_path)
 
 
-def test_a_name_shared_by_all_pictures_of_a_pack_is_paid_for_each_time(tmp_path: Path) -> None:
+def test_a_name_shared_by_all_pictures_of_a_pack_counts_against_the_budget_each_time(tmp_path: Path) -> None:
     shared = {"filename": "n" * 200_000, "person_name": None}
     (tmp_path / "faceset.pak").write_bytes(faceset_pak([b"a"], [shared] * 100_000))
     assert "faceset.pak makes its reader do far more work than a file of its size" in complaint(tmp_path)

@@ -44,7 +44,7 @@ def refused(data: bytes) -> str:
 
 
 def disc(side: int, landmarks: Points, matrix: Points, radius: float) -> Any:
-    """A mask of what lies within a radius of the nose, in frame pixels."""
+    """A disc around the nose, in frame pixels."""
     rows, columns = np.mgrid[0:side, 0:side]
     inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
     places = transform_points(inverse, np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float))
@@ -85,7 +85,7 @@ def test_a_mask_lands_where_it_was_in_the_frame() -> None:
     assert np.abs(half - reduced).mean() < 2
 
 
-def test_the_mask_that_saw_the_picture_is_preferred() -> None:
+def test_masks_made_from_the_picture_are_preferred() -> None:
     matrix = crop_matrix(IN_FRAME, "face", 16)
     masks = {
         name: faceswap_mask(np.full((16, 16), value, np.uint8), matrix)
@@ -146,7 +146,7 @@ def test_a_folder_of_extracted_faces(tmp_path: Path) -> None:
         lambda _: "[" + "1," * 60_000 + "]",
     ],
 )
-def test_a_whole_header_in_words_that_are_not_understood_leaves_the_pixels(change: Any) -> None:
+def test_a_header_that_is_not_understood_leaves_the_pixels(change: Any) -> None:
     text = change(repr(faceswap_header(IN_FRAME)))
     assert stored(faceswap_png(text.encode())) == StoredFace(unused=Unused.NOT_UNDERSTOOD)
 
@@ -155,13 +155,13 @@ def test_other_numbers_of_landmarks_are_unknown() -> None:
     assert stored(faceswap_png(faceswap_header(IN_FRAME[:4]))) == StoredFace(unused=Unused.NO_LANDMARKS)
 
 
-def test_pictures_without_its_chunk_hold_nothing_of_it() -> None:
+def test_pictures_without_its_chunk_have_no_face_data() -> None:
     assert faceswap_face(itxt_png(b"Comment\0\0\0\0\0faceswap"), (SIDE, SIDE)) is None
     assert faceswap_face(itxt_png(b"faceswap")[:60], (SIDE, SIDE)) is None
 
 
 @pytest.mark.parametrize("length", [2**32 - 1, 2**20 + 1])
-def test_a_chunk_that_claims_too_much(length: int) -> None:
+def test_a_chunk_that_claims_too_much_is_refused(length: int) -> None:
     data = lying_png(length)
     tracemalloc.start()
     assert refused(data) == f"claims {length} bytes of faceswap's data; at most 1048576 are read"
@@ -169,7 +169,7 @@ def test_a_chunk_that_claims_too_much(length: int) -> None:
     tracemalloc.stop()
 
 
-def test_a_chunk_that_is_cut_off_or_damaged() -> None:
+def test_a_chunk_that_is_cut_off_or_damaged_is_refused() -> None:
     assert "cut off" in refused(lying_png(100_000))
     data = faceswap_png(faceswap_header(IN_FRAME))
     assert "its checksum is wrong" in refused(data.replace(b"landmarks_xy", b"landmarks_yx"))
@@ -211,7 +211,7 @@ def test_a_mask_that_faceswap_does_not_write_leaves_the_landmarks(path: list[str
     np.testing.assert_array_equal(found.landmarks, without)
 
 
-def test_a_mask_that_inflates_to_a_gigabyte() -> None:
+def test_a_mask_that_inflates_to_a_gigabyte_is_not_used() -> None:
     mask = faceswap_mask(np.zeros((16, 16), np.uint8), crop_matrix(IN_FRAME, "face", 16))
     packer = zlib.compressobj(9)
     mask["mask"] = b"".join(packer.compress(bytes(2**20)) for _ in range(64)) + packer.flush()
@@ -303,7 +303,7 @@ def test_a_folder_with_other_headers_is_trained_on_with_a_note(tmp_path: Path) -
     assert "10 pictures carry faceswap's header without alignments" in note
 
 
-def test_the_caps_hold_what_faceswap_writes() -> None:
+def test_the_limits_admit_what_faceswap_writes() -> None:
     noise = np.random.default_rng(0).integers(0, 2, (128, 128), np.uint8) * np.uint8(255)
     masks = {f"mask{n}": faceswap_mask(noise, crop_matrix(IN_FRAME, "face", 128)) for n in range(6)}
     header = faceswap_header(IN_FRAME, **masks)

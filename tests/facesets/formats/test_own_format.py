@@ -120,7 +120,7 @@ def test_a_damaged_manifest_is_refused_by_its_key(rendered: Path, key: str, valu
         assert sentence.endswith("; render or copy the faceset again.")
 
 
-def test_manifests_that_are_no_toml(rendered: Path, tmp_path: Path) -> None:
+def test_manifests_that_are_not_toml_are_refused(rendered: Path, tmp_path: Path) -> None:
     path = rendered / "faceset.toml"
     path.write_text("format = ")
     assert complaint(rendered).startswith(f"{path} is not TOML (")
@@ -164,7 +164,7 @@ def test_damaged_tables_are_refused_by_their_key(
 
 
 @pytest.mark.parametrize("file", ["landmarks.json", "states.json"])
-def test_tables_that_are_no_json(rendered: Path, file: str) -> None:
+def test_tables_that_are_not_json_are_refused(rendered: Path, file: str) -> None:
     path = rendered / file
     for text in ("{", "[" * 100_000, '{"0000": NaN}', '{"0000": Infinity}', '{"0000": ' + "1" * 5000 + "}"):
         path.write_text(text)
@@ -176,7 +176,7 @@ def test_tables_that_are_no_json(rendered: Path, file: str) -> None:
     assert "takes more than 64 MiB" in complaint(rendered)
 
 
-def test_frames_and_masks_that_are_missing_or_odd(rendered: Path) -> None:
+def test_missing_and_misnamed_frames_and_masks_are_refused(rendered: Path) -> None:
     for name in ("0001", "0006"):
         (rendered / "masks" / f"{name}.png").unlink()
     assert complaint(rendered) == (
@@ -194,7 +194,7 @@ def test_frames_and_masks_that_are_missing_or_odd(rendered: Path) -> None:
     assert complaint(rendered) == f"The folder {rendered / 'frames'} does not exist; check its path."
 
 
-def test_a_split_that_leaves_one_side_empty(rendered: Path) -> None:
+def test_a_split_that_leaves_one_side_empty_is_refused(rendered: Path) -> None:
     manifest = write_faceset(rendered)
     manifest["held_out"] = [f"{number:04d}" for number in range(10)]
     (rendered / "faceset.toml").write_text(tomli_w.dumps(manifest))

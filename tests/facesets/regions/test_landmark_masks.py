@@ -38,7 +38,7 @@ def around(corners: Points) -> float:
 
 
 def sampled(*hulls: Points) -> float:
-    """How far the areas of hulls may be off that are counted in samples.
+    """A bound on the error of a hull's area that is counted in samples.
 
     Each row of samples begins and ends within half a sample of the hull: errors of 1 / sqrt(12) samples, of
     which no sum exceeds six deviations. A pixel on the edge is rounded to one of 255 levels, too.
@@ -86,7 +86,7 @@ def test_a_mirrored_face_has_a_mirrored_mask(kind: str) -> None:
 
 
 def _mirrored_order() -> list[int]:
-    """Which landmark comes to lie where in a mirrored face."""
+    """The index of each landmark in a mirrored face."""
     rows = [
         range(16, -1, -1),
         range(26, 16, -1),

@@ -62,7 +62,7 @@ def test_no_mask_is_used_where_a_picture_lacks_one(tmp_path):
     ]
 
 
-def test_masks_named_as_nothing_are_passed_over(tmp_path):
+def test_masks_without_a_picture_are_skipped(tmp_path):
     fill(tmp_path)
     save(tmp_path / "masks" / "face.png", grey(0))
     loaded = load(tmp_path, SIZE)
@@ -72,7 +72,7 @@ def test_masks_named_as_nothing_are_passed_over(tmp_path):
     assert note.endswith("1 file in the folder masks is skipped, since no picture has such a name.")
 
 
-def test_a_mask_goes_the_way_of_its_picture(tmp_path):
+def test_a_mask_is_cropped_and_scaled_like_its_picture(tmp_path):
     fill(tmp_path, masks=tmp_path / "masks")
     save(tmp_path / "7.png", noise(7, 4 * SIZE)[: 2 * SIZE])
     mask = np.zeros((2 * SIZE, 4 * SIZE), np.uint8)
@@ -92,7 +92,7 @@ def test_a_mask_goes_the_way_of_its_picture(tmp_path):
         (np.eye(SIZE, dtype=np.uint8), "masks/3.png (is a mask of zeros and ones"),
     ],
 )
-def test_masks_that_cannot_be(tmp_path, mask, reason):
+def test_invalid_masks_are_refused(tmp_path, mask, reason):
     fill(tmp_path, masks=tmp_path / "masks")
     save(tmp_path / "masks" / "3.png", mask)
     assert reason in complaint(tmp_path)
@@ -107,13 +107,13 @@ def test_masks_do_not_come_from_outside(tmp_path):
     assert "masks/3.png (is a link that leads out of the folder)" in complaint(tmp_path / "ada")
 
 
-def test_a_linked_folder_of_masks_is_passed_over(tmp_path):
+def test_a_linked_folder_of_masks_is_skipped(tmp_path):
     fill(tmp_path / "ada", masks=tmp_path / "elsewhere")
     (tmp_path / "ada" / "masks").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     assert load(tmp_path / "ada", SIZE).faceset.face_masks is None
 
 
-def test_a_mask_beside_a_picture_goes_before_the_one_inside(tmp_path, monkeypatch):
+def test_a_mask_beside_a_picture_takes_precedence_over_the_one_inside(tmp_path, monkeypatch):
     original = frames._stored_face
     stored = np.full((SIZE, SIZE), 9, np.uint8)
     face = StoredFace(mask=StoredMask(stored, np.array([[1.0, 0, 0], [0, 1, 0]])))
@@ -125,7 +125,7 @@ def test_a_mask_beside_a_picture_goes_before_the_one_inside(tmp_path, monkeypatc
     np.testing.assert_array_equal(masks[3], stored)
 
 
-def test_which_mask_is_a_pictures():
+def test_masks_are_matched_by_path_and_name():
     pictures = [PurePath(name) for name in ("1.jpg", "2.jpg", "3.jpg", "4.jpg", "a/1.jpg", "5.v2.jpg")]
     masks = ["1.jpg", "1.png", "2.webp", "3.jpg.png", "a/1.PNG", "5.v2.png", "b/4.png"]
     found = masks_of(pictures, [PurePath(name) for name in masks], Path("ada"))
@@ -155,7 +155,7 @@ def test_masks_are_found_however_accents_are_stored(tmp_path, picture, mask, suf
     assert "10 pictures have their face masks in the folder masks" in loaded.notes[0]
 
 
-def test_a_mask_of_just_the_same_name_goes_first():
+def test_an_exact_match_of_names_takes_precedence():
     paths = [PurePath(f"{name}.png") for name in (NFC, NFD)]
     assert masks_of(paths, paths, Path("ada")) == paths
     assert masks_of(paths[:1], paths, Path("ada")) == paths[:1]
@@ -163,7 +163,7 @@ def test_a_mask_of_just_the_same_name_goes_first():
     assert masks_of(paths, paths[:1], Path("ada")) == [paths[0], None]
 
 
-def test_names_that_look_the_same_are_refused_where_either_could_be_meant():
+def test_ambiguous_names_that_look_the_same_are_refused():
     mixed = PurePath("\u00e9te\u0301.png")
     paths = [PurePath(f"{name}.png") for name in (NFC, NFD)]
     with pytest.raises(LossariumError) as caught:

@@ -52,7 +52,7 @@ def test_masks_of_mapped_frames_are_not_kept(tmp_path):
     assert second._masks is None
 
 
-def test_what_is_not_known_is_refused_with_a_way_out():
+def test_missing_masks_and_landmarks_are_refused_with_a_remedy():
     faceset = replace(blobs(), face_masks=None)
     with pytest.raises(LossariumError, match=r"Not every picture of ada has a mask; .* extended"):
         region(faceset, "stored")

@@ -110,7 +110,7 @@ def test_grows_with_the_error_and_never_exceeds_mse(log_matrix):
     assert values[2] <= losses.mse(input, target).item()
 
 
-def test_directions_channels_and_order_are_alike():
+def test_value_is_invariant_to_direction_channel_order_and_argument_order():
     input, target = random_pair(dtype=torch.float64)
     value = losses.ffl(input, target)
     for turn in (lambda x: x.mT, lambda x: x.flip(2), lambda x: x.flip(3), lambda x: x.flip(1)):

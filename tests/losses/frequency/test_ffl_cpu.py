@@ -67,7 +67,7 @@ def fits(height, width, patch_factor=1, **_):
 @pytest.mark.parametrize(
     ("size", "options"), [(size, one) for one in OPTIONS for size in SIZES if fits(*size, **one)], ids=str
 )
-def test_value_and_gradient_equal_the_plain_way(size, options):
+def test_value_and_gradient_equal_the_plain_formula(size, options):
     (height, width), options = size, DEFAULTS | options
     for channels in (1, 3):
         input, target = random_pair(height=height, width=width, channels=channels)
@@ -109,7 +109,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(options, number):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_averaged_spectra_have_the_plain_gradient_whatever_each_picture_counts(reduction):
+def test_averaged_spectra_have_the_plain_gradient_for_any_weights(reduction):
     input, target = random_pair()
     gradients = []
     for way in (torch.float32, torch.float64):
@@ -125,7 +125,7 @@ def test_averaged_spectra_have_the_plain_gradient_whatever_each_picture_counts(r
     "options", [{}, {"batch_matrix": True}, {"patch_factor": 2, "ave_spectrum": True}], ids=str
 )
 @pytest.mark.parametrize("kind", ["none", "sparse"])
-def test_large_planes_are_transformed_one_after_the_other_alike(options, kind, monkeypatch):
+def test_large_planes_transformed_one_by_one_give_the_same_result(options, kind, monkeypatch):
     monkeypatch.setattr(kernels, "_PIXELS_AT_ONCE", 1)
     monkeypatch.setattr(kernels, "_COLUMNS_AT_ONCE", 5)
     input, target = random_pair(height=24, width=20)

@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("function", [losses.gmsd, losses.ms_gmsd], ids=["
     ids=lambda golden: " ".join(map(str, golden["pictures"])),
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_piqs(golden, dtype):
+def test_equals_piq(golden, dtype):
     function = losses.info(golden["loss"]).function
     value = function(*pair(*golden["pictures"], dtype), **golden["options"]).item()
     for published in golden["values"].values():

@@ -64,7 +64,7 @@ def assert_equal_to_plain(way, color, input, target, weight):
 @pytest.mark.parametrize(
     ("channels", "height", "width"), [(3, 64, 64), (3, 27, 19), (1, 70, 33), (2, 18, 66), (4, 33, 40)]
 )
-def test_value_and_gradient_equal_the_plain_way(way, color, weighted, channels, height, width):
+def test_value_and_gradient_equal_the_plain_formula(way, color, weighted, channels, height, width):
     input, target = random_pair(height=height, width=width, channels=channels)
     weight = some_weight(input) if weighted else None
     assert_equal_to_plain(way, color, input, target, weight)
@@ -74,7 +74,7 @@ def test_value_and_gradient_equal_the_plain_way(way, color, weighted, channels, 
 
 @COLORS
 @pytest.mark.parametrize(("height", "width"), [(3, 3), (3, 4), (4, 3), (5, 5), (6, 5), (5, 9)])
-def test_small_pictures_equal_the_plain_way(color, height, width):
+def test_small_pictures_equal_the_plain_formula(color, height, width):
     input, target = random_pair(height=height, width=width)
     names = ["ms_gmsd, one scale"] if min(height, width) < 5 else ["gmsd", "ms_gmsd, one scale"]
     for name in names:
@@ -84,7 +84,7 @@ def test_small_pictures_equal_the_plain_way(color, height, width):
 
 @pytest.mark.parametrize("way", ["gmsd", "ms_gmsd"])
 @pytest.mark.parametrize(("height", "width"), [(530, 40), (38, 1100), (515, 1029)])
-def test_pictures_of_several_tiles_equal_the_plain_way(way, height, width):
+def test_pictures_of_several_tiles_equal_the_plain_formula(way, height, width):
     input, target = random_pair(height=height, width=width)
     assert_equal_to_plain(way, "gray", input, target, None)
     assert_equal_to_plain(way, "rgb", input, target, some_weight(input))
@@ -92,7 +92,7 @@ def test_pictures_of_several_tiles_equal_the_plain_way(way, height, width):
 
 @ALL_WAYS
 @COLORS
-def test_equal_pictures_and_those_that_count_nothing_have_exactly_no_value_and_no_gradient(way, color):
+def test_equal_pictures_and_those_without_weight_have_value_and_gradient_zero(way, color):
     input, target = random_pair()
     board, flat = checkerboard(), torch.full_like(target, 0.5)
     _, fast = both_ways(way, color)
@@ -110,7 +110,7 @@ def test_equal_pictures_and_those_that_count_nothing_have_exactly_no_value_and_n
 
 @ALL_WAYS
 @COLORS
-def test_a_picture_that_counts_nothing_leaves_the_others_alone(way, color):
+def test_a_picture_without_weight_leaves_the_others_alone(way, color):
     input, target = random_pair()
     weight = some_weight(input)
     weight[0] = 0
@@ -157,7 +157,7 @@ def test_any_number_of_threads_gives_the_same_bits(way, shape):
 
 
 @pytest.mark.parametrize("name", ["gmsd", "ms_gmsd"])
-def test_the_losses_use_them(name):
+def test_the_losses_use_the_kernels(name):
     input, target = random_pair()
     function = losses.info(name).function
     gradients = []

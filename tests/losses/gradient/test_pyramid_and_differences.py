@@ -165,7 +165,7 @@ def test_even_sides_expand_as_bilinear_interpolation_does():
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_directions_are_alike(name, height, width):
+def test_value_is_invariant_to_direction(name, height, width):
     input, target = random_pair(height=height, width=width, dtype=torch.float64)
     value = function(name)(input, target)
     for turn in (lambda x: x.mT, lambda x: x.flip(2), lambda x: x.flip(3), lambda x: x.flip(1)):

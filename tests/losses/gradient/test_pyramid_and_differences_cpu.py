@@ -14,7 +14,7 @@ SCALE = 0.3
 
 
 def ways(height: int, width: int):
-    """(the plain way, the kernel) under several options."""
+    """(the plain formula, the kernel) under several options."""
     for second_order in (0.0, 1.0, 2.5):
         options = {"second_order": second_order}
         yield (
@@ -38,7 +38,7 @@ def weights(kind: str, height: int, width: int):
 
 
 def check(plain, kernel, input, target, weight):
-    """The kernel's values and gradient against the plain way in float64, and its values alone."""
+    """Check the kernel's values and gradient, and its values alone, against the plain formula in float64."""
 
     def exact(input, target, weight):
         input = input.clone().requires_grad_()
@@ -57,7 +57,7 @@ def check(plain, kernel, input, target, weight):
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("kind", ["none", "random", "sparse"])
-def test_value_and_gradient_equal_the_plain_way(height, width, channels, kind):
+def test_value_and_gradient_equal_the_plain_formula(height, width, channels, kind):
     input, target = random_pair(height=height, width=width, channels=channels)
     weight = weights(kind, height, width)
     for plain, kernel in ways(height, width):

@@ -99,7 +99,7 @@ def test_grows_with_the_error():
     assert values[0] > 0
 
 
-def test_is_symmetric_and_knows_no_direction():
+def test_is_symmetric_and_invariant_to_direction():
     input, target = random_pair(dtype=torch.float64)
     map = losses.map("flip", input, target)
     assert torch.equal(losses.map("flip", target, input), map)
@@ -107,7 +107,7 @@ def test_is_symmetric_and_knows_no_direction():
         assert torch.allclose(losses.map("flip", turn(input), turn(target)), turn(map), atol=1e-12)
 
 
-def test_colors_are_not_alike():
+def test_colors_are_not_interchangeable():
     black = torch.zeros(1, 3, 8, 8)
     red, green, blue = (losses.flip(black + color.view(1, 3, 1, 1), black).item() for color in torch.eye(3))
     assert blue < red < green

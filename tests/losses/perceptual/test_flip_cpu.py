@@ -50,7 +50,7 @@ CHAIN = 64
 
 
 def check(input, target, weight=None, scale=1.0, pixels_per_degree=DEFAULT):
-    """Values and gradient against the plain way in float64."""
+    """Check values and gradient against the plain formula in float64."""
 
     def exact(input, target, weight):
         return plain(input, target, weight, scale, pixels_per_degree)
@@ -61,14 +61,14 @@ def check(input, target, weight=None, scale=1.0, pixels_per_degree=DEFAULT):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("height", "width", "channels", "pixels_per_degree"), SHAPES)
-def test_equals_the_plain_way(height, width, channels, pixels_per_degree, weighted):
+def test_equals_the_plain_formula(height, width, channels, pixels_per_degree, weighted):
     pictures = random_pair(height=height, width=width, channels=channels)
     weight = weights(height, width) if weighted else None
     check(*pictures, weight, 0.7, pixels_per_degree)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equals_the_plain_way_on_golden_pictures(case):
+def test_equals_the_plain_formula_on_golden_pictures(case):
     check(*(picture.float() for picture in pair(case)))
 
 
@@ -141,7 +141,7 @@ def test_same_bits_for_any_number_of_threads_and_without_gradient(height, width)
         assert torch.equal(gradient, results[0][1])
 
 
-def test_is_in_use_as_far_as_its_filters_fit(monkeypatch):
+def test_is_used_as_far_as_its_filters_fit(monkeypatch):
     called = []
 
     def spy(pixels_per_degree):
@@ -160,7 +160,7 @@ def test_is_in_use_as_far_as_its_filters_fit(monkeypatch):
     assert torch.isfinite(broad)
 
 
-def test_constants_are_those_of_the_plain_way():
+def test_constants_are_those_of_the_plain_formula():
     from lossarium.losses.perceptual import flip_cpu as kernels
 
     single = np.float32

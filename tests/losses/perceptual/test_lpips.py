@@ -30,7 +30,7 @@ CASES = [
 
 
 def golden_pair(height: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
-    """A smooth picture with a stripe in one channel alone, and a noisy copy of it."""
+    """A smooth picture with a stripe in a single channel, and a noisy copy of it."""
     source = torch.Generator().manual_seed(seed)
     coarse = torch.rand(2, 3, 5, 4, generator=source, dtype=torch.float64)
     target = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True)
@@ -67,7 +67,7 @@ def random_folder(tmp_path_factory):
 
 @pytest.fixture
 def with_random_weights(random_folder, monkeypatch):
-    """All networks from a folder of the user's, AlexNet, which is bundled, by the way."""
+    """Take all networks' weights from a user's folder, including the bundled AlexNet's."""
     monkeypatch.setenv("LOSSARIUM_WEIGHTS", str(random_folder))
     monkeypatch.setattr(lpips_weights, "files", lambda _: _Elsewhere(random_folder))
 
@@ -108,7 +108,7 @@ def test_equals_the_published_package(golden):
 @pytest.mark.usefixtures("with_random_weights")
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize(("spatial", "weighted"), [(False, False), (True, True)])
-def test_the_fast_way_gives_what_the_plain_way_gives(net, spatial, weighted, monkeypatch):
+def test_the_kernel_equals_the_plain_formula(net, spatial, weighted, monkeypatch):
     # One picture at a time, so that the pictures' parts are put together.
     monkeypatch.setattr(type(network(net)), "pixels_at_once", 1, raising=False)
     input, target = random_pair(height=33, width=41)
@@ -151,7 +151,7 @@ def test_the_map_is_what_spatial_averages_and_counts_pixels_exactly(net):
 
 @pytest.mark.usefixtures("with_random_weights")
 @pytest.mark.parametrize("net", NETS)
-def test_bfloat16_convolutions_come_near(net):
+def test_bfloat16_convolutions_are_close(net):
     input, target = random_pair(height=48, width=40)
     exact = input.clone().requires_grad_()
     losses.lpips(exact, target, net=net).backward()
@@ -258,7 +258,7 @@ def test_the_smallest_pictures_fit_and_smaller_ones_are_refused(net):
         losses.lpips(input[..., 2:], target[..., 2:], net=net)
 
 
-def test_missing_weights_are_told_with_the_remedy(monkeypatch, tmp_path):
+def test_missing_weights_are_reported_with_the_remedy(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "lpips", None)
     monkeypatch.setenv("LOSSARIUM_WEIGHTS", str(tmp_path))
     picture = torch.zeros(1, 3, 32, 32)
@@ -283,7 +283,7 @@ def _changed(**tensors):
     ],
     ids=["pickle", "garbage", "large", "wrong tensors", "wrong shape", "wrong dtype", "NaN"],
 )
-def test_a_bad_weights_file_is_refused(content, reason, monkeypatch, tmp_path):
+def test_a_damaged_weights_file_is_refused(content, reason, monkeypatch, tmp_path):
     path = tmp_path / "lpips_squeeze.safetensors"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -328,7 +328,7 @@ def test_saves_the_weights_of_the_package_for_others_to_read(monkeypatch, tmp_pa
     assert values == pytest.approx([values[0]] * 3, rel=1e-6)
 
 
-def test_the_command_tells_what_it_cannot_do(monkeypatch, capsys, tmp_path):
+def test_the_command_reports_what_it_cannot_do(monkeypatch, capsys, tmp_path):
     assert lpips_weights._main([]) == 2
     monkeypatch.setitem(sys.modules, "lpips", None)
     assert lpips_weights._main(["vgg", str(tmp_path)]) == 1

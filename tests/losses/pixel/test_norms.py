@@ -18,13 +18,13 @@ PLAIN = [norms.mse, norms.rmse, norms.sse, norms.mae, norms.linf, norms.psnr]
 
 
 def weights(*, height: int = 24, width: int = 20, seed: int = 1) -> torch.Tensor:
-    """Uneven weights, a part of them 0."""
+    """Uneven weights, some of them 0."""
     source = torch.Generator().manual_seed(seed)
     return torch.rand(2, 1, height, width, generator=source, dtype=torch.float64).sub(0.3).clamp(min=0)
 
 
 def spread(weight: torch.Tensor, channels: int = 3) -> torch.Tensor:
-    """What each value counts, as shares of its picture's 1, (N, C, H, W)."""
+    """The weight of each value, normalised to a sum of 1 per picture, (N, C, H, W)."""
     return (weight / weight.sum(dim=(1, 2, 3), keepdim=True)).expand(-1, channels, -1, -1) / channels
 
 

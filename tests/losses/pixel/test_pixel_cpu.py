@@ -38,5 +38,5 @@ LOSSES = [
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("name", "options"), LOSSES, ids=str)
-def test_equals_the_plain_way(name, options, case):
+def test_equals_the_plain_formula(name, options, case):
     check_against_plain(name, *CASES[case], **options)

@@ -17,7 +17,7 @@ TEMPERATURES = [0.0, 1e-20, 1e-6, 0.01, 0.5, 2.0, 3.99, 4.0, 8.0, 16.0, 50.0, 10
 
 
 def dark_pair(dtype=torch.float64):
-    """Pictures a part of whose target is black, or below."""
+    """Pictures whose target is partly black or negative."""
     input, target = random_pair(dtype=torch.float64)
     return input.to(dtype), (target - 0.3).to(dtype)
 
@@ -124,7 +124,7 @@ def test_imae_is_mae_at_temperature_zero_and_symmetric():
     assert torch.equal(relative.imae(input, target), relative.imae(target, input))
 
 
-def test_imaes_gradient_is_longest_half_way():
+def test_imaes_gradient_is_longest_for_half_right_values():
     input = torch.tensor([0.25, 0.5, 0.75, 1.0]).view(-1, 1, 1, 1).requires_grad_()
     relative.imae(input, torch.zeros_like(input), reduction="none").sum().backward()
     slopes = input.grad.flatten().tolist()
@@ -184,7 +184,7 @@ def test_compiles_into_one_graph(info):
 
 @pytest.mark.parametrize("loss", [relative.mape, relative.mase, relative.mpe], ids=lambda loss: loss.__name__)
 @pytest.mark.parametrize("eps", [0.0, -1.0, 1e-7, math.inf, math.nan])
-def test_what_errors_are_compared_with_must_be_more_than_nothing(loss, eps):
+def test_eps_out_of_range_is_refused(loss, eps):
     picture = torch.zeros(1, 3, 4, 4)
     with pytest.raises(LossariumError, match=f"{loss.__name__}'s eps must be between 1e-6 and 1e6"):
         loss(picture, picture, eps=eps)

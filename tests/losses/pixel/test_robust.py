@@ -256,7 +256,7 @@ def test_scales_that_float32_cannot_square_are_refused(loss, option, value):
             way(picture, picture, **{option: value})
 
 
-def test_shapes_and_quantiles_that_mean_nothing_are_refused():
+def test_invalid_shapes_and_quantiles_are_refused():
     picture = torch.zeros(1, 3, 4, 4)
     with pytest.raises(LossariumError, match="general's alpha must be a number"):
         robust.general(picture, picture, alpha=math.nan)

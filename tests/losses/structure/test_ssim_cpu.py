@@ -22,11 +22,11 @@ LOSSES = [
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("name", "options"), LOSSES, ids=str)
-def test_equals_the_plain_way(name, options, case):
+def test_equals_the_plain_formula(name, options, case):
     check_against_plain(name, *CASES[case], **options)
 
 
-def test_pictures_too_large_for_all_scales_at_once_are_measured_alike():
+def test_pictures_too_large_for_all_scales_at_once_give_the_same_result():
     check_against_plain("ms_ssim", *random_pair(height=401, width=403, channels=1, seed=0), None)
 
 
@@ -48,7 +48,7 @@ def test_flat_offsets_are_exact():
         assert losses.ssim(white * other, white).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_window_too_wide_for_the_kernel_is_measured_plainly():
+def test_a_window_too_wide_for_the_kernel_uses_the_plain_formula():
     picture = torch.nn.functional.interpolate(CASES["odd"][0], size=(80, 90))
     value = losses.ssim(picture, picture * 0.5, window=67, sigma=9.0)
     with losses.without_kernels():

@@ -104,7 +104,7 @@ def assert_resumes_exactly(make_one, rate_of=lambda _step: 0.01):
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_goes_on_as_if_it_had_never_stopped(text):
+def test_a_restored_optimiser_continues_bit_by_bit(text):
     assert_resumes_exactly(
         lambda model: make(parse(text), model.parameters(), 0.01), rate_of=lambda step: 0.01 / (1 + step)
     )
@@ -113,7 +113,7 @@ def test_goes_on_as_if_it_had_never_stopped(text):
 @pytest.mark.parametrize(
     "text", ["lion", "adabelief", "lion(betas=[0.9, 0.95])", "soap", "ranger21(num_iterations=20)"]
 )
-def test_those_of_the_package_go_on_too(text):
+def test_optimisers_of_the_package_continue_too(text):
     assert_resumes_exactly(lambda model: make(parse(text), model.parameters(), 0.01))
 
 
@@ -148,11 +148,11 @@ class Odd(torch.optim.Optimizer):
                 p.sub_(move * (group["lr"] * scale * (1 + self.peak + 1e-3 * shared["sum"][0].item())))
 
 
-def test_state_in_lists_groups_attributes_and_shared_goes_on_too():
+def test_state_in_lists_groups_attributes_and_shared_state_continues_too():
     assert_resumes_exactly(lambda model: Odd(model.parameters()))
 
 
-def test_a_rollback_to_before_the_first_step_forgets_all():
+def test_a_rollback_to_before_the_first_step_restores_an_empty_state():
     model = model_of()
     optimizer = Odd(model.parameters())
     tensors, numbers = through_a_file(optimizer)
@@ -233,7 +233,7 @@ def test_a_damaged_state_is_refused_and_changes_nothing(damage):
         assert all(torch.equal(value, after["state"][index][key]) for key, value in state.items())
 
 
-def test_makes_torchs_with_their_defaults_and_fused():
+def test_torchs_optimisers_have_torchs_defaults_and_are_fused():
     model = model_of()
     for name in NAMES:
         made = make(Optimizer(name), model.parameters(), 0.02)
@@ -291,14 +291,14 @@ def test_says_what_is_wrong(text, said):
         parse(text)
 
 
-def test_a_missing_package_is_told_with_its_command(monkeypatch):
+def test_a_missing_package_is_named_with_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
     for name, said in (("lion", "pip install pytorch-optimizer"), ("adm", "did you mean adam")):
         with pytest.raises(LossariumError, match=said):
             make(Optimizer(name), model_of().parameters(), 0.1)
 
 
-def test_the_package_is_asked_for_what_torch_does_not_have(monkeypatch):
+def test_optimisers_that_torch_lacks_come_from_the_package(monkeypatch):
     package = types.ModuleType("pytorch_optimizer")
     package.get_supported_optimizers = lambda: ["odd", "adamw", "sophiah"]
     package.load_optimizer = {"odd": Odd}.__getitem__

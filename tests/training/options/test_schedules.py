@@ -78,7 +78,7 @@ def test_equals_torchs_scheduler(text, scheduler):
     assert ours(text, steps)[:60] == pytest.approx(expected, rel=RECURSION, abs=0)
 
 
-def test_restarts_are_where_rounding_would_lose_them():
+def test_restarts_are_exact_despite_rounding():
     rates = ours("cosine(restarts=6)", 49)
     assert [step for step, rate in enumerate(rates) if rate == BASE] == [0, 7, 14, 21, 28, 35, 42]
 
@@ -135,7 +135,7 @@ def test_plateau_equals_torchs(higher_is_better, options):
     assert state.falls > 1
 
 
-def test_plateau_survives_scores_that_are_no_numbers_and_negative_ones():
+def test_plateau_handles_nan_and_negative_scores():
     schedule = parse("plateau(patience=0, threshold=0.1)")
     state = advance(schedule, PlateauState(), math.nan, higher_is_better=True)
     assert state == PlateauState(None, 0, 0, 1)
