@@ -153,3 +153,42 @@ def test_a_judge_that_breaks_the_contract_is_refused_before_anything_is_written(
         told = capsys.readouterr().err
         assert "the judge mine:judge gives values of shape ()" in told
     assert {path.name for path in folder.iterdir()} <= {"mine.py", "__pycache__"}
+
+
+def test_the_losses_of_the_page_are_listed_and_train(folder, capsys):
+    usage, function, made, registering = templates("losses.md")
+    (folder / "mine.py").write_text(f"{function}\n\n{made}")
+    (folder / "mine_registered.py").write_text(registering.partition("\n\n\nlosses.get")[0])
+    exec(usage, {"__name__": "usage_of_the_page"})
+    assert main(["losses", "--no-cost", "mine:loss", "mine:Blurred", "mine_registered:loss"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Errors to the power of k" in printed
+    assert "Squared errors of blurred pictures." in printed
+    assert "outliers" in printed
+    assert main(["explain", "mine:Blurred(side=9)"]) == 0
+    assert "Default: 5." in capsys.readouterr().out
+    specs = "mine:loss, mine:Blurred(side=3), torch.nn:SmoothL1Loss(beta=0.1), mine_registered:loss"
+    quick = ["--steps", "2", "--size", "32", "--batch-size", "2", "--judges", "psnr", "--out", "out"]
+    assert main(["compare", "demo", "--losses", specs, *quick]) == 0
+    table = tomllib.loads((folder / "out" / "comparison.toml").read_text())
+    assert table["losses"] == specs.split(", ")
+
+
+def test_a_trial_with_a_loss_of_the_page_that_is_a_class_resumes_exactly(folder):
+    (folder / "mine.py").write_text(templates("losses.md")[2])
+    pair = blobs("ada"), blobs("ben", seed=5)
+    trial = Trial("mine:Blurred(side=3)", 0, Recipe(steps=4, size=32, batch_size=2, snapshots=2))
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == 2:
+            raise StoppedError
+
+    run_trial(trial, pair, folder / "whole", Callbacks(), Keeping())
+    with pytest.raises(StoppedError):
+        run_trial(trial, pair, folder / "broken", Callbacks(stop), Keeping())
+    run_trial(trial, pair, folder / "broken", Callbacks(), Keeping())
+    whole, broken = (list(records.read(folder / name)) for name in ("whole", "broken"))
+    assert whole[-1]["weights"] == broken[-1]["weights"]

@@ -1,6 +1,10 @@
 """Users' own losses."""
 
+import copy
+import pickle
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,7 +12,8 @@ import torch
 from lossarium import losses
 from lossarium.cli.main import main
 from lossarium.errors import LossariumError
-from lossarium.losses import own, spec
+from lossarium.losses import own, own_objects, spec
+from tests.losses import own_losses
 from tests.losses.pictures import random_pair
 
 HERE = "tests.losses.own_losses"
@@ -103,13 +108,18 @@ def test_names_of_built_in_losses_are_taken():
         ("raises", r"failed on pictures of shape \(2, 3, 64, 64\): ValueError: not today;"),
         ("without_default", 'the option "k" of .* has no default'),
         ("alone", "does not take input and target"),
+        ("Uncallable", "the objects of the class .*Uncallable cannot be called; give it a method __call__"),
+        ("NotBuilt", r"cannot be built as NotBuilt\(k=2.0\): ValueError: k has to be odd"),
+        ("WithoutDefault", 'the option "k" of .*WithoutDefault has no default'),
+        ("of_one_picture", "does not take input and target"),
     ],
 )
 def test_each_violation_of_the_contract_is_one_sentence_with_the_contract(name, reason):
     with pytest.raises(LossariumError, match=reason) as caught:
         losses.info(f"{HERE}:{name}")
-    assert own._CONTRACT in str(caught.value)
-    assert "\n" not in str(caught.value)
+    told = str(caught.value)
+    assert own_objects.CONTRACT in told or "cannot be called" in told or "cannot be built" in told
+    assert "\n" not in told
 
 
 @pytest.mark.parametrize(
@@ -117,7 +127,9 @@ def test_each_violation_of_the_contract_is_one_sentence_with_the_contract(name, 
     [
         ("changes_target", "changes the target that it is given.*compute on a copy"),
         ("similarity", "greater for equal pictures than for different ones.*return 1 minus a similarity"),
-        ("module", r"is a module; write a function that calls it, .*return module\(input, target\)"),
+        ("counts_calls", "gives another value when it is called again.*keep nothing from call to call"),
+        ("MovingAverage", "gives another value when it is called again.*a resumed trial would not repeat"),
+        ("of_pythons_random_numbers", "the same random seed.*draw random numbers from torch alone"),
     ],
 )
 def test_similarities_and_changed_targets_are_refused_with_the_remedy(name, reason):
@@ -129,6 +141,115 @@ def test_a_term_that_looks_at_the_input_alone_is_a_loss():
     input, target = random_pair()
     measured = losses.get(f"mse + 0.5*{HERE}:total_variation")(input, target)
     assert measured > losses.mse(input, target)
+
+
+def test_a_class_is_built_with_the_options_of_the_spec():
+    input, target = random_pair()
+    assert torch.equal(
+        losses.get(f"{HERE}:Power(k=3)")(input, target), losses.get(f"{HERE}:power(k=3)")(input, target)
+    )
+    declared = losses.info(f"{HERE}:Power")
+    assert (declared.options, declared.pixel_map) == ({"k": 2.0, "how": "all"}, True)
+    assert (declared.name, declared.good_at) == (f"{HERE}:Power", "Errors to a power, as a class.")
+    assert torch.allclose(losses.map(f"{HERE}:Power", input, target), losses.map("mse", input, target))
+    weight = weight_of_a_half()
+    for reduction in ("mean", "sum", "none"):
+        measured = declared.function(input, target, weight=weight, reduction=reduction)
+        assert torch.allclose(measured, losses.mse(input, target, weight=weight, reduction=reduction))
+    with pytest.raises(LossariumError, match="how is one of all, none, not some"):
+        losses.get(f"{HERE}:Power(how=some)")
+
+
+def test_a_registered_class_has_a_short_name_and_stays_a_class():
+    losses.info(f"{HERE}:power")
+    assert str(spec.parse("0.5*pinned_class(k=3)")) == f"0.5*{HERE}:Registered(k=3)"
+    assert losses.info("pinned_class").good_at == "being a class"
+    assert isinstance(own_losses.Registered(k=3), own_losses.Power)
+
+
+def test_objects_that_can_be_called_are_losses():
+    input, target = random_pair()
+    weight = weight_of_a_half()
+    expected = losses.mse(input, target, weight=weight)
+    for name, factor in (("scaled", 5), ("Scaled(factor=2)", 2), ("Scaled", 3)):
+        assert torch.allclose(losses.get(f"{HERE}:{name}")(input, target, weight), factor * expected)
+
+
+def test_torchs_own_classes_get_weights_and_maps():
+    """They are built with reduction="none"; their objects, built with the mean, give one value."""
+    input, target = random_pair()
+    weight = weight_of_a_half()
+    measured = losses.get("torch.nn:HuberLoss(delta=0.1)")(input, target, weight)
+    assert torch.allclose(measured, losses.huber(input, target, delta=0.1, weight=weight))
+    assert losses.info("torch.nn:L1Loss").pixel_map
+    assert not losses.info(f"{HERE}:module").pixel_map
+    assert torch.allclose(losses.get(f"{HERE}:module")(input, target), losses.mae(input, target))
+
+
+def test_weights_of_a_module_are_the_same_in_every_process_and_are_not_trained():
+    input, target = random_pair()
+    name = f"{HERE}:Features(width=5)"
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    leaf = input.clone().requires_grad_()
+    value = losses.get(name)(leaf, target)
+    value.backward()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert leaf.grad.abs().max() > 0
+    command = (
+        "import torch; from lossarium import losses; from tests.losses.pictures import random_pair;"
+        f"torch.manual_seed(7); print(losses.get('{name}')(*random_pair()).item())"
+    )
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True, timeout=120
+    )
+    # Dropout is off: evaluation mode.
+    assert float(elsewhere.stdout) == pytest.approx(value.item(), rel=1e-5)
+    assert list(losses.get(name).parameters()) == []
+
+
+def test_a_users_module_is_left_as_it_is_and_follows_the_pictures():
+    input, target = random_pair()
+    module = own_losses.features
+    loss = losses.get(f"{HERE}:features")
+    single, double = loss(input, target), loss(input.double(), target.double())
+    assert double.dtype is torch.float64
+    assert double.item() == pytest.approx(single.item(), rel=1e-5)
+    assert module.training
+    assert all(weight.requires_grad and weight.dtype is torch.float32 for weight in module.parameters())
+    # The one other device that every machine has; no value can be computed there.
+    function = own_objects.own_function(f"{HERE}:features", module)
+    elsewhere = function.call(input.to("meta"), target.to("meta"))
+    assert (elsewhere.device.type, elsewhere.shape) == ("meta", (2, 1, 24, 20))
+
+
+def test_a_loss_first_used_in_inference_mode_trains_later():
+    input, target = random_pair()
+    with torch.inference_mode():
+        losses.get(f"{HERE}:Features(width=6)")(input, target)
+    leaf = input.clone().requires_grad_()
+    losses.get(f"{HERE}:Features(width=6)")(leaf, target).backward()
+    assert leaf.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["power(k=3)", "Power(k=3)", "Features(width=7)", "scaled", "module"])
+def test_own_losses_are_pickled_copied_and_exported(name):
+    input, target = random_pair()
+    loss = losses.get(f"{HERE}:{name}")
+    exported = torch.export.export(loss, (input, target)).module()
+    expected = loss(input, target)
+    for other in (pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss), exported):
+        assert torch.allclose(other(input, target), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_random_numbers_of_torch_are_those_of_the_seed():
+    input, target = random_pair()
+    loss = losses.get(f"{HERE}:of_torchs_random_numbers")
+    values = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        values.append(loss(input, target).item())
+    assert values[0] == values[1] != values[2]
 
 
 def test_a_loss_without_gradient_can_measure_and_not_train():
