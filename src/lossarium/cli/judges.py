@@ -2,6 +2,8 @@
 
 import argparse
 
+from lossarium.cli.listing import add_listing, empty_table, print_listing
+
 _DESCRIPTION = """\
 List the judges: measures of held-out pictures that say which loss made the better ones. A judge of your own
 that is named here is tried on pictures, and listed too if it keeps the contract (docs/own-judges.md)."""
@@ -16,33 +18,28 @@ examples:
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the command."""
-    parser = commands.add_parser(
+    add_listing(
+        commands,
         "judges",
         help="list the judges, the measures that score held-out frames",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
+        own="your own judges to check and list, as package.module:name",
+        run=run,
     )
-    parser.add_argument(
-        "own", metavar="OWN", nargs="*", help="your own judges to check and list, as package.module:name"
-    )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the judges."""
     # Late: torch takes a second to import, and --help should not wait for it.
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
-    from lossarium.cli.console import PlainConsole
     from lossarium.judging.judges import JUDGES, judges_of, names
     from lossarium.judging.try_judges import try_judges_on_noise
 
     listed = judges_of([*names(), *(name for name in arguments.own if name not in names())])
     try_judges_on_noise([judge for judge in listed if judge not in JUDGES])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = empty_table()
     table.add_column("judge", no_wrap=True)
     table.add_column("better")
     table.add_column("unit")
@@ -56,11 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
             escape(judge.description),
             escape(", ".join(sorted(judge.home_of)) or "none"),
         )
-    console = PlainConsole(highlight=False)
-    console.print(table)
-    console.print(
+    print_listing(
+        table,
         "home judge of: losses that minimise this measure or a close relative; it has no vote on them.\n"
         "Your own: --judges package.module:name, see docs/own-judges.md.",
-        style="dim",
     )
     return 0

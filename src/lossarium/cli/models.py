@@ -2,6 +2,8 @@
 
 import argparse
 
+from lossarium.cli.listing import add_listing, empty_table, print_listing
+
 _DESCRIPTION = """\
 List the models that --model names, with the options that --model-option sets and their defaults. A model of
 your own that is named here is built and tried, and listed if it keeps the contract (docs/own-models.md)."""
@@ -15,31 +17,26 @@ examples:
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the command."""
-    parser = commands.add_parser(
+    add_listing(
+        commands,
         "models",
         help="list the models and their options",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
+        own="your own models to check and list, as package.module:factory",
+        run=run,
     )
-    parser.add_argument(
-        "own", metavar="OWN", nargs="*", help="your own models to check and list, as package.module:factory"
-    )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the models."""
     # Late: torch takes a second to import, and --help should not wait for it.
-    from rich import box
     from rich.markup import escape
-    from rich.table import Table
 
-    from lossarium.cli.console import PlainConsole
     from lossarium.losses.spec import option_text
     from lossarium.models.registry import all_options, described, parameter_count
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = empty_table()
     table.add_column("model", no_wrap=True)
     table.add_column("for pictures of", justify="right")
     table.add_column("weights", justify="right")
@@ -51,11 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         table.add_row(
             escape(name), f"{size} px", f"{weights / 1e6:.1f} M", escape(summary), escape(options or "none")
         )
-    console = PlainConsole(highlight=False)
-    console.print(table)
-    console.print(
+    print_listing(
+        table,
         "weights: of two identities at that size, in millions; every model takes other sizes, too.\n"
         "Your own: --model package.module:factory, see docs/own-models.md.",
-        style="dim",
     )
     return 0
