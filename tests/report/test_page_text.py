@@ -93,6 +93,7 @@ def test_the_page_loads_nothing(page: str) -> None:
     without_uplot = page.replace("/*! https://github.com/leeoniya/uPlot (v1.6.32) */", "")
     assert not re.findall(r"https?://", without_uplot.replace("http://www.w3.org/2000/svg", ""))
     loads = re.findall(r"""(?:src|href|srcset|action|poster|data)=["']([^"']*)""", without_uplot)
+    assert loads
     assert all(target.startswith(("data:", "#")) for target in loads), loads
     assert all(target.startswith("data:") for target in re.findall(r"url\(\s*[\"']?([^)]*)", page))
     assert not re.search(r"<link(?![^>]*data:)|@import|<iframe|<object|<embed|<base", page)

@@ -68,9 +68,19 @@ def test_unknown_identity_is_told_the_nearest_first() -> None:
         resolve_identities("ada,bem", 7)
 
 
-@pytest.mark.parametrize("wanted", ["", "random:", "random:0", "random:x", "ada,ada", "ada,,ben"])
-def test_invalid_lists_of_identities_are_refused(wanted: str) -> None:
-    with pytest.raises(LossariumError):
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ("", "no identity ''"),
+        ("random:", "'random:' does not say how many"),
+        ("random:0", "'random:0' does not say how many"),
+        ("random:x", "'random:x' does not say how many"),
+        ("ada,ada", "given twice in 'ada,ada'"),
+        ("ada,,ben", "no identity ''"),
+    ],
+)
+def test_invalid_lists_of_identities_are_refused(wanted: str, reason: str) -> None:
+    with pytest.raises(LossariumError, match=reason):
         resolve_identities(wanted, 7)
 
 
