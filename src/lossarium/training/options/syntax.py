@@ -87,7 +87,7 @@ def read_call(text: str, what: str) -> Call:
 
 
 def call_text(name: str, options: Mapping[str, Value]) -> str:
-    """The canonical text: reading it gives the same values again, to the last bit."""
+    """The canonical text: reading it gives equal values, to the last bit but for the sign of 0."""
     given = ", ".join(
         f"{key}={_text(value)}" if key else _text(value) for key, value in sorted(options.items())
     )
