@@ -2,6 +2,6 @@
 
 import sys
 
-from lossarium.cli.main import main
+from lossarium.cli.entry import main
 
 sys.exit(main())

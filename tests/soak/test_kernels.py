@@ -62,7 +62,7 @@ def interrupt_while_compiling(arguments, environment, seconds):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT for another process")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_ctrl_c_while_kernels_compile_always_ends_a_comparison_with_130_and_loses_nothing(tmp_path, seed):
     out = tmp_path / "comparison"
     arguments = ["compare", "demo", "--size", "32", "--steps", "4", "--batch-size", "4", "--judge-every", "4"]
@@ -88,7 +88,7 @@ def test_ctrl_c_while_kernels_compile_always_ends_a_comparison_with_130_and_lose
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT for another process")
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_ctrl_c_while_kernels_compile_always_ends_measure_with_130(tmp_path, seed):
     pictures = tmp_path / "truth.png", tmp_path / "test.png"
     for number, path in enumerate(pictures):
@@ -102,3 +102,45 @@ def test_ctrl_c_while_kernels_compile_always_ends_measure_with_130(tmp_path, see
         assert status == 130, errors
         assert "Traceback" not in errors
         assert "ignored" not in errors
+
+
+EARLY = """
+import sys
+from lossarium.cli.entry import main
+print("begun", flush=True)
+sys.exit(main())
+"""
+"""The command, which tells when its first line is run; until then Ctrl-C is Python's own."""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT for another process")
+def test_ctrl_c_in_the_first_seconds_always_ends_a_comparison_with_130_and_loses_nothing(tmp_path):
+    """While modules are imported, pictures read, losses tried and kernels compiled, in one folder."""
+    out = tmp_path / "comparison"
+    arguments = ["compare", "demo", "--size", "32", "--steps", "4", "--batch-size", "4", "--judge-every", "4"]
+    arguments += ["--losses", "mse, ssim(window=3)", "--out", str(out)]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    statuses = []
+    for milliseconds in (*range(5, 1000, 50), *range(1000, 5000, 400)):
+        process = subprocess.Popen(
+            [sys.executable, "-c", EARLY, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(milliseconds / 1000)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=300)
+        # One that was done before is done.
+        assert process.returncode in (0, 130), (milliseconds, errors)
+        assert "Traceback" not in errors, milliseconds
+        assert "ignored" not in errors, milliseconds
+        statuses.append(process.returncode)
+    assert statuses[:20] == [130] * 20
+    again = subprocess.run(
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert (out / "verdict.json").is_file()
