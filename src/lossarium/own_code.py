@@ -1,8 +1,6 @@
 """Imports users' own losses, judges and models, named `package.module:attribute`."""
 
-import hashlib
 import importlib
-import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +8,6 @@ from typing import Any
 
 from lossarium.errors import LossariumError
 from lossarium.text.suggestions import nearest
-
-_DIGITS = 16
 
 
 def is_own(name: str) -> bool:
@@ -49,35 +45,6 @@ def import_own(name: str, what: str) -> Any:
             f"{nearest(attribute, public)}"
         )
     return found
-
-
-def own_source(name: str, what: str) -> Path | None:
-    """The source file of a user's module; None if it has none.
-
-    Args:
-        name: `package.module:attribute`.
-        what: Its kind, for messages.
-
-    Raises:
-        LossariumError: as `import_own`.
-    """
-    import_own(name, what)
-    try:
-        found = inspect.getsourcefile(sys.modules[name.partition(":")[0]])
-    except TypeError:
-        # A module built into the interpreter.
-        return None
-    return None if found is None else Path(found)
-
-
-def source_digest(name: str, what: str) -> str:
-    """The first hex digits of the SHA-256 of the file of `own_source`; empty if it cannot be read."""
-    path = own_source(name, what)
-    try:
-        return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:_DIGITS]
-    except OSError:
-        # The path of a module in a zip archive is not a file.
-        return ""
 
 
 def _imported(name: str, failure: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -167,3 +168,22 @@ def test_values_are_read(name, value, read):
 def test_values_of_another_kind_are_refused(name, value):
     with pytest.raises(LossariumError, match=f"{name} must be "):
         checked({name: value})
+
+
+def test_an_own_loss_that_was_edited_since_it_was_read_is_refused(tmp_path, monkeypatch):
+    """The process would run the old code, and record the digest of the new one."""
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "steered_loss.py"
+    source.write_text("def far(input, target, *, k: float = 2.0):\n    return (input - target).abs() ** k\n")
+    told = []
+    control = Control(tmp_path, told.append)
+    own = replace(SETTINGS, loss="steered_loss:far")
+    assert control.before(1, own) == own
+    source.write_text(source.read_text() + "# edited\n")
+    (tmp_path / "control.toml").write_text('loss = "steered_loss:far(k=3)"\n')
+    assert control.before(2, own) == own
+    assert f"{source} (the loss steered_loss:far) changed since this process read it" in told[0]
+    # Another loss is none of its business.
+    (tmp_path / "control.toml").write_text('loss = "mae"\n')
+    assert control.before(3, own).loss == "mae"
+    sys.modules.pop("steered_loss")

@@ -1,7 +1,7 @@
 """Runs a comparison: trains every loss for every seed on an even keel, scores held-out frames, decides."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -42,7 +42,7 @@ from lossarium.trial.folder import (
     write_toml,
 )
 from lossarium.trial.forecast import announce_forecast, disk_needed, out_of_memory
-from lossarium.trial.pinned_code import check_own_code, own_code
+from lossarium.trial.pinned_code import OwnCode, check_own_code, own_code
 from lossarium.trial.precision import warn_of_slow_bf16
 from lossarium.trial.run import data_table, make_evaluator
 
@@ -184,7 +184,7 @@ def _write_or_check(
         write_toml(path, {**there, **table, **_own_code_table(plan, there.get("own_code", {}))})
 
 
-def _own_code_table(plan: Plan, begun: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _own_code_table(plan: Plan, begun: OwnCode) -> dict[str, OwnCode]:
     """The digests of own code for `comparison.toml`: recorded ones, and those of code added since; empty if
     there is none."""
     code = {**own_code(plan.recipe, plan.losses), **begun}

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
 from lossarium.models.registry import Option, initial_model, weights_digest
-from lossarium.own_code import is_own, own_source, source_digest
+from lossarium.own_code import is_own
+from lossarium.own_sources import changed_sources
 from lossarium.provenance import trial_digest
 from lossarium.text.links import why_outside
 from lossarium.text.toml import parse_toml
@@ -60,8 +61,8 @@ class _Description:
     options: Mapping[str, Option]
     size: int
     identities: tuple[str, ...]
-    source: str
-    """Digest of the file of an own model when the trial last trained; empty if it was not recorded."""
+    sources: object
+    """Digests of the files of an own model when the trial last trained; None if they were not recorded."""
 
 
 class _UnusableError(Exception):
@@ -122,15 +123,17 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> TrainedModel:
 
 
 def _changed_code(description: _Description) -> tuple[str, ...]:
-    """A sentence if the file of an own model is not what the trial was trained with."""
+    """A sentence if the files of an own model are not what the trial was trained with."""
     model = description.model
-    if not description.source or source_digest(model, "model") == description.source:
+    if description.sources is None:
         return ()
-    path = own_source(model, "model")
-    file = "its file" if path is None else printable_name(path)
+    changed = changed_sources(description.sources, model, "model")
+    if not changed:
+        return ()
+    files = listed([printable_name(file) for file in changed])
     return (
-        f"the code of the model {printable_name(model)} ({file}) changed since the trial was trained; if the "
-        "pictures are wrong, put back what it was trained with.",
+        f"the code of the model {printable_name(model)} ({files}) changed since the trial was trained; if "
+        "the pictures are wrong, put back what it was trained with.",
     )
 
 
@@ -187,15 +190,14 @@ def _read_description(path: Path, content: bytes) -> _Description:
     if identities[0] == identities[1]:
         _refuse(path, "gives both identities the same name")
     model = _text(path, recipe, "recipe", "model")
-    return _Description(model, _options(path, recipe), size, identities, _recorded_source(table, model))
+    return _Description(model, _options(path, recipe), size, identities, _recorded_sources(table, model))
 
 
-def _recorded_source(table: Mapping[str, Any], model: str) -> str:
+def _recorded_sources(table: Mapping[str, Any], model: str) -> object:
     continued = table.get("continued")
     last = continued[-1] if isinstance(continued, list) and continued else table
     code = last.get("own_code") if isinstance(last, dict) else None
-    digest = code.get(model) if isinstance(code, dict) and is_own(model) else None
-    return digest if isinstance(digest, str) else ""
+    return code.get(model) if isinstance(code, dict) and is_own(model) else None
 
 
 def _options(path: Path, recipe: Mapping[str, Any]) -> Mapping[str, Option]:

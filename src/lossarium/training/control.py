@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ import tomli_w
 from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.files import write_whole
-from lossarium.losses.spec import parse
+from lossarium.losses.spec import names_in, parse
+from lossarium.own_code import import_own, is_own
+from lossarium.own_sources import changed_sources, source_digests
 from lossarium.text.toml import parse_toml
 from lossarium.training.configuration import RegionWeights
 from lossarium.training.options import schedules
@@ -68,6 +70,12 @@ class Change:
     """Before which it takes effect."""
     changes: Mapping[str, Any]
     digest: str
+    own_code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The sources of a user's own loss that it sets, as `own_sources.source_digests` gives them, by name."""
+
+
+class _OwnLossError(Exception):
+    """A user's own loss cannot be imported any more."""
 
 
 class Control:
@@ -88,7 +96,9 @@ class Control:
         """
         self._path, self._log = folder / NAME, folder / _HISTORY
         self._tell, self._check = tell, check
-        self._past = _past_changes(self._log)
+        self._past = past_changes(folder)
+        # Sources of own losses as they were when this process first used them.
+        self._imported: dict[str, Mapping[str, str]] = {}
         self._seen: tuple[int, int] | None = None
         self._digest = self._past[-1].digest if self._past else ""
         self._pending: dict[str, Any] = {}
@@ -103,11 +113,13 @@ class Control:
             return settings
         if self._past and step < self._past[-1].step:
             return settings
+        self._read_sources(settings.loss)
         # Changes that could not be logged yet, overridden by new ones.
         changes = self._pending | self._asked_for(settings)
         changed = replace(settings, **changes)
         self._pending = {}
-        if changed == settings or not self._remember(Change(step, changes, self._digest)):
+        code = {name: self._imported[name] for name in _own_losses(str(changes.get("loss", "")))}
+        if changed == settings or not self._remember(Change(step, changes, self._digest, code)):
             return settings
         return changed
 
@@ -132,18 +144,38 @@ class Control:
         self._digest = digest
         try:
             changes = checked(parse_toml(content.decode("utf-8")))
+            self._check_sources(changes.get("loss", ""))
             self._check(replace(settings, **changes))
         except (LossariumError, ValueError) as error:
             self._tell(f"{self._path} is ignored: {error}")
             return {}
         return changes
 
+    def _read_sources(self, loss: str) -> None:
+        for name in _own_losses(loss):
+            if name not in self._imported:
+                self._imported[name] = source_digests(name, "loss")
+
+    def _check_sources(self, loss: str) -> None:
+        """Refuse an own loss whose code is not what this process runs."""
+        self._read_sources(loss)
+        for name in _own_losses(loss):
+            edited = changed_sources(self._imported[name], name, "loss")
+            if edited:
+                raise LossariumError(
+                    f"{', '.join(edited)} (the loss {name}) changed since this process read it, and only a "
+                    "new process would use it"
+                )
+
     def _remember(self, change: Change) -> bool:
         """Log a change; if that fails, postpone it to the next step and say so once.
 
         A change that takes effect without being logged would not be repeated when the trial is resumed.
         """
-        row = json.dumps(asdict(change)).encode() + b"\n"
+        table = asdict(change)
+        if not change.own_code:
+            del table["own_code"]
+        row = json.dumps(table).encode() + b"\n"
         try:
             _append(self._log, row)
         except OSError as error:
@@ -178,12 +210,13 @@ def _append(path: Path, row: bytes) -> None:
             raise
 
 
-def _past_changes(log: Path) -> list[Change]:
-    """The changes of earlier runs, without an incomplete last line.
+def past_changes(folder: Path) -> list[Change]:
+    """The changes of a trial's earlier runs, without an incomplete last line.
 
     Raises:
-        LossariumError: a line is damaged; the message names it.
+        LossariumError: a line is damaged, or sets an own loss that cannot be imported; the message names it.
     """
+    log = folder / _HISTORY
     if not log.exists():
         return []
     *lines, rest = log.read_bytes().split(b"\n")
@@ -198,6 +231,8 @@ def _past_changes(log: Path) -> list[Change]:
             raise _damaged(log, number, "it is nested too deeply") from None
         except ValueError:
             raise _damaged(log, number, "it is not JSON") from None
+        except _OwnLossError as error:
+            raise LossariumError(f"{log} sets an own loss in line {number}, and {error}") from None
         except LossariumError as error:
             raise _damaged(log, number, str(error)) from None
     return changes
@@ -210,7 +245,20 @@ def _change(row: object) -> Change:
     step, changes, digest = row.get("step"), row.get("changes"), row.get("digest")
     if type(step) is not int or not isinstance(changes, dict) or not isinstance(digest, str):
         raise LossariumError("its step, changes or digest are missing or of another kind")
-    return Change(step, checked(changes), digest)
+    code = row.get("own_code", {})
+    if not isinstance(code, dict):
+        raise LossariumError("its own_code is of another kind")
+    for name in _own_losses(str(changes.get("loss", ""))):
+        try:
+            import_own(name, "loss")
+        except LossariumError as error:
+            raise _OwnLossError(str(error)) from None
+    return Change(step, checked(changes), digest, code)
+
+
+def _own_losses(spec: str) -> list[str]:
+    """The users' own losses that a spec names."""
+    return [name for name in names_in(spec) if is_own(name)]
 
 
 def _damaged(log: Path, number: int, what: str) -> LossariumError:

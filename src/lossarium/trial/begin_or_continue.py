@@ -24,12 +24,13 @@ from lossarium.training.checkpoints import (
     save_checkpoint,
 )
 from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.control import past_changes
 from lossarium.training.options import optimizers, schedules
 from lossarium.training.options.schedules import Plateau
 from lossarium.training.run_state import make_model
 from lossarium.trial.environment import check_environment
 from lossarium.trial.folder import TRIAL, Change, read_toml, restore_toml, write_or_check, write_toml
-from lossarium.trial.pinned_code import check_own_code, own_code
+from lossarium.trial.pinned_code import OwnCode, check_own_code, own_code
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 
 _STEPS = "recipe.steps"
@@ -101,14 +102,14 @@ def begin_or_continue(
     past: list[dict[str, Any]] = there.get("continued", [])
     began: dict[str, Any] = past[-1] if past else there
     last: dict[str, str] = began.get("environment", {})
-    code: dict[str, str] = began.get("own_code", {})
+    specs, code = _losses_and_code(folder, trial, there)
     if not any_environment:
         remedy = "add --any-environment to go on all the same, or choose another folder with --out"
-        check_own_code(folder, code, trial.recipe, [trial.loss], remedy)
+        check_own_code(folder, code, trial.recipe, specs, remedy)
         check_environment(folder, last, environment, remedy)
     if change is not None:
         _go_on(folder, trial, change, there, environment, tell)
-    elif any_environment and (dict(environment), own_code(trial.recipe, [trial.loss])) != (last, code):
+    elif any_environment and (dict(environment), own_code(trial.recipe, specs)) != (last, code):
         _record(folder, there, trial, _last_checkpoint(folder)[1].step, environment)
     return None
 
@@ -177,7 +178,7 @@ def _begin_anew(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "data": dict(data),
         "environment": dict(environment),
-        **_own_code_table(trial),
+        **_own_code_table(trial, [trial.loss]),
     }
     write_toml(folder / TRIAL, table)
     if source is not None:
@@ -239,15 +240,33 @@ def _record(
         "step": done,
         "steps": trial.recipe.steps,
         "environment": dict(environment),
-        **_own_code_table(trial),
+        **_own_code_table(trial, _losses_and_code(folder, trial, there)[0]),
     }
     table = {**there["recipe"], "steps": trial.recipe.steps}
     write_toml(folder / TRIAL, {**there, "recipe": table, "continued": [*there.get("continued", []), event]})
 
 
-def _own_code_table(trial: Trial) -> dict[str, dict[str, str]]:
-    """The digests of own code for `trial.toml`; empty if there is none."""
-    code = own_code(trial.recipe, [trial.loss])
+def _losses_and_code(folder: Path, trial: Trial, there: Mapping[str, Any]) -> tuple[list[str], OwnCode]:
+    """The losses that a trial has been trained with, and the own code that it last used.
+
+    A loss that `control.toml` set is recorded in `control.jsonl`.
+    """
+    changes = past_changes(folder)
+    specs = [trial.loss, *(change.changes["loss"] for change in changes if "loss" in change.changes)]
+    past: list[dict[str, Any]] = there.get("continued", [])
+    recorded: list[tuple[int, OwnCode]] = [(0, there.get("own_code", {}))]
+    recorded += [(int(event["step"]), event.get("own_code", {})) for event in past]
+    # A change takes effect before its step, so after the step before it.
+    recorded += [(change.step - 1, change.own_code) for change in changes]
+    code: dict[str, Mapping[str, str]] = {}
+    for _, used in sorted(recorded, key=lambda entry: entry[0]):
+        code |= used
+    return list(dict.fromkeys(specs)), code
+
+
+def _own_code_table(trial: Trial, specs: list[str]) -> dict[str, OwnCode]:
+    """For `trial.toml`; empty where there is no own code."""
+    code = own_code(trial.recipe, specs)
     return {"own_code": code} if code else {}
 
 
