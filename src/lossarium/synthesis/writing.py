@@ -8,18 +8,13 @@ import json
 import os
 import pickle
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import tomli_w
 from PIL import Image
@@ -32,6 +27,7 @@ from lossarium.synthesis.head import HeadModel, load_head
 from lossarium.synthesis.identities import Identity
 from lossarium.synthesis.rendering import RenderedFrame, render_frame
 from lossarium.synthesis.states import sample_state, state_to_json
+from lossarium.synthesis.workers import available_cores, each, worker_pool
 
 # Users' files already have this name, so it stays although the code has moved.
 RENDERER = "lossarium.facesets.synthetic 1"
@@ -49,25 +45,12 @@ PROVENANCE = (
 SMALLEST_SIZE, LARGEST_SIZE = 32, 1024
 _FINE_TEXTURE_FROM = 257
 """From this size in pixels on, frames get a texture of twice the resolution."""
-_WORKER_ENVIRONMENT = {
-    # One thread, since there is already one process per core.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    # By default the C library returns the buffers of every frame to the system, and the next frame takes page
-    # faults to get them back: 4 ms per frame.
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 26),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 29),
-}
 _FRAMES_A_TASK = 8
 _BAKED_IN_MEMORY = 2
 """How many baked identities a worker caches; each takes about 40 MB, and tasks come identity by identity."""
 
 ProgressReport = Callable[[str, int, int], None]
 """Called with the name of the current stage, how much of it is done, and how much there is to do."""
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -110,13 +93,6 @@ class Synthesis:
 def default_held_out(frames: int) -> int:
     """A fifth of the frames, but at least one if there are two or more."""
     return max(frames // 5, 1 if frames > 1 else 0)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -189,71 +165,6 @@ def _render(task: _RenderTask) -> list[_FrameRecord]:
             )
         )
     return records
-
-
-@contextmanager
-def _interrupts_left_to_parent() -> Iterator[None]:
-    """Make processes that are started inside ignore Ctrl-C, which reaches all: the parent handles it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python allows only the main thread to change signal handlers.
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _wake() -> None:
-    """A first task for each worker: a pool starts a process only for a task that no idle one can take."""
-
-
-@contextmanager
-def _settings_of_workers() -> Iterator[None]:
-    """Set the environment of processes that are started inside: one thread each, and malloc keeps memory."""
-    before = {name: os.environ.get(name) for name in _WORKER_ENVIRONMENT}
-    os.environ.update(_WORKER_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _worker_pool(workers: int) -> Iterator[Executor | None]:
-    """A pool of fresh processes, or None for one worker. On an error, waiting tasks are cancelled."""
-    if workers == 1:
-        yield None
-        return
-    with _settings_of_workers():
-        pool = ProcessPoolExecutor(workers, get_context("spawn"))
-        try:
-            with _interrupts_left_to_parent():
-                for _ in range(workers):
-                    pool.submit(_wake)
-            yield pool
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _each(
-    pool: Executor | None, function: Callable[[Task], Result], tasks: Iterable[Task]
-) -> Iterator[Result]:
-    """Yield the function's result for every task, in any order."""
-    if pool is None:
-        yield from map(function, tasks)
-    else:
-        try:
-            for future in as_completed([pool.submit(function, task) for task in tasks]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise LossariumError(
-                "A rendering process was killed, most likely because memory ran out: use fewer --workers."
-            ) from error
 
 
 def _render_tasks(synthesis: Synthesis, baked: Path, data: Path, folder: Path) -> Iterator[_RenderTask]:
@@ -353,12 +264,12 @@ def synthesize(
     with (
         _unfinished_folders(out, synthesis) as unfinished,
         tempfile.TemporaryDirectory(prefix="lossarium-baked-") as scratch,
-        _worker_pool(available_cores() if workers is None else workers) as pool,
+        worker_pool(available_cores() if workers is None else workers) as pool,
     ):
         baked = {name: Path(scratch) / f"{number}.pickle" for number, name in enumerate(names)}
         bake_tasks = [_BakeTask(i, data, texels, baked[i.name]) for i in synthesis.identities]
         report("baking identities", 0, len(bake_tasks))
-        for done, _ in enumerate(_each(pool, _bake, bake_tasks), start=1):
+        for done, _ in enumerate(each(pool, _bake, bake_tasks), start=1):
             report("baking identities", done, len(bake_tasks))
 
         tasks = [
@@ -367,7 +278,7 @@ def synthesize(
         records: dict[Path, list[_FrameRecord]] = {folder: [] for folder in unfinished.values()}
         done, total = 0, synthesis.frames * len(names)
         report("rendering frames", 0, total)
-        for finished in _each(pool, _render, tasks):
+        for finished in each(pool, _render, tasks):
             records[finished[0].folder] += finished
             done += len(finished)
             report("rendering frames", done, total)
