@@ -126,7 +126,7 @@ def test_a_trial_that_was_rolled_back_is_not_on_an_even_keel(example: Comparison
 
 def test_a_trial_that_skipped_steps_is_not_on_an_even_keel(example: ComparisonResult) -> None:
     first, *others = example.trials
-    text = readable(render(replace(example, trials=(replace(first, passed_over=3), *others))))
+    text = readable(render(replace(example, trials=(replace(first, skipped_steps=3), *others))))
     assert "Not on an even keel" in text
     assert f"{first.loss} (seed {first.seed}) skipped 3 steps of 500" in text
 

@@ -148,14 +148,14 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
     """One trial's rows and pictures; adds a note to `damages` for each sheet that cannot be shown."""
     snapshots: list[Snapshot] = []
     batches, last = "", {}
-    learning_rate_factor, rollbacks, passed_over = 1.0, 0, 0
+    learning_rate_factor, rollbacks, skipped_steps = 1.0, 0, 0
     for row in records.read(folder):
         last = row
         batches = row.get("batches", batches)
         if "went_back" in row:
             learning_rate_factor = row["went_back"]["learning_rate_factor"]
             rollbacks += 1
-        passed_over += "passed_over" in row
+        skipped_steps += "passed_over" in row
         if "held_out" in row:
             if snapshots:
                 snapshots[-1] = _means_alone(snapshots[-1])
@@ -182,7 +182,7 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
         snapshots=tuple(snapshots),
         rollbacks=rollbacks,
         learning_rate_factor=learning_rate_factor,
-        passed_over=passed_over,
+        skipped_steps=skipped_steps,
     )
 
 

@@ -72,8 +72,9 @@ def compare(
     processes: Processes | None = None,
     rescue: Path | None = None,
 ) -> ComparisonResult:
-    """Train and judge every trial of the plan that is not finished yet, then decide. On an even keel: all
-    trials of a seed have the same initial weights, batches, steps and settings.
+    """Train and judge every trial of the plan that is not finished yet, then decide.
+
+    Trials run on an even keel: those of a seed have the same initial weights, batches, steps and settings.
 
     Args:
         plan: What to compare.

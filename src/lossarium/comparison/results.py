@@ -44,7 +44,7 @@ class TrialResult:
     """How often its loss exploded and it was rolled back to an earlier checkpoint."""
     learning_rate_factor: float = 1.0
     """The factor on the learning rate after the rollbacks, at most 1."""
-    passed_over: int = 0
+    skipped_steps: int = 0
     """Steps without an update, since the loss or its gradient was NaN or infinity."""
 
     def troubles(self) -> tuple[str, ...]:
@@ -56,9 +56,9 @@ class TrialResult:
                 f"The loss of {self.loss} (seed {self.seed}) exploded: it was rolled back to an earlier "
                 f"checkpoint {times}, and went on with {self.learning_rate_factor:g} of the learning rate."
             )
-        if self.passed_over:
+        if self.skipped_steps:
             sentences.append(
-                f"{self.loss} (seed {self.seed}) skipped {counted(self.passed_over, 'step')} of "
+                f"{self.loss} (seed {self.seed}) skipped {counted(self.skipped_steps, 'step')} of "
                 f"{self.steps:,}: the loss or its gradient was NaN or infinity."
             )
         return tuple(sentences)

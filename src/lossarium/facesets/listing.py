@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lossarium.errors import LossariumError
 from lossarium.facesets.formats.manifest import MANIFEST_NAME
 from lossarium.facesets.regions.masks_beside import MASKS, masks_of, place_beside, split_masks
-from lossarium.facesets.walking import passed_over, refuse_folder, walk
+from lossarium.facesets.walking import is_skipped, refuse_folder, walk
 from lossarium.text.wording import counted, printable_name
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
@@ -123,7 +123,7 @@ def names_in(folder: Path) -> frozenset[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            names = frozenset(entry.name for entry in entries if not passed_over(entry.name))
+            names = frozenset(entry.name for entry in entries if not is_skipped(entry.name))
         # Listing and entering a folder are separate permissions.
         os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118 - pathlib drops the dot
     except FileNotFoundError as error:

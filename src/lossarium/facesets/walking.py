@@ -127,7 +127,7 @@ class _Walker:
                 return []
             self.entered.add(identity)
         with os.scandir(self.full(place)) as entries:
-            return [entry for entry in entries if not passed_over(entry.name)]
+            return [entry for entry in entries if not is_skipped(entry.name)]
 
     def take_link(self, entry: "os.DirEntry[str]", path: str) -> None:
         if _is_folder(entry):
@@ -150,7 +150,7 @@ class _Walker:
             several.sort()
 
 
-def passed_over(name: str) -> bool:
+def is_skipped(name: str) -> bool:
     """Whether a name is skipped: hidden files and what archive programs add."""
     # Archives packed on a Mac carry a __MACOSX folder, and ._names beside the real files.
     return name.startswith(".") or name == "__MACOSX"

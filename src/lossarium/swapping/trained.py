@@ -91,15 +91,15 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> TrainedModel:
         )
     checkpoints = newest_checkpoints(folder)
     untrained = _untrained(path, description) if checkpoints else nn.Module()
-    passed_over: list[str] = []
+    unusable: list[str] = []
     for checkpoint in checkpoints:
         try:
             model = _with_weights(untrained, checkpoint, folder.resolve())
         except _UnusableError as error:
-            passed_over.append(f"{checkpoint.name} {error}")
+            unusable.append(f"{checkpoint.name} {error}")
             continue
         digest = trial_digest(content, weights_digest(model))
-        skipped = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in passed_over)
+        skipped = tuple(f"the checkpoint {why}; {checkpoint.name} is used." for why in unusable)
         return TrainedModel(
             model,
             description.size,
@@ -110,10 +110,8 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> TrainedModel:
             (*skipped, *_changed_code(description)),
         )
     where = printable_name(folder / _CHECKPOINTS)
-    if passed_over:
-        raise LossariumError(
-            f"{where} holds no usable checkpoint: {listed(passed_over)}; train the trial again"
-        )
+    if unusable:
+        raise LossariumError(f"{where} holds no usable checkpoint: {listed(unusable)}; train the trial again")
     if is_finished(folder):
         raise LossariumError(
             f"the trial is finished, but its weights are gone: {where} holds no checkpoint "

@@ -150,7 +150,7 @@ def load_checkpoint(
         LossariumError: no checkpoint can be used, or they belong to another model.
     """
     intact, wrong = rows
-    passed_over: list[str] = []
+    skipped: list[str] = []
     set_aside = None
     for path in _fallbacks(folder):
         try:
@@ -158,22 +158,22 @@ def load_checkpoint(
             position = position_of(table)
             if position.record_bytes > intact:
                 set_aside = set_aside or path
-                passed_over.append(f"metrics.jsonl {wrong}, before the checkpoint {path.name} was written")
+                skipped.append(f"metrics.jsonl {wrong}, before the checkpoint {path.name} was written")
                 continue
             loaded = _restored(table, tensors, model, optimizer)
         except _DAMAGE as error:
-            passed_over.append(f"the checkpoint {path} is damaged ({error})")
+            skipped.append(f"the checkpoint {path} is damaged ({error})")
             continue
-        return replace(loaded, damaged=tuple(passed_over), set_aside=set_aside)
+        return replace(loaded, damaged=tuple(skipped), set_aside=set_aside)
     if set_aside is not None:
         raise LossariumError(
             f"{folder / 'metrics.jsonl'} {wrong}, and every checkpoint was written after that; put back "
             f"a copy of it, or move {folder} elsewhere to train the trial again: its weights are intact, "
             "and `lossarium swap` accepts them"
         )
-    if passed_over:
+    if skipped:
         raise LossariumError(
-            f"{passed_over[0]}, and there is none before it; "
+            f"{skipped[0]}, and there is none before it; "
             f"put back a copy of it, or move {folder} elsewhere to train the trial again"
         )
     return Loaded(Position(), {})

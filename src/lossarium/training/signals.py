@@ -52,7 +52,7 @@ def listening() -> Iterator[Request]:
     for number in before:
         signal.signal(number, handle)
     try:
-        with _hearing_the_second(before):
+        with _ending_at_second_signal(before):
             yield request
     finally:
         for number, handler in before.items():
@@ -60,7 +60,7 @@ def listening() -> Iterator[Request]:
 
 
 @contextmanager
-def _hearing_the_second(handled: Collection[int]) -> Iterator[None]:
+def _ending_at_second_signal(handled: Collection[int]) -> Iterator[None]:
     """End the process at a second signal of the same kind, even while torch computes.
 
     Python runs handlers between two operations of the main thread, and a backward pass of minutes is one

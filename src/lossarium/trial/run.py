@@ -94,8 +94,6 @@ def run_trial(
             if not (folder / control.NAME).exists():
                 write_whole(folder / control.NAME, control.TEMPLATE.encode())
     if not processes.broadcast_from_first(partial(is_done, folder, trial)):
-        held_out = sum(int(faceset.held_out.sum()) for faceset in facesets)
-        disk = disk_needed(trial.recipe, held_out=held_out)
         announce_forecast(trial.recipe, callbacks.tell, disk=disk, device=processes.device)
         if processes.is_first:
             warn_of_slow_bf16(trial.recipe, processes.device, callbacks.tell)
