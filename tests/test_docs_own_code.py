@@ -81,7 +81,7 @@ def test_the_model_of_the_page_trains_is_judged_and_resumes(folder):
     options = tomllib.loads((folder / "whole" / "trial.toml").read_text())["recipe"]["model_options"]
     assert options == {"width": 8, "dropout": 0.1}
 
-    # What swaps is what was judged: the weights and the running statistics of the last step.
+    # The swap uses what was judged: the weights and the running statistics of the last step.
     with pytest.raises(LossariumError, match="name it with --own-model"):
         load_trained(folder / "whole")
     trained = load_trained(folder / "whole", own_model="mine:Small")

@@ -256,6 +256,6 @@ def test_a_trial_whose_loss_exploded_is_named_by_the_verdict_everywhere(tmp_path
     troubles = json.loads((out / "verdict.json").read_text())["troubles"]
     assert [trouble.startswith(sentence) for trouble in troubles].count(True) == 1
     assert sentence in (out / "report.html").read_text()
-    # From what is in the folder, too.
+    # Also from the folder's content alone.
     assert main([*command, "--losses", "mse, mae", "--out", str(out)]) == 0
     assert sentence in " ".join(capsys.readouterr().out.split())

@@ -74,7 +74,7 @@ def test_a_finished_trial_without_weights_says_so(tmp_path, capsys):
     said(capsys, command, 0)
     checkpoint = out / "checkpoints" / "step_00000006.safetensors"
     content = checkpoint.read_bytes()
-    # Not in place: the snapshot is the same file under another name.
+    # Written as a new file, since the snapshot is a hard link to the same one.
     checkpoint.unlink()
     assert "is finished, but its weights are gone: " in (text := said(capsys, command, 2))
     assert "but there is snapshots/step_00000006.safetensors, snapshots/step_00000003.safetensors" in text

@@ -89,7 +89,7 @@ def test_two_processes_equal_one_even_when_killed_and_resumed(tmp_path):
     process = started([*faces, "--out", str(two), "--devices", "2"])
     told, complaints = process.communicate(timeout=300)
     assert process.returncode == 0, complaints
-    # One of them speaks.
+    # Only one process prints.
     assert told.count("Trained 40 steps") == 1
 
     # Each takes every other picture: to the last bit what one process does with one share after the other.
@@ -128,7 +128,7 @@ def test_a_comparison_by_two_processes_has_the_trials_and_the_verdict_of_one(tmp
     process = started([*compared, "--out", str(two), "--devices", "2"])
     told, complaints = process.communicate(timeout=300)
     assert process.returncode == 0, complaints
-    # One of them speaks.
+    # Only one process prints.
     assert told.count("Report:") == 1
     assert (two / "report.html").exists()
 
@@ -142,7 +142,7 @@ def test_a_comparison_by_two_processes_has_the_trials_and_the_verdict_of_one(tmp
         assert all(torch.equal(tensor, weights(same)[name]) for name, tensor in weights(trial).items())
     assert (two / "verdict.json").read_bytes() == (shares / "verdict.json").read_bytes()
 
-    # What is finished is not trained again, whatever is added.
+    # Finished trials are not trained again, whatever is added.
     before = {path: path.read_bytes() for path in two.rglob("metrics.jsonl")}
     compared[compared.index("mse, ssim + mae")] += ", mae"
     process = started([*compared, "--out", str(two), "--devices", "2"])

@@ -21,7 +21,7 @@ def refused(capsys, arguments):
     assert main(list(map(str, arguments))) == 2
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err
-    # Kernels may have been compiled before, which is said.
+    # A message on compiled kernels may come first.
     _, mark, sentence = printed.err.rpartition("lossarium: error: ")
     assert mark
     return sentence

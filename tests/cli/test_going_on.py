@@ -115,7 +115,7 @@ def test_another_environment_is_refused_unless_it_is_allowed(folders, tmp_path, 
     out = tmp_path / "out"
     assert train(folders, out, 6) == 0
     in_another_environment(out, numba="0.1", sources="0123456789abcdef")
-    # What is finished stays as it is.
+    # A finished trial is not changed.
     assert train(folders, out, 6) == 0
     assert train(folders, out, 9) == 2
     told = capsys.readouterr().err
@@ -125,7 +125,7 @@ def test_another_environment_is_refused_unless_it_is_allowed(folders, tmp_path, 
     assert train(folders, out, 9, "--any-environment") == 0
     assert table(out)["environment"]["numba"] == "0.1"
     assert table(out)["continued"][0]["environment"]["numba"] != "0.1"
-    # What was allowed once is the environment of the trial from then on.
+    # An allowed environment is the trial's own from then on.
     assert train(folders, out, 12) == 0
     capsys.readouterr()
 
@@ -141,7 +141,7 @@ def test_a_trial_begins_with_the_weights_of_another(folders, tmp_path, capsys):
     assert timeless(out)[-1]["weights"] not in (ended, None)
     assert train(folders, again, 6, *options) == 0
     assert timeless(again) == timeless(out)
-    # From here on it needs the other trial no more.
+    # From here on the other trial is not needed.
     shutil.rmtree(first)
     assert train(folders, out, 9, *options) == 0
     assert train(folders, out, 9, "--loss", "mae") == 0
@@ -251,6 +251,6 @@ def test_until_converged_evaluates_often_enough_and_says_so(folders, tmp_path, c
     assert "--until converged evaluates every 1 steps" in told
     assert "needs 20 evaluations, and 6 steps with one every 1 have 6" in told
     assert table(out)["recipe"]["judge_every"] == 1
-    # With more steps it keeps the frequency that it has.
+    # With more steps, the frequency of evaluations stays.
     assert train(folders, out, 8, "--until", "converged") == 0
     assert table(out)["recipe"]["judge_every"] == 1

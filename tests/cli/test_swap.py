@@ -59,7 +59,7 @@ def test_swaps_a_folder_marks_it_and_refuses_to_replace_it(trial, tmp_path, caps
 def test_a_folder_that_another_process_swaps_to_is_refused_and_left_as_it_is(trial, tmp_path, capsys):
     folder, ada, _ = trial
     out = tmp_path / "new" / "out"
-    # In a process of its own, as it would be; it lets go when its input ends.
+    # In a separate process, which releases the lock when its input ends.
     script = (
         "import sys; from pathlib import Path; from lossarium.swapping.unfinished import locked_out\n"
         "with locked_out(Path(sys.argv[1])):\n"
@@ -71,7 +71,7 @@ def test_a_folder_that_another_process_swaps_to_is_refused_and_left_as_it_is(tri
         assert other.stdout.readline() == "locked\n"
         assert f"another process is swapping to {out}" in refused(capsys, folder, ada, out, *ADA_TO_BEN)
         assert [path.name for path in out.iterdir()] == [".lock"]
-    # It wrote nothing, so nothing is left of it.
+    # It wrote nothing, so no folder is left.
     assert not out.parent.exists()
     assert swap(folder, ada, out, *ADA_TO_BEN) == 0
     assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in ada.iterdir())

@@ -125,7 +125,7 @@ def test_a_cache_changes_no_number_and_is_found_again(tmp_path, capsys, monkeypa
     out, cached = tmp_path / "out", tmp_path / "cached"
     assert main(train(tmp_path, out)) == 0
     assert "note:" not in capsys.readouterr().out
-    # Next to nothing is free, so that the default is a cache.
+    # Almost no memory is free, so the default is to cache.
     monkeypatch.setattr(memory, "available_memory", lambda: 100_000)
     assert main(train(tmp_path, cached)) == 0
     assert "would take 0.1 MB, more than half of the 0.1 MB" in capsys.readouterr().out

@@ -179,7 +179,7 @@ def terminal(monkeypatch):
 def last_screen(capsys):
     """The lines that stay."""
     text = capsys.readouterr().err
-    # A live display clears the lines that it draws anew.
+    # A live display clears the lines that it redraws.
     text = re.split(r"\x1b\[2K", text)[-1]
     return [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).splitlines() if line.strip()]
 

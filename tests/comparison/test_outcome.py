@@ -105,7 +105,8 @@ def test_reading_a_trial_holds_the_scores_of_one_snapshot_at_a_time(tmp_path, mo
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [len(snapshot.scores[keys[0]]) for snapshot in result.snapshots] == [1] * (moments - 1) + [frames]
-    # The last moment's numbers as an array; while a row is read, its text and a Python float for each number.
+    # The last snapshot's numbers as an array; while a row is read, its text and a Python float for each
+    # number.
     of_one_moment = len(keys) * frames
     assert kept < 1.2 * 8 * of_one_moment + 200_000
     assert peak < 150 * of_one_moment

@@ -207,7 +207,7 @@ def test_a_damaged_array_is_rebuilt(pictures, tmp_path, damage):
     if file.name in "".join(readings.notes):
         assert "is damaged (" in readings.notes[0]
     else:
-        # What is not there at all was removed by somebody, which is allowed.
+        # Missing files were removed by someone, which is allowed.
         assert damage is os.remove
     assert cached_frames(listing, SIZE, folder).notes == ()
 
@@ -394,7 +394,7 @@ def test_nothing_else_is_removed_from_the_folder_of_a_cache(pictures, tmp_path):
     kept += [*linked, folder / linked[0].name]
     orphan = folder / f"{'cd' * 16}-frames.npy"
     np.save(orphan, np.zeros(3))
-    # An array of a user's own that happens to be called like one of an older cache's.
+    # A user's own array that happens to be named like one of an older cache.
     about, frames_file, *rest = cache_of(folder, 3, digest="ef" * 32)
     frames_file.write_text("not an array")
     kept += [orphan, about, frames_file]

@@ -92,7 +92,7 @@ def test_a_cached_faceset_takes_no_memory_for_its_frames(tmp_path, monkeypatch):
         save(tmp_path / "ada" / f"{seed}.png", noise(seed))
     save(tmp_path / "ada" / "0.png", noise(30))
     monkeypatch.setattr(cache, "_PIECE_BYTES", 2**20)
-    # A text file's buffer is as large as the largest that is read, though next to nothing of it is touched.
+    # The buffer for a text file has the largest allowed size, though almost none of it is touched.
     monkeypatch.setattr(tables, "MAX_JSON_BYTES", 2**20)
     folder = tmp_path / "cache"
 

@@ -268,7 +268,7 @@ def deep(pictures: Path) -> Iterator[Path]:
         place = below
     os.close(place)
     yield pictures
-    # Nothing that recurses, as shutil does, could remove them.
+    # Removed step by step: shutil recurses and would fail.
     while (pictures / "d").exists():
         (pictures / "d").rename(pictures / "x")
         if (pictures / "x" / "d").exists():

@@ -29,6 +29,6 @@ def test_an_output_in_a_faceset_is_refused(tmp_path):
     (tmp_path / "ada" / "faceset.toml").touch()
     with pytest.raises(LossariumError, match="lies in the input"):
         refuse_output_in_faceset(tmp_path / "ada" / "frames" / "new")
-    # A faceset that is there already is for `faces` to refuse.
+    # An existing faceset is refused by `lossarium faces`.
     refuse_output_in_faceset(tmp_path / "ada")
     refuse_output_in_faceset(tmp_path / "new")

@@ -80,7 +80,7 @@ def test_the_first_frame_of_an_animation(write: Write) -> None:
         np.testing.assert_array_equal(picture.pixels, first)
         assert picture.remarks == {Remark.ANIMATION}
 
-    # A still in an animation's clothes.
+    # A still picture in an animation's container.
     data = encoded(Image.fromarray(first), "PNG")
     still = data[:33] + chunk(b"acTL", struct.pack(">II", 1, 0)) + data[33:]
     assert read_picture(write(still), 16).remarks == frozenset()
@@ -143,7 +143,7 @@ def test_a_file_too_large_to_be_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
-        # Sparse: it takes no room on disk.
+        # Sparse: it takes no disk space.
         file.truncate(MAX_FILE_BYTES + 1)
     assert reason(path) == "takes 513 MiB; at most 512 MiB are read"
 
@@ -282,7 +282,7 @@ def test_hostile_bytes_end_in_a_picture_or_a_sentence(
         if trial % 4 == 0:
             del data[int(random.integers(len(data))) :]
         else:
-            # Half of all blows fall on the headers, where the parsers are.
+            # Half of all changes are made to the headers, which parsers read.
             reach = len(data) if trial % 4 == 1 else min(len(data), 200)
             for position in random.integers(0, reach, size=int(random.integers(1, 5))):
                 data[position] = random.integers(256)

@@ -16,5 +16,5 @@ def test_held_out_blocks() -> None:
         held_out = held_out_blocks(count)
         assert held_out.shape == (count,)
         assert 0.1 <= held_out.mean() <= 0.3, count
-        # Few borders, where a neighbour of a held-out frame is trained on.
+        # There are few borders at which a neighbour of a held-out frame is trained on.
         assert np.count_nonzero(np.diff(held_out)) <= 10

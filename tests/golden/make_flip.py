@@ -85,7 +85,7 @@ def main() -> None:
         "cases": cases,
     }
     text = json.dumps(golden, separators=(",", ":"))
-    # A case a line.
+    # One case per line.
     Path(__file__).with_name("flip.json").write_text(text.replace('{"pixels', '\n{"pixels') + "\n")
 
 

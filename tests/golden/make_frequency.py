@@ -70,7 +70,7 @@ def main() -> None:
         "cases": cases,
     }
     text = json.dumps(golden, separators=(",", ":"))
-    # A case a line.
+    # One case per line.
     Path(__file__).with_name("frequency.json").write_text(text.replace('{"options', '\n{"options') + "\n")
 
 

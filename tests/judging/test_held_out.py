@@ -108,7 +108,7 @@ def test_every_loss_has_a_home_judge_or_none_but_never_an_unknown_one():
 def test_losses_of_pixel_values_have_a_home_judge():
     pixel = {name for name in losses.names() if losses.info(name).family == "pixel"}
     trained = {name for name in pixel if losses.info(name).objective}
-    # The largest error alone is no relative of a mean.
+    # Only linf, the largest error, is not related to a mean.
     assert trained - {"linf"} <= frozenset().union(*(one.home_of for one in JUDGES))
 
 

@@ -39,7 +39,7 @@ def test_names_match_however_accents_are_stored(tmp_path):
     assert [pair.name for pair in found.pairs] == [f"{NFC}{seed}" for seed in range(3)]
     assert [pair.test.name for pair in found.pairs] == [f"{NFD}{seed}.png" for seed in range(3)]
     assert [pair.mask.path.name for pair in found.pairs] == [f"{MIXED}{seed}.png" for seed in range(3)]
-    # A partner of just the same name goes first, and the other one then has none.
+    # A partner of exactly the same name takes precedence, and the other one has none.
     save(tmp_path / "test" / f"{NFC}0.png", noise(9, 16))
     with pytest.raises(LossariumError, match="1 picture has no partner of the same name"):
         find_pairs(tmp_path / "ref", tmp_path / "test")

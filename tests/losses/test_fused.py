@@ -135,6 +135,6 @@ def test_input_changed_between_forward_and_backward_is_an_error():
     leaf = input.clone().requires_grad_()
     picture = leaf * 1
     value = losses.mse(picture, target)
-    picture.data.add_(1)  # Not seen by autograd, and the gradient belongs to the value that was given.
+    picture.data.add_(1)  # Autograd does not notice it, and the gradient belongs to the returned value.
     value.backward()
     assert torch.allclose(leaf.grad, 2 * (input - target) / input.numel())

@@ -14,11 +14,11 @@ from tests.losses.pictures import extremes, random_pair
 ALL = losses.names()
 NAMES = tuple(name for name in ALL if losses.info(name).objective)
 EXACT = [name for name in NAMES if losses.info(name).family == "pixel" and name not in ("linf", "mase")]
-# Dividing by the target, or counting too dark a value otherwise than too bright a one.
+# These divide by the target, or weigh values that are too dark differently from ones that are too bright.
 ASYMMETRIC = {"mape", "mase"}
 # Measured on luminance or colour, in which channels differ.
 CHANNELS_DIFFER = {"gmsd", "ms_gmsd", "flip", "lpips"}
-# How far, in pixels, a loss looks beyond the pixels that count, at 32 pixels a side.
+# How far, in pixels, a loss reaches beyond the pixels that count, at 32 pixels a side.
 REACH = {
     "ssim": 5, "uqi": 4, "ms_ssim": 10, "mix": 16, "gmsd": 2, "ms_gmsd": 8, "pixel_gradient": 1, "flip": 10
 }  # fmt: skip
@@ -219,7 +219,7 @@ def test_the_mean_of_the_map_is_the_loss(name):
 
 @pytest.mark.parametrize("name", [name for name in ALL if losses.info(name).pixel_map])
 def test_transposing_the_pictures_transposes_the_map(name):
-    # In float64, since single pixels may be as steep as they like.
+    # In float64, since the slope at single pixels may be arbitrarily large.
     input, target = random_pair(height=SIDE, width=SIDE - 4, dtype=torch.float64)
     turned = losses.map(name, input.mT, target.mT)
     assert torch.allclose(losses.map(name, input, target).mT, turned, rtol=1e-9, atol=1e-12)

@@ -200,7 +200,7 @@ def test_a_disk_that_is_full_to_the_end_costs_nothing_with_a_rescue_folder(tmp_p
     elsewhere = tmp_path / "elsewhere"
     with disk(tmp_path / "disk") as mounted:
         if not mounted:
-            # The same end of a trial is tested without a disk in tests/training/test_rescue.py.
+            # tests/training/test_rescue.py tests the same without a disk.
             elsewhere.mkdir()
             return
         out = tmp_path / "disk" / "trial"

@@ -81,7 +81,7 @@ def test_ctrl_c_while_kernels_compile_always_ends_a_comparison_with_130_and_lose
     rows = [path.read_text().splitlines() for path in sorted(out.rglob("metrics.jsonl"))]
     assert len(rows) == 2
     for trial in rows:
-        # Each step once, then what held-out frames say after the last.
+        # Each step once, then the scores after the last.
         steps = [json.loads(row)["step"] for row in trial]
         assert steps == [1, 2, 3, 4, *[4] * (len(steps) - 4)]
         assert len(steps) == len(rows[0])
@@ -133,7 +133,7 @@ def test_ctrl_c_in_the_first_seconds_always_ends_a_comparison_with_130_and_loses
         time.sleep(milliseconds / 1000)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=300)
-        # One that was done before is done.
+        # One that was finished before stays finished.
         assert process.returncode in (0, 130), (milliseconds, errors)
         assert "Traceback" not in errors, milliseconds
         assert "ignored" not in errors, milliseconds

@@ -219,7 +219,7 @@ def test_code_that_changed_since_the_trial_is_reported(tmp_path, monkeypatch):
     source.write_text(f"{text}# altered\n")
     (told,) = notes(own_code=begun)
     assert f"the code of the model altered:make ({source}) changed since the trial was trained" in told
-    # The last part of the trial went on with the code as it is now.
+    # The trial was last continued with the current code.
     now = own_code(Recipe(model="altered:make"), [])
     assert notes(own_code=begun, continued=[{"step": 1, "own_code": now}]) == ()
     for hostile in (3, {"altered:make": 3}, {}):

@@ -80,7 +80,7 @@ def test_a_change_is_logged_takes_effect_and_is_made_again_at_the_same_step(tmp_
     (tmp_path / "control.toml").write_text('learning_rate = 0.5\nschedule = "step( every=7 )"\n')
     changed = control.before(2, SETTINGS)
     assert changed == Settings(0.5, "mse", "step(every=7)")
-    # The file is asked for once: what training changes afterwards stays.
+    # A changed file is applied once: later changes by training stay.
     lowered = replace(changed, learning_rate=0.25)
     assert control.before(3, lowered) == lowered
     (line,) = (tmp_path / "control.jsonl").read_text().splitlines()
@@ -95,7 +95,7 @@ def test_a_change_is_logged_takes_effect_and_is_made_again_at_the_same_step(tmp_
     (tmp_path / "control.toml").write_text('loss = "mae"\n')
     assert again.before(4, lowered) == replace(lowered, loss="mae")
     assert len((tmp_path / "control.jsonl").read_text().splitlines()) == 2
-    # And the log of both is read by the next one.
+    # The next one reads both from the log.
     last = Control(tmp_path, pytest.fail)
     assert last.before(2, SETTINGS) == changed
     assert last.before(4, lowered).loss == "mae"
@@ -183,7 +183,7 @@ def test_an_own_loss_that_was_edited_since_it_was_read_is_refused(tmp_path, monk
     (tmp_path / "control.toml").write_text('loss = "steered_loss:far(k=3)"\n')
     assert control.before(2, own) == own
     assert f"{source} (the loss steered_loss:far) changed since this process read it" in told[0]
-    # Another loss is none of its business.
+    # A change of the loss does not affect it.
     (tmp_path / "control.toml").write_text('loss = "mae"\n')
     assert control.before(3, own).loss == "mae"
     sys.modules.pop("steered_loss")

@@ -179,7 +179,7 @@ def test_it_has_converged_when_the_next_window_would_gain_less_than_a_fiftieth(h
         "another 1900 steps would gain at most 1.99, less than 2% of the 100 gained since step 100"
         in found.why
     )
-    # What stands still gains nothing, which is not worse.
+    # A constant score gains nothing, but does not get worse.
     assert "another 1900 steps would gain at most 0," in told(0.0).why
 
 

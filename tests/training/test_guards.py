@@ -90,7 +90,7 @@ def test_suspicious_is_what_is_both_far_above_the_median_and_many_deviations_abo
     bound = 1 + GUARDS.z_score * 0.14826
     assert not is_suspicious(noisy, bound - 0.01)
     assert is_suspicious(noisy, bound + 0.01)
-    # Of hardly any noise three times the median is many deviations.
+    # With hardly any noise, three times the median is many deviations.
     quiet = [0.999, 1.001] * 50
     assert not is_suspicious(quiet, GUARDS.factor - 0.01)
     assert is_suspicious(quiet, GUARDS.factor + 0.01)
@@ -107,7 +107,7 @@ def test_the_last_two_hundred_losses_are_remembered_and_no_suspicious_one():
     assert history.losses == tuple(losses[-200:])
     assert history.terms["ssim"] == tuple(0.8 * loss for loss in losses[-200:])
     assert history.suspicious == 1
-    # The next ordinary one ends the row and pushes out the oldest.
+    # The next ordinary loss ends the row and replaces the oldest.
     after = course([1.25], history)[1]
     assert (after.suspicious, after.first_term) == (0, None)
     assert after.losses == (*losses[-199:], 1.25)

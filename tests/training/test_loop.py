@@ -223,7 +223,7 @@ def test_a_kept_checkpoint_serves_where_the_last_ones_are_damaged(tmp_path):
         run(tmp_path / "broken", die_after=7, keeping=Keeping(every=3))
     there = list((tmp_path / "broken" / "checkpoints").iterdir())
     for path in there:
-        # Not in place: what is kept may be the same file under another name.
+        # Written as a new file, since a kept checkpoint may be a hard link to the same one.
         content = path.read_bytes()[:-100]
         path.unlink()
         path.write_bytes(content)

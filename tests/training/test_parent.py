@@ -46,7 +46,7 @@ def is_running(number):
 
 @pytest.mark.parametrize("parent", ["", "1", "this process"])
 def test_a_process_that_was_not_started_to_share_training_goes_on(monkeypatch, parent):
-    # Named here: test workers have to collect the same names.
+    # Given explicit ids, since all test workers have to collect the same names.
     monkeypatch.setenv("LOSSARIUM_PARENT", str(os.getpid()) if parent == "this process" else parent)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setattr(ending, "_end", lambda: pytest.fail("it would have ended"))

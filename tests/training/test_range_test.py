@@ -125,7 +125,7 @@ def bowl(curvature):
     """(w - 1)^2 * curvature / 2: gradient descent on it explodes from a rate of 2 / curvature on."""
     weight = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(weight.weight)
-    # Each batch wants a little something else, so that the weight never rests.
+    # Each batch has a slightly different optimum, so that the weight never stops moving.
     return weight, lambda model, x: (model(torch.ones_like(x)) - x).square().mean() * curvature / 2
 
 
@@ -152,7 +152,7 @@ def test_suggests_a_rate_that_works_and_scales_with_the_curvature(curvature):
 
 
 def test_the_suggestion_is_where_the_loss_falls_steepest_even_in_noise():
-    # A loss that is told by the rate alone: it falls from 2 to 1 around 1e-3.
+    # A loss that is a function of the rate: it falls from 2 to 1 around 1e-3.
     model = nn.Linear(1, 1)
     errors = np.random.default_rng(0).normal(0, 0.03, 101)
 

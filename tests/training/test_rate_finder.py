@@ -60,7 +60,7 @@ def test_leaves_no_trace(failure):
         return find_rates(tested, ("mse", "mae"), 0, RECIPE, FACESETS, SPAN, watch=watch)
 
     if failure is None:
-        # The weights did move on the way.
+        # The weights did change during the test.
         assert run()[0].test.losses[0] != run()[0].test.losses[-1]
     else:
         with pytest.raises(failure):

@@ -139,7 +139,7 @@ def test_running_statistics_do_not_keep_a_step_that_was_passed_over(tmp_path, mo
 
     def with_nan(self, number):
         batch = right(self, number)
-        # Of the fifth step.
+        # The scores of the fifth step.
         if number == 9:
             batch.input[0, 0, 0, 0, 0] = torch.nan
         return batch
@@ -149,7 +149,7 @@ def test_running_statistics_do_not_keep_a_step_that_was_passed_over(tmp_path, mo
     run(tmp_path, model_seen=models)
     assert [row["step"] for row in records.read(tmp_path) if "passed_over" in row] == [5]
     assert models[0].norm.running_mean.isfinite().all()
-    # A step that did not happen gathers no statistics, in none of its parts.
+    # A skipped step changes no statistics, in none of its parts.
     assert models[0].norm.num_batches_tracked == (RECIPE.steps - 1) * RECIPE.accumulation
 
 

@@ -126,7 +126,7 @@ def test_settings_whose_copy_is_damaged_too_are_reported_as_damaged(tmp_path):
     write_toml(path, TABLE)
     path.write_bytes(b"losses = [")
     (tmp_path / ".comparison.toml.copy").write_bytes(b"")
-    # An empty file is TOML, and says nothing.
+    # An empty file is valid TOML without content.
     with pytest.raises(LossariumError, match=r"comparison\.toml is damaged: it has no environment; put back"):
         read_toml(path, needs=["environment"])
     (tmp_path / ".comparison.toml.copy").write_bytes(b"[")

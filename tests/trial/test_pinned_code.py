@@ -48,13 +48,13 @@ def test_a_changed_judge_is_named_and_refused_until_it_is_put_back_or_allowed(fo
     assert f"{source} (the judge pinned_judge:darkness) changed since" in said
     assert "put back what it was begun with, or add --any-environment" in said
     assert settings.read_bytes() == before
-    # What is finished stays as it is.
+    # A finished trial is not changed.
     assert train(folders, 2) == 0
     assert train(folders, 4, "--any-environment") == 0
     table = tomllib.loads(settings.read_text())
     assert table["own_code"] == begun
     assert table["continued"][0]["own_code"] != begun
-    # From here on the changed code is what the trial goes on with.
+    # From here on the changed code is the trial's own.
     assert train(folders, 5) == 0
     source.write_text(JUDGE)
     assert train(folders, 6) == 2
@@ -140,7 +140,7 @@ def test_a_loss_that_is_set_while_the_trial_runs_is_pinned_from_there_on(folders
         assert main([*command, "--steps", "4"]) == 2
         assert f"{source} (the loss pinned_loss:far) changed since" in capsys.readouterr().err
         assert main([*command, "--steps", "4", "--any-environment"]) == 0
-        # What it went on with counts from there on.
+        # The code it was continued with is compared from there on.
         assert list(tomllib.loads(settings.read_text())["continued"][-1]["own_code"]) == ["pinned_loss:far"]
         assert main([*command, "--steps", "5"]) == 0
         source.unlink()

@@ -110,7 +110,7 @@ def check_clahe(frames, amount):
 
 @pytest.mark.parametrize("tiles", [1, 2, 5])
 def test_kernels_agree_with_plain_clahe_but_where_levels_meet(tiles):
-    # Lightness as it is, so that it stays between the levels' edges.
+    # Lightness unchanged, so that it stays between the levels' edges.
     amount = replace(STILL, colour=0.08, clahe=1, clahe_tiles_least=tiles, clahe_tiles_most=tiles)
     check_clahe(on_levels(photographs(4, 40, 56)), amount)
 
@@ -172,7 +172,7 @@ def test_more_tiles_than_pixels_are_clamped():
 
 
 def test_new_options_do_not_change_the_numbers_of_old_ones():
-    # The first sixty are what was drawn before there were CIELAB and CLAHE; version 0.1.0.
+    # The first sixty numbers are those of version 0.1.0, before CIELAB and CLAHE were added.
     drawn = draw(generator(0, Purpose.AUGMENTATION, 1, 0))
     old = generator(0, Purpose.AUGMENTATION, 1, 0)
     assert np.array_equal(drawn[:10], old.uniform(-1, 1, 10))

@@ -159,7 +159,7 @@ def test_an_exact_match_of_names_takes_precedence():
     paths = [PurePath(f"{name}.png") for name in (NFC, NFD)]
     assert masks_of(paths, paths, Path("ada")) == paths
     assert masks_of(paths[:1], paths, Path("ada")) == paths[:1]
-    # The mask of just the first one's name is not the second one's, too.
+    # A mask with exactly the first one's name is not used for the second one.
     assert masks_of(paths, paths[:1], Path("ada")) == [paths[0], None]
 
 

@@ -119,7 +119,7 @@ def test_nan_stays_nan():
     input[1, 0, 3, 4] = float("nan")
     values, _ = kernel(input, target)
     assert values.isnan().tolist() == [False, True]
-    # What one call leaves in the scratch is nothing to the next.
+    # A call does not depend on what the previous one left in the scratch.
     assert not kernel(target, target)[0].isnan().any()
 
 

@@ -190,7 +190,7 @@ def test_autoclip_alone_remembers_norms():
         # A norm below 1, as of a loss that has nearly been learned.
         clip(parameters(scale=1e-3), Clipping(kind), history)
         assert len(history) == remembered
-    # Nor does any other look at norms of before.
+    # No other clipping depends on earlier norms.
     made = parameters()
     assert not clip(made, Clipping(), norm_history([1e-6] * 10)).clipped
     assert torch.equal(flat(made), flat(parameters()))
