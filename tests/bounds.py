@@ -22,6 +22,9 @@ from torch import Tensor
 
 _DEVIATIONS = 6.0
 """So many standard deviations does no error of a sum reach."""
+LONGEST_CHAIN = 32
+"""The most roundings between the pictures and a loss or its slope: two windows of 11 weights, one down and one
+across, are 22; what is made of the sums, some ten. Means are summed in pairs or by tiles: a few roundings."""
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:
@@ -38,6 +41,11 @@ def rounding_error(roundings: int, dtype: torch.dtype) -> float:
 def summation_error(count: int, dtype: torch.dtype) -> float:
     """The error of a sum of so many numbers in any order, relative to the sum of their magnitudes."""
     return _DEVIATIONS * math.sqrt(count) * unit_roundoff(dtype)
+
+
+def apart(dtype: torch.dtype, roundings: int = LONGEST_CHAIN) -> float:
+    """How far apart two ways to compute the same may be, relative to it: either loses a chain of roundings."""
+    return 2 * rounding_error(roundings, dtype)
 
 
 def resampling_error(side: int, dtype: torch.dtype = torch.float32) -> float:
@@ -68,14 +76,45 @@ def sensitivity(
     """
     exact = function(*arguments)
     largest = [torch.zeros_like(result) for result in exact]
+    # What u does in float64 itself is below its own rounding: a larger change is tried, and its effect divided.
+    times = 1024 if dtype == torch.float64 else 1
     for seed in range(draws):
         source = torch.Generator().manual_seed(seed)
-        changed = [None if argument is None else _changed(argument, dtype, source) for argument in arguments]
+        size = times * unit_roundoff(dtype)
+        changed = [None if argument is None else _changed(argument, size, source) for argument in arguments]
         for change, result, before in zip(largest, function(*changed), exact, strict=True):
-            torch.maximum(change, (result - before).abs(), out=change)
+            torch.maximum(change, (result - before).abs() / times, out=change)
     return exact, largest
 
 
-def _changed(argument: Tensor, dtype: torch.dtype, source: torch.Generator) -> Tensor:
-    signs = torch.randint(0, 2, argument.shape, generator=source) * 2 - 1
-    return argument * (1 + unit_roundoff(dtype) * signs)
+def error_bound(
+    function: Callable[..., Tensor],
+    *arguments: Tensor | None,
+    dtype: torch.dtype = torch.float64,
+    roundings: int = LONGEST_CHAIN,
+    draws: int = 2,
+) -> Tensor:
+    """What a stable algorithm in `dtype` loses of a function's result, entry by entry.
+
+    Such an algorithm gives the exact result of arguments that are changed by some roundings, rounded as often.
+    Single entries, on which the few changes that are tried may have no effect, are allowed what is usual.
+
+    Args:
+        function: Takes float64 tensors and gives one.
+        arguments: Where it is asked.
+        dtype: Whose roundings.
+        roundings: The most of them one after the other.
+        draws: How many random changes to try.
+    """
+
+    def as_one(*arguments: Tensor | None) -> Sequence[Tensor]:
+        return (function(*arguments).detach(),)
+
+    (exact,), (change,) = sensitivity(as_one, *arguments, draws=draws, dtype=dtype)
+    return roundings * (unit_roundoff(dtype) * exact.abs() + change + change.flatten().quantile(0.99))
+
+
+def _changed(argument: Tensor, size: float, source: torch.Generator) -> Tensor:
+    """Every number larger or smaller by a share of so much."""
+    signs = torch.randint(0, 2, argument.shape, generator=source).to(argument) * 2 - 1
+    return argument * (1 + size * signs)

@@ -7,13 +7,10 @@ import torch
 from torch import Tensor
 
 from lossarium import losses
-from tests.bounds import sensitivity, unit_roundoff
+from tests.bounds import LONGEST_CHAIN, rounding_error, sensitivity, unit_roundoff
 from tests.losses.pictures import random_pair
 
 Exact = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
-LONGEST_CHAIN = 32
-"""The most roundings between the pictures and a value or a slope: two windows of 11 weights, one down and one
-across, are 22; what is made of the sums, some ten."""
 
 
 def value_and_gradient(
@@ -101,6 +98,29 @@ def check_float32(
     usual = change_of_slopes.flatten().quantile(0.99)
     allowed = chain * (unit * slopes.abs().max() + usual + change_of_slopes)
     assert ((gradient - slopes).abs() <= allowed).all()
+
+
+def check_slope(function: Callable[[Tensor], Tensor], input: Tensor, direction: Tensor, step: float) -> None:
+    """A scalar function's gradient against a central difference, in float64.
+
+    The difference is the mean of the slopes between its ends, so it is as near the one in the middle as those
+    of the ends are to each other: measured, since slopes jump where a rectifier switches. To that comes what
+    rounding does to the values, divided by their distance.
+    """
+
+    def slope(picture: Tensor) -> float:
+        picture = picture.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(picture), picture)
+        return (gradient * direction).sum().item()
+
+    ends = [input + sign * step * direction for sign in (1, -1)]
+    with torch.no_grad():
+        ahead, behind = (function(end).item() for end in ends)
+    first, last = map(slope, ends)
+    rounded = 2 * rounding_error(LONGEST_CHAIN, torch.float64) * abs(ahead) / (2 * step)
+    middle = slope(input)
+    assert abs(middle - (ahead - behind) / (2 * step)) <= abs(first - last) + rounded
+    assert abs(first - last) + rounded < 0.01 * abs(middle), "a bound that says nothing"
 
 
 def pairs() -> dict[str, tuple[Tensor, Tensor, Tensor | None]]:

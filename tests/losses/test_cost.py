@@ -3,8 +3,6 @@
 import time
 from dataclasses import replace
 
-import pytest
-
 from lossarium.losses import built_in, registry
 from lossarium.losses.cost import costs
 
@@ -24,7 +22,7 @@ def test_a_loss_that_does_ten_times_the_work_costs_more_than_one_that_does_it_on
     first, second = costs(("mse", "slow"), lambda done, total: seen.append((done, total)), shape=(1, 3, 8, 8))
     assert first.times_mse == 1
     assert second.seconds >= 0.02
-    assert second.times_mse == pytest.approx(second.seconds / first.seconds)
+    assert second.times_mse == second.seconds / first.seconds
     assert second.times_mse > 2
     assert seen == [(0, 2), (1, 2), (2, 2)]
 

@@ -7,6 +7,7 @@ import torch
 
 from lossarium import losses
 from lossarium.losses import fused
+from tests.bounds import LONGEST_CHAIN, apart, error_bound, rounding_error
 from tests.losses.pictures import random_pair
 
 NAMES = [name for name in losses.names() if losses.info(name).objective]
@@ -73,7 +74,7 @@ def test_plain_operations_serve_the_rest(way, calls, monkeypatch):
     else:
         value = losses.mse(input, target, weight=weight)
     assert calls == []
-    assert torch.allclose(value, expected)
+    assert torch.allclose(value, expected, rtol=apart(torch.float32), atol=0)
 
 
 @pytest.mark.parametrize("name", ["mse", "huber", "mape", "ssim", "gmsd", "ffl"])
@@ -87,16 +88,25 @@ def test_the_gradient_of_a_target_equals_finite_differences(name):
     single = target.detach().float().requires_grad_()
     function(input.float(), single).backward()
     (exact,) = torch.autograd.grad(function(input, target), target)
-    # Float32 rounds to 6e-8; a factor of 1000 is room for the sums of squares behind variances.
-    assert (single.grad - exact).abs().max() < 6e-5 * exact.abs().max()
+
+    def slopes(x, y):
+        y = y.detach().requires_grad_()
+        return torch.autograd.grad(function(x, y), y)[0]
+
+    # Slopes are sums that may cancel: what is lost is relative to the largest.
+    lost = rounding_error(LONGEST_CHAIN, torch.float32) * exact.abs().max()
+    allowed = lost + error_bound(slopes, input, target.detach(), dtype=torch.float32)
+    assert ((single.grad - exact).abs() <= allowed).all()
+    assert allowed.median() < 1e-4 * exact.abs().max(), "a bound that says nothing"
 
 
 def test_a_gradient_by_func_equals_autograds():
     input, target = random_pair(height=32, width=32)
     slopes = torch.func.grad(lambda x: losses.ssim(x, target))(input)
     leaf = input.clone().requires_grad_()
-    losses.ssim(leaf, target).backward()
-    assert torch.allclose(slopes, leaf.grad, atol=1e-7)
+    with losses.without_kernels():
+        losses.ssim(leaf, target).backward()
+    assert torch.equal(slopes, leaf.grad)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,10 +120,12 @@ def test_compiles_as_one_graph(name):
     value = compiled(leaf, target, weight=weight)
     value.backward()
     plain = input.clone().requires_grad_()
-    expected = function(plain, target, weight=weight)
+    with losses.without_kernels():
+        expected = function(plain, target, weight=weight)
     expected.backward()
-    assert torch.allclose(value, expected, rtol=1e-4, atol=1e-6)
-    assert torch.allclose(leaf.grad, plain.grad, rtol=1e-3, atol=1e-4 * plain.grad.abs().max().item())
+    # The graph has the plain operations in their order: the same bits.
+    assert torch.equal(value, expected)
+    assert torch.equal(leaf.grad, plain.grad)
 
 
 def test_memory_formats_and_views_do_not_matter():
@@ -137,4 +149,5 @@ def test_input_changed_between_forward_and_backward_is_an_error():
     value = losses.mse(picture, target)
     picture.data.add_(1)  # Autograd does not notice it, and the gradient belongs to the returned value.
     value.backward()
-    assert torch.allclose(leaf.grad, 2 * (input - target) / input.numel())
+    expected = 2 * (input - target) / input.numel()
+    assert torch.allclose(leaf.grad, expected, rtol=rounding_error(8, torch.float32), atol=0)

@@ -65,15 +65,16 @@ def test_modules_are_exported(name):
     input, target = random_pair(height=32, width=32)
     module = module_of(name)
     exported = torch.export.export(module, (input, target))
-    assert torch.allclose(exported.module()(input, target), module(input, target), rtol=1e-5, atol=1e-6)
+    with losses.without_kernels():
+        assert torch.equal(exported.module()(input, target), module(input, target))
 
 
 def test_lpips_is_exported_before_its_weights_were_ever_read():
     lpips_weights._prepared.cache_clear()
     input, target = random_pair(height=32, width=32)
     exported = torch.export.export(losses.LPIPS(), (input, target))
-    expected = losses.lpips(input, target)
-    assert torch.allclose(exported.module()(input, target), expected, rtol=1e-5, atol=1e-6)
+    with losses.without_kernels():
+        assert torch.equal(exported.module()(input, target), losses.lpips(input, target))
 
 
 def test_a_module_shows_its_options():

@@ -1,6 +1,7 @@
 """The shapes that every loss takes, how it reduces them, and what it says of NaN."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import lossarium
 from lossarium import losses
 from lossarium.errors import LossariumError
+from tests.bounds import apart
 from tests.losses.pictures import random_pair
 
 ALL = losses.names()
@@ -17,6 +19,11 @@ BOUNDED = {("general", -math.inf), ("general", -2.0), ("flip", None)}
 WITH_OPTIONS = [(name, {}) for name in ALL] + [
     ("general", {"alpha": alpha}) for alpha in (2.0, 0.0, -2.0, -math.inf, 0.5, 1.99, 3.0, math.inf)
 ]
+
+
+# Measures with a sign cancel: what they lose is relative to the errors, which are about 0.2.
+APART = apart(torch.float32)
+near = partial(torch.allclose, rtol=APART, atol=0.2 * APART)
 
 
 def function(name):
@@ -31,8 +38,8 @@ def test_a_sum_is_the_sum_of_the_pictures_values_and_gradients(name):
     each = function(name)(again, target, reduction="none")
     value.backward()
     each.sum().backward()
-    assert torch.allclose(value, each.sum())
-    assert torch.allclose(leaf.grad, again.grad)
+    assert near(value, each.sum())
+    assert torch.equal(leaf.grad, again.grad)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -45,7 +52,7 @@ def test_a_single_picture_is_a_batch_of_one(name):
         value = function(name)(single, target[0], weight=weight[0], reduction=reduction)
         assert value.shape == ()
         # A kernel with a gradient and one without add up in another order.
-        assert torch.allclose(value, batch, rtol=1e-6)
+        assert near(value, batch)
     value.backward()
     assert single.grad.shape == (3, SIDE, SIDE)
 
@@ -61,10 +68,10 @@ def test_video_is_a_batch_of_its_frames(name):
         video.detach().flatten(0, 1), truth.flatten(0, 1), weight=weight.flatten(0, 1), reduction="none"
     )
     assert each.shape == (3, 2)
-    assert torch.allclose(each.flatten(), frames, rtol=1e-6, atol=1e-7)
+    assert near(each.flatten(), frames)
     (each * torch.arange(6.0).view(3, 2)).sum().backward()
     assert video.grad.shape == video.shape
-    assert torch.allclose(function(name)(video, truth, weight=weight), frames.mean())
+    assert near(function(name)(video, truth, weight=weight), frames.mean())
 
 
 def test_maps_of_single_pictures_and_video_keep_their_dimensions():
@@ -147,7 +154,7 @@ def test_infinity_gives_infinity_or_nan_or_the_limit_of_a_bounded_loss(name, opt
             assert (name, options.get("alpha")) in BOUNDED
             input[0, 1, 5, 6] = sign * 1e6
             limit = _measured(name, plainly, input, target, None, options)[0]
-            assert torch.allclose(measured, limit, rtol=1e-6)
+            assert near(measured, limit)
 
 
 def _measured(name, plainly, input, target, weight, options):

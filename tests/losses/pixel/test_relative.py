@@ -179,7 +179,8 @@ def test_a_picture_without_weight_counts_zero(info):
 def test_compiles_into_one_graph(info):
     input, target = random_pair(height=6, width=5)
     compiled = torch.compile(info.function, fullgraph=True, backend="eager")
-    assert torch.allclose(compiled(input, target), info.function(input, target))
+    with losses.without_kernels():
+        assert torch.equal(compiled(input, target), info.function(input, target))
 
 
 @pytest.mark.parametrize("loss", [relative.mape, relative.mase, relative.mpe], ids=lambda loss: loss.__name__)

@@ -235,7 +235,8 @@ def test_the_map_takes_the_losss_options_and_their_defaults(info):
 def test_compiles_into_one_graph(info):
     input, target = random_pair(height=6, width=5)
     compiled = torch.compile(info.function, fullgraph=True, backend="eager")
-    assert torch.allclose(compiled(input, target), info.function(input, target))
+    with losses.without_kernels():
+        assert torch.equal(compiled(input, target), info.function(input, target))
 
 
 @pytest.mark.parametrize(
