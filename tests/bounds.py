@@ -23,8 +23,8 @@ from torch import Tensor
 _DEVIATIONS = 6.0
 """So many standard deviations does no error of a sum reach."""
 LONGEST_CHAIN = 32
-"""The most roundings between the pictures and a loss or its slope: two windows of 11 weights, one down and one
-across, are 22; what is made of the sums, some ten. Means are summed in pairs or by tiles: a few roundings."""
+"""The most roundings between the pictures and a loss or its slope: two windows of 11 weights, one down and
+one across, are 22; what is made of the sums, some ten. Means are summed in pairs or by tiles: a few more."""
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:
@@ -44,7 +44,7 @@ def summation_error(count: int, dtype: torch.dtype) -> float:
 
 
 def apart(dtype: torch.dtype, roundings: int = LONGEST_CHAIN) -> float:
-    """How far apart two ways to compute the same may be, relative to it: either loses a chain of roundings."""
+    """How far apart two ways to compute the same may be, relative to it: each loses a chain of roundings."""
     return 2 * rounding_error(roundings, dtype)
 
 
@@ -76,7 +76,7 @@ def sensitivity(
     """
     exact = function(*arguments)
     largest = [torch.zeros_like(result) for result in exact]
-    # What u does in float64 itself is below its own rounding: a larger change is tried, and its effect divided.
+    # In float64 a change by u drowns in rounding: a larger one is tried, and its effect divided.
     times = 1024 if dtype == torch.float64 else 1
     for seed in range(draws):
         source = torch.Generator().manual_seed(seed)
@@ -96,8 +96,9 @@ def error_bound(
 ) -> Tensor:
     """What a stable algorithm in `dtype` loses of a function's result, entry by entry.
 
-    Such an algorithm gives the exact result of arguments that are changed by some roundings, rounded as often.
-    Single entries, on which the few changes that are tried may have no effect, are allowed what is usual.
+    Such an algorithm gives the exact result of arguments that are changed by some roundings, itself rounded
+    as often. Single entries, on which the few changes that are tried may have no effect, are allowed what is
+    usual.
 
     Args:
         function: Takes float64 tensors and gives one.

@@ -1,6 +1,8 @@
 """LDR-FLIP, against its authors' package, and its properties as a loss."""
 
 import json
+import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.losses.perceptual import flip
+from tests.bounds import apart, error_bound, sensitivity, summation_error, unit_roundoff
 from tests.golden.make_flip import pair
 from tests.losses.pictures import extremes, random_pair
 
@@ -16,37 +19,77 @@ from tests.losses.pictures import extremes, random_pair
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "flip.json").read_text())["cases"]
 
 
+# Two sweeps of 21 weights are 42 roundings; colours pass matrices, roots and powers in some twenty.
+CHAIN = 64
+
+
+def error_of_float32(input, target, of_luminance, *, pixels_per_degree):
+    """What float32 loses of FLIP's map, C^(1 - F): of C a chain of roundings, of F those of luminances.
+
+    A feature F is the root of a difference of filtered luminances. Where there is none, as in flat pictures,
+    a rounding u looks like one of about sqrt(u), a thousand times as large.
+    """
+
+    def color_of(input, target):
+        return flip._color_difference(*map(flip._opponent_colors, (input, target)), pixels_per_degree)
+
+    (color,), (change,) = sensitivity(lambda x, y: (color_of(x, y),), input, target)
+    luminances = (flip._opponent_colors(picture)[:, :1] for picture in (input, target))
+    feature = flip._feature_difference(*luminances, pixels_per_degree)
+    value = color ** (1 - feature)
+    squares = [feature.square() + sign * of_luminance / math.sqrt(2) for sign in (1, -1)]
+    of_features = torch.stack([color ** (1 - square.clamp(0, 1).sqrt()) - value for square in squares])
+    of_colors = torch.where(color > 0, change * value / color, 0.0)
+    return of_features.abs().amax(dim=0) + CHAIN * (unit_roundoff(torch.float32) * value + of_colors)
+
+
+def moved_by_epsilons(input, target, **options):
+    ours = losses.map("flip", input, target, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_LEAST_SQUARE", "_LEAST_DIFFERENCE"):
+            patch.setattr(flip, name, 1e-60)
+        return (losses.map("flip", input, target, **options) - ours).abs()
+
+
 @pytest.mark.parametrize("case", GOLDEN)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_mean_and_map_equal_the_authors(case, dtype):
     golden = GOLDEN[case]
-    input, target = (picture.to(dtype) for picture in pair(case))
+    input, target = (picture.float().to(dtype) for picture in pair(case))
     options = {"pixels_per_degree": golden["pixels_per_degree"]}
     map = losses.map("flip", input, target, **options)
     assert map.shape == (1, 1, *input.shape[2:])
-    theirs = torch.tensor(golden["map"], dtype=dtype)
-    # Flat pictures differ most, by 4.4e-5: there the rounding of the authors' float32 looks like features.
-    assert (map.flatten()[:: golden["map_every"]] - theirs).abs().max() < 6e-5
-    assert losses.flip(input, target, **options).item() == pytest.approx(golden["mean"], abs=6e-5)
+    # Theirs has no epsilons, and is in float32, as its pictures are; 6 digits of it are kept. On the machine
+    # that it comes from, its luminances were off by a single rounding: it stays as it is. Ours in float32 may
+    # be off by what a sum of 21 weights loses, whose magnitudes are 2 together.
+    exact = [picture.float().double() for picture in pair(case)]
+    theirs = error_of_float32(*exact, unit_roundoff(torch.float32), **options)
+    allowed = theirs + moved_by_epsilons(*exact, **options) + 0.5e-6
+    if dtype == torch.float32:
+        allowed += error_of_float32(*exact, 2 * summation_error(21, dtype), **options)
+    every = golden["map_every"]
+    difference = map.flatten()[::every] - torch.tensor(golden["map"], dtype=torch.float64)
+    assert (difference.abs() <= allowed.flatten()[::every]).all()
+    value = losses.flip(input, target, **options).item()
+    assert value == pytest.approx(golden["mean"], abs=allowed.mean().item())
 
 
 def test_default_is_the_authors_screen():
-    assert losses.info("flip").options == {"pixels_per_degree": pytest.approx(67.0206, abs=1e-4)}
+    # Given to 4 digits.
+    assert losses.info("flip").options == {"pixels_per_degree": pytest.approx(67.0206, abs=0.5e-4)}
 
 
 def test_largest_distance_is_that_of_green_and_blue():
     green, blue = torch.eye(3, dtype=torch.float64).view(3, 1, 3, 1, 1)[1:]
     distance = flip._hyab(*(flip._hunt_adjusted(flip._lab(color)) for color in (green, blue)))
-    assert distance.item() == pytest.approx(flip._LARGEST_DISTANCE, rel=1e-9)
+    # The constant has 7 digits after its point.
+    assert distance.item() == pytest.approx(flip._LARGEST_DISTANCE, abs=0.5e-7)
 
 
 @pytest.mark.parametrize("case", GOLDEN)
-def test_epsilons_move_no_pixel_by_much(case, monkeypatch):
-    input, target = pair(case)
-    ours = losses.map("flip", input, target)
-    for name in ("_LEAST_SQUARE", "_LEAST_DIFFERENCE"):
-        monkeypatch.setattr(flip, name, 1e-60)
-    assert (losses.map("flip", input, target) - ours).abs().max() < 2e-5
+def test_epsilons_move_no_pixel_by_much(case):
+    """By as much as their comment says."""
+    assert moved_by_epsilons(*pair(case)).max() < 2e-5
 
 
 def test_white_against_black_by_hand():
@@ -54,7 +97,9 @@ def test_white_against_black_by_hand():
     white = torch.ones(1, 3, 12, 17, dtype=torch.float64)
     share = (100 / flip._LARGEST_DISTANCE) ** 0.7
     expected = 0.95 + 0.05 * (share - 0.4) / 0.6
-    assert losses.flip(white, torch.zeros_like(white)).item() == pytest.approx(expected, abs=1e-7)
+    # The epsilon lowers L*, 100, to the power of 0.7 by a share of 0.3 e / 100.
+    near = 0.3 * flip._LEAST_DIFFERENCE / 100 + apart(torch.float64)
+    assert losses.flip(white, torch.zeros_like(white)).item() == pytest.approx(expected, abs=near)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (5, 16), (17, 31), (33, 64)])
@@ -103,8 +148,10 @@ def test_is_symmetric_and_invariant_to_direction():
     input, target = random_pair(dtype=torch.float64)
     map = losses.map("flip", input, target)
     assert torch.equal(losses.map("flip", target, input), map)
+    allowed = 2 * error_bound(partial(losses.map, "flip"), input, target, roundings=CHAIN)
     for turn in (lambda x: x.mT, lambda x: x.flip(2), lambda x: x.flip(3)):
-        assert torch.allclose(losses.map("flip", turn(input), turn(target)), turn(map), atol=1e-12)
+        difference = losses.map("flip", turn(input), turn(target)) - turn(map)
+        assert (difference.abs() <= turn(allowed)).all()
 
 
 def test_colors_are_not_interchangeable():
@@ -118,7 +165,8 @@ def test_sees_stripes_along_either_side():
     grey = torch.full_like(across, 0.5)
     seen = losses.flip(across, grey).item()
     assert seen > 0.3
-    assert losses.flip(across.mT, grey.mT).item() == pytest.approx(seen, rel=1e-5)
+    turned = losses.flip(across.mT, grey.mT).item()
+    assert turned == pytest.approx(seen, rel=apart(torch.float32, CHAIN))
 
 
 def test_fewer_pixels_per_degree_blur_less():
@@ -151,8 +199,10 @@ def test_a_weight_counts_the_map():
     weight = torch.rand(2, 1, 24, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     map = losses.map("flip", input, target)
     expected = ((weight * map).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))).mean()
-    assert torch.allclose(losses.flip(input, target, weight=weight), expected, rtol=1e-12)
-    assert torch.allclose(losses.flip(input, target), map.mean(), rtol=1e-12)
+    assert torch.allclose(
+        losses.flip(input, target, weight=weight), expected, rtol=apart(torch.float64), atol=0
+    )
+    assert torch.allclose(losses.flip(input, target), map.mean(), rtol=apart(torch.float64), atol=0)
 
 
 def test_errors_further_than_ten_pixels_from_the_weight_count_nothing():

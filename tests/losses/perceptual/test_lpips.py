@@ -15,9 +15,11 @@ from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.losses.perceptual import lpips_weights
 from lossarium.losses.perceptual.lpips_networks import network
-from tests.bounds import LONGEST_CHAIN, sensitivity, unit_roundoff
+from tests.bounds import LONGEST_CHAIN, apart, sensitivity, unit_roundoff
+from tests.losses.kernel_cases import check_slope
 from tests.losses.pictures import extremes, random_pair
 
+NEAR = apart(torch.float32)
 NETS = ("alex", "vgg", "squeeze")
 GOLDEN = Path(__file__).parents[2] / "golden" / "lpips_nets.json"
 CASES = [
@@ -114,19 +116,19 @@ def test_the_kernel_equals_the_plain_formula(net, spatial, weighted, monkeypatch
     weight = torch.rand(2, 1, 33, 41, generator=torch.Generator().manual_seed(3)) if weighted else None
     slope = torch.tensor([1.0, -3.0])
 
-    def value_and_gradient() -> tuple[Tensor, Tensor]:
+    def measured(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         x = input.clone().requires_grad_()
         each = losses.lpips(x, target, net=net, spatial=spatial, weight=weight, reduction="none")
         return each.detach(), torch.autograd.grad((each * slope).sum(), x)[0]
 
-    value, gradient = value_and_gradient()
+    value, gradient = measured(input, target, weight)
     with losses.without_kernels():
-        plain, plain_gradient = value_and_gradient()
-    assert torch.allclose(value, plain, rtol=1e-5)
-    assert (gradient - plain_gradient).norm() < 1e-5 * plain_gradient.norm()
-    assert torch.allclose(
-        losses.lpips(input, target, net=net, spatial=spatial, weight=weight, reduction="none"), value
-    )
+        plain, plain_gradient = measured(input, target, weight)
+    # Both run the same convolutions, layer by layer: what differs is how features are compared.
+    assert torch.allclose(value, plain, rtol=NEAR, atol=0)
+    assert (gradient - plain_gradient).norm() < NEAR * plain_gradient.norm()
+    alone = losses.lpips(input, target, net=net, spatial=spatial, weight=weight, reduction="none")
+    assert torch.allclose(alone, value, rtol=NEAR, atol=0)
 
 
 @pytest.mark.usefixtures("with_random_weights")
@@ -138,13 +140,14 @@ def test_the_map_is_what_spatial_averages_and_counts_pixels_exactly(net):
     assert torch.allclose(
         map.mean(dim=(1, 2, 3)),
         losses.lpips(input, target, net=net, spatial=True, reduction="none"),
-        rtol=1e-5,
+        rtol=NEAR,
+        atol=0,
     )
     weight = torch.zeros(2, 1, 35, 44)
     weight[0, 0, 20, 7] = 5
     weight[0, 0, 3, 40] = 15
     each = losses.lpips(input, target, net=net, spatial=True, weight=weight, reduction="none")
-    assert each[0].item() == pytest.approx((map[0, 0, 20, 7] + 3 * map[0, 0, 3, 40]).item() / 4, rel=1e-5)
+    assert each[0].item() == pytest.approx((map[0, 0, 20, 7] + 3 * map[0, 0, 3, 40]).item() / 4, rel=NEAR)
     assert each[1] == 0
 
 
@@ -158,7 +161,10 @@ def test_bfloat16_convolutions_are_close(net):
     value = losses.lpips(rounded, target, net=net, precision="bfloat16")
     value.backward()
     assert value.dtype == rounded.grad.dtype == torch.float32
-    assert value.item() == pytest.approx(losses.lpips(input, target, net=net).item(), rel=0.01)
+    # The roundings of thousands of features average out: of the value less than one of them is lost. What up
+    # to 16 layers pass back is rounded, too, and some rectifiers open or close: gradients turn a bit.
+    unit = unit_roundoff(torch.bfloat16)
+    assert value.item() == pytest.approx(losses.lpips(input, target, net=net).item(), rel=unit)
     assert F.cosine_similarity(exact.grad.flatten(), rounded.grad.flatten(), dim=0) > 0.9
 
 
@@ -185,12 +191,7 @@ def test_gradient_equals_a_finite_difference(net, spatial):
     def value(x: Tensor) -> Tensor:
         return losses.lpips(x, target, net=net, spatial=spatial, weight=weight)
 
-    input.requires_grad_()
-    (gradient,) = torch.autograd.grad(value(input), input)
-    step = 1e-7
-    with torch.no_grad():
-        slope = (value(input + step * direction) - value(input - step * direction)) / (2 * step)
-    assert (gradient * direction).sum().item() == pytest.approx(slope.item(), rel=1e-5)
+    check_slope(value, input, direction, step=1e-7)
 
 
 @pytest.mark.usefixtures("with_random_weights")
@@ -212,7 +213,7 @@ def test_a_target_that_learns_gets_its_gradient():
     value = losses.lpips(input, target)
     to_target = torch.autograd.grad(value, target)[0]
     swapped = torch.autograd.grad(losses.lpips(target, input.detach()), target)[0]
-    assert torch.allclose(to_target, swapped, rtol=1e-3, atol=1e-7)
+    assert (to_target - swapped).norm() <= NEAR * swapped.norm()
 
 
 def test_compiles_as_one_graph():
@@ -330,7 +331,7 @@ def test_saves_the_weights_of_the_package_for_others_to_read(monkeypatch, tmp_pa
     for folder in (path.parent, random_folder, tmp_path / "none"):
         monkeypatch.setenv("LOSSARIUM_WEIGHTS", str(folder))
         values.append(losses.lpips(input, target, net="squeeze").item())
-    assert values == pytest.approx([values[0]] * 3, rel=1e-6)
+    assert values == [values[0]] * 3
 
 
 def test_the_command_reports_what_it_cannot_do(monkeypatch, capsys, tmp_path):
