@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.own_code import import_own
 
@@ -79,3 +80,23 @@ def test_a_module_that_ends_itself_or_fails_is_one_sentence(folder, content, tol
     with pytest.raises(LossariumError, match=told) as caught:
         import_own("fails_when_imported:loss", "loss")
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_script_or_notebook_defined_is_known_there_and_said_elsewhere_to_be_so(folder):
+    script = (
+        "from lossarium import losses\n"
+        "@losses.register\n"
+        "def of_script(input, target, *, k: float = 2.0):\n    return (input - target).abs() ** k\n"
+        "class Cell:\n    def __call__(self, input, target):\n        return (input - target).abs()\n"
+        "print(losses.get('of_script(k=3) + __main__:Cell + __main__:of_script'))\n"
+    )
+    (folder / "script.py").write_text(script)
+    for command, text in ((["script.py"], ""), (["-"], script)):
+        done = subprocess.run(
+            [sys.executable, *command], input=text, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.stdout == "Loss(of_script(k=3) + __main__:Cell + __main__:of_script)\n", done.stderr
+    with pytest.raises(LossariumError, match=r"defined in a script or notebook, .* name it mine:Cell"):
+        import_own("__main__:Cell", "loss")
+    with pytest.raises(LossariumError, match="one that a script or notebook registered is known only there"):
+        losses.get("of_script")

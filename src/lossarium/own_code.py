@@ -37,6 +37,11 @@ def import_own(name: str, what: str) -> Any:
         raise LossariumError(f'cannot read the {what} "{name}"; your own is named package.module:name')
     module = _imported(module_name, f'cannot import the {what} "{name}"')
     found = getattr(module, attribute, None)
+    if not callable(found) and module_name == "__main__":
+        raise LossariumError(
+            f"the {what} {attribute} was defined in a script or notebook, which no other process can import; "
+            f"save it in a file, such as mine.py, and name it mine:{attribute}"
+        )
     if not callable(found):
         public = tuple(key for key, value in vars(module).items() if callable(value) and key[0] != "_")
         where = getattr(module, "__file__", None) or "no file"

@@ -33,7 +33,8 @@ def info(name: str) -> LossInfo:
     if found is not None:
         return found
     raise LossariumError(
-        f'there is no loss "{name}"; {nearest(name, names())} (your own is named package.module:function)'
+        f'there is no loss "{name}"; {nearest(name, names())} (your own is named package.module:function; '
+        "one that a script or notebook registered is known only there)"
     )
 
 
