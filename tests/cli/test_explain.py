@@ -45,9 +45,9 @@ def test_the_spec_to_type_is_one_of_the_loss(capsys, monkeypatch, name):
 
 def test_every_option_is_explained():
     unexplained = [
-        f"{name}({option})"
-        for name in losses.names()
-        for option, text in options_explained(losses.info(name)).items()
+        f"{loss.name}({option})"
+        for loss in built_in.LOSSES
+        for option, text in options_explained(loss).items()
         if not text
     ]
     assert not unexplained

@@ -145,7 +145,7 @@ def test_autocast_does_not_reach_inside_plain_functions_and_maps(name, options):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_reduction_none_gives_one_value_a_picture(name):
+def test_reduction_none_gives_one_value_per_picture(name):
     input, target = random_pair(height=SIDE, width=SIDE)
     each = function(name)(input, target, reduction="none")
     assert each.shape == (2,)

@@ -30,7 +30,7 @@ class LossInfo:
     """Paper and equation."""
     range: str = "[0, inf)"
     map: LossFunction | None = None
-    """(input, target, **options) -> (N, 1, H', W'), one value a pixel (or a window's centre). Called by
+    """(input, target, **options) -> (N, 1, H', W'), one value per pixel (or a window's centre). Called by
     `lossarium.losses.map`, which checks the pictures before and passes every option."""
     pixel_map: bool = False
     """Whether the loss is the mean of that map; then a region weight is exact."""

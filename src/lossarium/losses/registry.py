@@ -39,9 +39,9 @@ def info(name: str) -> LossInfo:
 
 
 def map(name: str, input: Tensor, target: Tensor, **options: Option) -> Tensor:
-    """A loss before its mean: one value a pixel, (N, 1, H, W).
+    """A loss before its mean: one value per pixel, (N, 1, H, W).
 
-    Measures that look through windows give one value a window that lies wholly inside the picture, at its
+    Measures that look through windows give one value per window that lies wholly inside the picture, at its
     centre: SSIM's map, say, is 5 pixels narrower on each side.
 
     Args:

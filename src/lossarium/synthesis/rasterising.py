@@ -294,7 +294,7 @@ def light_view(direction: Floats, size: int, width: float) -> LightView:
 
     Args:
         direction: (3,) unit vector towards the light.
-        size: texels a side of the map.
+        size: texels per side of the map.
         width: metres a side of the map.
     """
     upward = np.array([0.0, 0.0, 1.0]) if abs(direction[2]) < 0.9 else np.array([0.0, 1.0, 0.0])

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: the log of a trial, one JSON object a line, from which reports are made.
+"""`metrics.jsonl`: the log of a trial, one JSON object per line, from which reports are made.
 
 Kinds of rows, told apart by their keys:
 

@@ -22,7 +22,7 @@ from lossarium.training.configuration import Recipe
 from lossarium.training.options import optimizers
 
 _FLOAT_BYTES = 4
-# What the smallest model keeps for the backward pass, in floats a pixel. It is not worth the second that
+# What the smallest model keeps for the backward pass, in floats per pixel. It is not worth the second that
 # torch takes to import what its meta device needs.
 _FLOATS_A_PIXEL = {"compact": 79}
 # The number of gradient averages that an optimiser keeps; other optimisers are assumed to keep two.

@@ -18,7 +18,7 @@ from tests.bounds import rounding_error
 BASE = 0.01
 # A rate is made in float64, in some eight roundings.
 ROUNDED = rounding_error(8, torch.float64)
-# torch makes a rate from the one before, in some eight roundings a step, of 60. A cosine's step divides
+# torch makes a rate from the one before, in some eight roundings per step, of 60. A cosine's step divides
 # by 1 + cos(pi k / 60), near 2 (pi (60 - k) / 120)^2 at the end, which has lost as many roundings as its
 # reciprocal says: together less than 60^2 / pi^2 * 2 (1 + 1/4 + 1/9 + ...) = 1200, in two such terms.
 RECURSION = rounding_error(60 * 8 + 2 * 1200, torch.float64)

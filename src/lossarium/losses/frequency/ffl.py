@@ -46,7 +46,7 @@ def ffl(
         log_matrix: w from log(1 + |F|^alpha), which flattens it.
         batch_matrix: Take the maximum over the whole batch, its channels and patches.
         weight: (N, 1, H, W), non-negative; where it is small, the input is blended towards the target.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: alpha is negative or infinite, or patch_factor does not divide the sides.

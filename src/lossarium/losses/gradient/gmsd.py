@@ -46,7 +46,7 @@ def gmsd(
         color: "gray" measures the luminance, "rgb" every channel alone and averages the deviations.
         weight: (N, 1, H, W), non-negative; the weight of each pixel, averaged over 2x2 pixels, in the mean
             and in the deviation from it.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures are too small, c is not positive or the color is unknown.
@@ -108,7 +108,7 @@ def ms_gmsd(
             most) to 2 (not at all).
         color: "gray" measures the luminance, "rgb" every channel alone and averages the deviations.
         weight: (N, 1, H, W), non-negative; as for `gmsd`, averaged from scale to scale like the pictures.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: that many scales do not fit or are not known, c is not positive, alpha is outside

@@ -39,7 +39,7 @@ def laplacian(
         levels: How many band-pass levels lie above the rest; each needs a shorter side of at least 2 pixels.
             0 is as many as fit, five at most (five from 17 pixels on).
         weight: (N, 1, H, W), non-negative; where it is small, the input is blended towards the target.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: levels is negative, or more than fit the pictures.

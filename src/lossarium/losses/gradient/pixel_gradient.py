@@ -37,7 +37,7 @@ def pixel_gradient(
         target: (N, C, H, W), the truth.
         second_order: The weight of second order differences relative to the first; 0 leaves them out.
         weight: (N, 1, H, W), non-negative; the weight of each pixel. Its differences reach one pixel further.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: second_order is negative or infinite.

@@ -90,7 +90,7 @@ def flip(
             pixels per metre times pi / 180. The default is a screen 0.7 m and 3840 pixels wide, from 0.7 m.
         weight: (N, 1, H, W), non-negative; the weight of each pixel. Its difference depends on pixels up to
             10 further away.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures are neither RGB nor grey, or pixels_per_degree is below 1 or infinite.

@@ -57,7 +57,7 @@ def lpips(
             differences of features round.
         weight: (N, 1, H, W), non-negative; the weight of each pixel. Unless `spatial`, the input is blended
             towards the target where the weight is small.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures are not RGB or too small, the net or the precision is unknown, or the

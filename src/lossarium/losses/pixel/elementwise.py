@@ -1,4 +1,4 @@
-"""Shared by losses that are the mean of one value a pixel and channel: the mean, its weights and its map."""
+"""Helpers of losses that are the mean of one value per pixel and channel: mean, weights and map."""
 
 from collections.abc import Callable
 from functools import partial

@@ -38,7 +38,7 @@ def mse(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -73,7 +73,7 @@ def rmse(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -108,7 +108,7 @@ def sse(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -134,7 +134,7 @@ def mae(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -168,7 +168,7 @@ def linf(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; where it is small, the input is blended towards the target.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -214,7 +214,7 @@ def psnr(
         target: (N, C, H, W), the truth.
         data_range: The peak: the distance between the pictures' black and white.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: data_range is not between 1e-6 and 1e6.

@@ -44,7 +44,7 @@ def mape(
         eps: The least divisor, in units of the pictures: black would divide by 0. The default is one of 255
             grey levels, the darkest value of an 8-bit picture that is not black.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.
@@ -95,7 +95,7 @@ def mase(
             default is one of 255 grey levels.
         weight: (N, 1, H, W), non-negative; the weight of each pixel's error. It does not apply to f, which
             depends on the whole target.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.
@@ -167,7 +167,7 @@ def imae(
             of a right or a wholly wrong one, at the authors' 8 (theirs for CIFAR-100 with 20% and 40% of
             wrong labels) 7.4 times.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the temperature is not between 0 and 100.
@@ -243,7 +243,7 @@ def mbe(
         input: (N, C, H, W), the prediction.
         target: (N, C, H, W), the truth.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the pictures or the weight have the wrong shape or type.
@@ -284,7 +284,7 @@ def mpe(
         target: (N, C, H, W), the truth.
         eps: The least divisor, in units of the pictures, as in `mape`.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.

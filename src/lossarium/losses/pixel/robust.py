@@ -42,7 +42,7 @@ def smooth_l1(
         beta: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] torch's default of 1 would make this MSE / 2 everywhere; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: beta is not between 1e-6 and 1e6.
@@ -87,7 +87,7 @@ def huber(
         delta: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] torch's default of 1 would make this MSE / 2 everywhere; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: delta is not between 1e-6 and 1e6.
@@ -137,7 +137,7 @@ def logcosh(
         scale: The error, in units of the pictures, at which the square turns into the absolute value. On
             pictures in [0, 1] the textbooks' 1 would make this nearly MSE / 2; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: scale is not between 1e-6 and 1e6.
@@ -193,7 +193,7 @@ def charbonnier(
         eps: The error, in units of the pictures, at which the square turns into the absolute value; small, so
             that this is MAE except near equality.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: eps is not between 1e-6 and 1e6.
@@ -256,7 +256,7 @@ def general(
         c: The error, in units of the pictures, at which the square ends. On pictures in [0, 1] the textbooks'
             1 would make this nearly MSE / 2; 0.05 is 13 of 255.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: alpha is not a number, or c is not between 1e-6 and 1e6.
@@ -329,7 +329,7 @@ def quantile(
         target: (N, C, H, W), the truth.
         q: The quantile, between 0 and 1, both excluded.
         weight: (N, 1, H, W), non-negative; the weight of each pixel.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: q is not between 0 and 1.

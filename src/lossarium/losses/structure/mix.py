@@ -46,7 +46,7 @@ def mix(
         sigma: Standard deviation in pixels of the Gaussian over absolute errors.
         scales: As for `ms_ssim`.
         weight: (N, 1, H, W), non-negative; the weight of each centre.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: alpha is outside [0, 1], sigma is not positive, or that many scales do not fit.

@@ -60,7 +60,7 @@ def ms_ssim(
         weight: (N, 1, H, W), non-negative; averaged from scale to scale like the pictures; a window has the
             weight of the pixel at its centre. A scale whose centres all have weight 0, as for a small region
             at the border, is left out of the product.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: that many scales do not fit or are not known, the window is even, sigma is not

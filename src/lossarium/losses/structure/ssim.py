@@ -48,7 +48,7 @@ def ssim(
         sigma: Standard deviation of the Gaussian in pixels.
         color: "rgb" measures every channel and averages, "gray" the luminance alone, as the paper does.
         weight: (N, 1, H, W), non-negative; a window has the weight of the pixel at its centre.
-        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value a picture, (N,).
+        reduction: "mean" or "sum" over the pictures for a scalar, "none" for one value per picture, (N,).
 
     Raises:
         LossariumError: the window is even, too large for the pictures, or sigma is not positive.
