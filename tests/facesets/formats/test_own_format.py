@@ -1,5 +1,6 @@
 """Lossarium's own facesets: their contents, and every refusal."""
 
+import codecs
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,16 @@ def test_tables_that_are_not_json_are_refused(rendered: Path, file: str) -> None
     with path.open("wb") as sparse:
         sparse.truncate(64 * 2**20 + 1)
     assert "takes more than 64 MiB" in complaint(rendered)
+
+
+def test_a_table_with_a_byte_order_mark_is_read_and_a_mistake_is_told_in_plain_words(rendered: Path) -> None:
+    path = rendered / "landmarks.json"
+    content = path.read_bytes()
+    landmarks = load(rendered, 8).faceset.landmarks
+    path.write_bytes(codecs.BOM_UTF8 + content)
+    np.testing.assert_array_equal(load(rendered, 8).faceset.landmarks, landmarks)
+    path.write_bytes(content[:1])
+    assert "is not JSON (in line 1, column 2, a name in double quotes is missing); " in complaint(rendered)
 
 
 def test_missing_and_misnamed_frames_and_masks_are_refused(rendered: Path) -> None:

@@ -1,11 +1,11 @@
 """The text files beside a faceset's frames: TOML and JSON tables, of bounded size, from inside its folder."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lossarium.errors import LossariumError
+from lossarium.text.json_text import parse_json
 from lossarium.text.links import why_outside
 from lossarium.text.toml import parse_toml
 from lossarium.text.wording import printable_name, reason_of
@@ -30,11 +30,7 @@ def json_table(path: Path) -> dict[str, Any]:
     Raises:
         LossariumError: it cannot be opened, is not such JSON or is too large.
     """
-
-    def refuse(name: str) -> NoReturn:
-        raise ValueError(f"{name} is not a number")
-
-    table = _parsed(path, "JSON", MAX_JSON_BYTES, lambda text: json.loads(text, parse_constant=refuse))
+    table = _parsed(path, "JSON", MAX_JSON_BYTES, parse_json)
     if not isinstance(table, dict):
         raise LossariumError(
             f"{printable_name(path)} has to hold a table by frame names; render or copy the faceset again."
