@@ -108,6 +108,30 @@ def test_millions_of_empty_segments_take_memory_by_their_size(write: Write) -> N
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("unit", [b"\xff", b"\xff\x00", b"\xff\xd0", b"\x07", b"\xff\xff\x01"])
+def test_fill_bytes_and_markers_without_a_segment_are_passed_over_in_one_search(
+    write: Write, monkeypatch: pytest.MonkeyPatch, unit: bytes
+) -> None:
+    good = encoded(Image.fromarray(smooth(16, 16)), "JPEG")
+    marker, searches = jpeg._MARKER, []
+
+    class Counted:
+        @staticmethod
+        def search(data: bytes, offset: int) -> object:
+            searches.append(offset)
+            return marker.search(data, offset)
+
+    monkeypatch.setattr(jpeg, "_MARKER", Counted)
+    expected = read_picture(write(good, "a.jpg"), 16).pixels
+    count = len(searches)
+    # Before the second segment: a JPEG is known by its first three bytes.
+    place = 4 + int.from_bytes(good[4:6], "big")
+    filled = good[:place] + unit * 100_000 + good[place:]
+    searches.clear()
+    np.testing.assert_array_equal(read_picture(write(filled, "b.jpg"), 16).pixels, expected)
+    assert len(searches) == count
+
+
 def test_many_scans_over_the_same_pixels_are_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     good = encoded(Image.fromarray(smooth(64, 64)), "JPEG", progressive=True)
     monkeypatch.setattr(jpeg, "_MOST_SCANNED_PIXELS", 20 * 64 * 64)

@@ -1,5 +1,6 @@
 """Decode JPEG, through a copy that holds only the segments that the pixels need."""
 
+import re
 import struct
 from collections.abc import Iterator
 from types import MappingProxyType
@@ -20,8 +21,8 @@ _APP0, _APP1, _APP2, _APP14, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _END, _START_OF_SCAN = 0xD9, 0xDA
 # C4, C8 and CC lie in the range of the frame headers but are something else.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# 00 is a stuffed FF; the others are markers without a segment.
-_ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+# 00 is a stuffed FF, and another FF a fill byte; the others are markers without a segment.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 # APP0 (JFIF) and APP14 (Adobe) tell the decoder how colours are stored. It does not need the other APPn
 # segments and comments, and Pillow's parsers for them warn, raise and take time.
 _UNNEEDED = frozenset({_COMMENT, *range(0xE1, 0xF0)}) - {_APP14}
@@ -92,15 +93,11 @@ def _segments(data: bytes) -> Iterator[tuple[int, memoryview]]:
     offset = 2
     while True:
         # There may be fill bytes between segments: 0xFF by the standard, any in files that decoders accept.
-        offset = data.find(b"\xff", offset)
-        while 0 <= offset < len(data) - 1 and data[offset + 1] == 0xFF:
-            offset += 1
-        if offset < 0 or offset + 4 > len(data):
+        found = _MARKER.search(data, offset)
+        if found is None or found.start() + 4 > len(data):
             raise RefusedError(CUT_OFF)
+        offset = found.start()
         marker = data[offset + 1]
-        if marker in _ALONE:
-            offset += 2
-            continue
         if marker == _END:
             raise RefusedError("is damaged: it holds no picture data")
         if marker == _START_OF_SCAN:
