@@ -102,6 +102,19 @@ def test_truncated_settings_are_restored_from_their_copy(tmp_path, length):
     assert len(told) == 1
 
 
+def test_a_folder_of_an_earlier_version_gets_a_copy_once_its_settings_agree(tmp_path):
+    path, copy = tmp_path / "comparison.toml", tmp_path / ".comparison.toml.copy"
+    write_toml(path, TABLE)
+    copy.unlink()
+    with pytest.raises(LossariumError, match="other settings"):
+        write_or_check(path, {**TABLE, "losses": ["mse"]})
+    assert not copy.exists()
+    write_or_check(path, {**TABLE, "recipe": {"steps": 6}}, may_change=("recipe.steps",))
+    assert copy.read_bytes() == path.read_bytes()
+    path.write_bytes(path.read_bytes()[:20])
+    assert read_toml(path) == TABLE
+
+
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\xff\x00[")])
 def test_missing_and_garbled_settings_are_restored(tmp_path, spoil):
     path, told = tmp_path / "comparison.toml", []

@@ -11,7 +11,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,10 @@ def write_or_check(
         if not refused_of_copy:
             _put_back(path, tell)
             return changes_of_copy
+    if not refused and not _copy_of(path).exists():
+        # Earlier versions wrote no copy. A folder that cannot be written goes on without it.
+        with suppress(OSError):
+            write_whole(_copy_of(path), path.read_bytes())
     if refused:
         raise LossariumError(
             f"{path.parent} was made with other settings ({'; '.join(refused)}); "
