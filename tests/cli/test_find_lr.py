@@ -7,6 +7,7 @@ import pytest
 
 from lossarium.cli.main import main
 from lossarium.training import rate_finder
+from lossarium.trial import precision
 from tests.cli.folders import QUICK, pair
 
 # The shortest test that there is.
@@ -127,3 +128,9 @@ def test_range_tests_start_from_the_weights_of_a_trial(tmp_path, capsys):
     assert "it was trained with: --model compact --size 32" in refused(capsys, [*command, "--size", "48"])
     swapped = [command[0], folders[1], folders[0], *command[3:]]
     assert "was trained on ada, ben, not on ben, ada" in refused(capsys, swapped)
+
+
+def test_bf16_that_is_slower_than_float32_is_announced_as_by_train(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(precision, "pass_times", lambda *_: precision.PassTimes(2, 8.1, 0.9))
+    assert main(find_lr(tmp_path, "--losses", "mse", "--precision", "bf16")) == 0
+    assert "note: bf16 takes 8.1 s a step here, float32 900 ms: " in " ".join(capsys.readouterr().out.split())

@@ -100,12 +100,14 @@ def run(arguments: argparse.Namespace) -> int:
     from lossarium.training.rate_finder import shared_rate
     from lossarium.trial.environment import environment
     from lossarium.trial.forecast import announce_forecast, out_of_memory
+    from lossarium.trial.precision import warn_of_slow_bf16
 
     keep_freed_memory()
     losses, recipe = losses_of(arguments), recipe_of(arguments)
     facesets, _ = load_pair(arguments)
     device = single_process(arguments.accelerator).device
     announce_forecast(recipe, _note, device=device)
+    warn_of_slow_bf16(recipe, device, _note)
     with out_of_memory(recipe):
         model = _model(arguments, recipe, facesets)
         found = _found(model, losses, arguments.seed, recipe, facesets, span)
