@@ -140,8 +140,10 @@ def test_a_trial_that_is_stopped_on_a_full_disk_is_rescued_too(tmp_path, monkeyp
     disk = FullDisk(monkeypatch, tmp_path / "full")
     keeping = Keeping(rescue=tmp_path / "elsewhere")
     stop = {3: lambda: os.kill(os.getpid(), signal.SIGTERM)}
-    with pytest.raises(LossariumError, match="step 3 is saved in"):
+    # Not an error, although the message says where it is saved: the status is that of the signal.
+    with pytest.raises(Stopped, match=r"^stopped; .* step 3 is saved in") as stopped:
         run(tmp_path / "full", keeping=keeping, at=stop)
+    assert stopped.value.number == signal.SIGTERM
     disk.full = False
     with pytest.raises(StoppedError):
         run(tmp_path / "full", keeping=keeping, die_after=5)

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from lossarium.training import signals
 from lossarium.training.signals import listening
 
 
@@ -33,6 +35,36 @@ def test_what_is_ignored_stays_ignored(number):
         assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         signal.signal(number, before)
+
+
+def test_a_first_signal_is_answered_by_a_thread_while_the_main_thread_computes(monkeypatch):
+    monkeypatch.setattr(signals, "_SECONDS_IN_SILENCE", 0.05)
+    told, threads, answered = [], [], threading.Event()
+
+    def tell(sentence):
+        told.append(sentence)
+        threads.append(threading.current_thread())
+        answered.set()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with listening(tell) as request:
+            signal.raise_signal(signal.SIGINT)
+            assert answered.wait(60)
+            assert request.number == signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (sentence,) = told
+    assert sentence.endswith("is still computed; Ctrl-C again ends it at once, without saving")
+    assert threads != [threading.main_thread()]
+
+
+def test_a_run_that_stops_at_once_has_nothing_to_announce(monkeypatch):
+    monkeypatch.setattr(signals, "_SECONDS_IN_SILENCE", 3600.0)
+    told = []
+    with listening(told.append):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert told == []
 
 
 def test_a_second_signal_ends_a_process_that_computes():

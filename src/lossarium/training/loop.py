@@ -118,7 +118,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
     )
     clipping = clippings.parse(recipe.clipping)
 
-    with locked_trial(folder) if processes.is_first else nullcontext(), listening() as request:
+    with locked_trial(folder) if processes.is_first else nullcontext(), listening(callbacks.tell) as request:
         if run.keeping.rescue is not None and processes.is_first:
             take_back(folder, run.keeping.rescue, callbacks.tell)
         control = Control(folder, callbacks.tell, partial(_check_settings, run)) if by_hand else None
@@ -137,9 +137,8 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 outcome = _step(run, state, parts, clipping, learning_rate, request)
                 if outcome is None:
                     # This step has changed neither weights nor records.
-                    if state.saved < state.step:
-                        save_stopped(run, state, records)
-                    raise Stopped(state.saved, processes.max_over(request.number or 0))
+                    elsewhere = save_stopped(run, state, records)
+                    raise Stopped(state.saved, processes.max_over(request.number or 0), elsewhere)
                 passed = time.perf_counter() - started
 
                 chain = state.position.batches
@@ -171,9 +170,8 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                 )
                 asked = processes.max_over(request.number or 0)
                 if asked:
-                    if state.saved < step:
-                        save_stopped(run, state, records)
-                    raise Stopped(state.saved, asked)
+                    elsewhere = save_stopped(run, state, records)
+                    raise Stopped(state.saved, asked, elsewhere)
 
             if state.saved < state.step:
                 save_last(run, state, records, request)

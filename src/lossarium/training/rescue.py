@@ -29,11 +29,15 @@ PATIENCE_SECONDS = 600.0
 _FIRST_WAIT, _LONGEST_WAIT, _BETWEEN_SIGNALS = 1.0, 60.0, 0.1
 
 
+class RescuedError(LossariumError):
+    """The last step is saved, but in another folder than the trial's."""
+
+
 def save_last(run: Run, state: RunState, records: Records | NullRecords, request: Request) -> None:
     """Save the state at the end of a run, in any folder that has room.
 
     Raises:
-        LossariumError: it is saved, but in another folder; the message says where and how to go on.
+        RescuedError: it is saved, but in another folder; the message says where and how to go on.
         Stopped: the user asked to stop while it waited; the unsaved state is lost.
         OSError: no folder could be written.
     """
@@ -46,17 +50,23 @@ def save_last(run: Run, state: RunState, records: Records | NullRecords, request
         raise
 
 
-def save_stopped(run: Run, state: RunState, records: Records | NullRecords) -> None:
+def save_stopped(run: Run, state: RunState, records: Records | NullRecords) -> str | None:
     """Save when a run is asked to stop, without waiting for room.
 
-    Raises:
-        LossariumError: it is saved, but in another folder.
+    Returns:
+        A sentence about where it is saved, if in another folder.
     """
-    with suppress(OSError):
-        if run.keeping.rescue is not None:
-            _save_or_rescue(run, state, records)
+    if state.saved == state.step:
+        return None
+    try:
+        with suppress(OSError):
+            if run.keeping.rescue is not None:
+                _save_or_rescue(run, state, records)
+    except RescuedError as elsewhere:
+        return str(elsewhere)
     if state.saved < state.step:
         save(run, state, records)
+    return None
 
 
 def flush_last(run: Run, state: RunState, records: Records | NullRecords, request: Request) -> None:
@@ -102,7 +112,7 @@ def _until_written(
 
 
 def _rescue(run: Run, state: RunState, records: Records | NullRecords, rescue: Path, error: OSError) -> None:
-    """Save to another folder and raise a LossariumError that says so; return if that fails as well."""
+    """Save to another folder and raise a RescuedError that says so; return if that fails as well."""
     if not run.processes.is_first:
         return
     rescued = _place(rescue, run.folder)
@@ -119,7 +129,7 @@ def _rescue(run: Run, state: RunState, records: Records | NullRecords, rescue: P
         with suppress(OSError):
             rescue.rmdir()
         return
-    raise LossariumError(
+    raise RescuedError(
         f"{run.folder} cannot be written ({reason_of(error)}); step {state.step} is saved in {rescued}: free "
         f"some room and run the same command again with --rescue {rescue}, which takes it back"
     ) from None

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,13 +12,18 @@ from types import FrameType
 _HANDLED = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 _SECONDS_FOR_HANDLERS = 2.0
+_SECONDS_IN_SILENCE = 1.0
+"""How long a step goes on after a request until the user is told that it does."""
 
 
 class Stopped(BaseException):
     """A trial stopped on request, with all of its work saved; not an error, like KeyboardInterrupt."""
 
-    def __init__(self, step: int, number: int) -> None:
-        super().__init__(f"stopped after step {step}, which is saved")
+    def __init__(self, step: int, number: int, elsewhere: str | None = None) -> None:
+        """Describe the stop; `elsewhere` is a sentence about where the last step is, if not in its folder."""
+        super().__init__(
+            f"stopped; {elsewhere}" if elsewhere else f"stopped after step {step}, which is saved"
+        )
         self.step = step
         self.number = number
         """The number of the signal; the exit status is 128 more."""
@@ -32,8 +37,10 @@ class Request:
 
 
 @contextmanager
-def listening() -> Iterator[Request]:
+def listening(tell: Callable[[str], None] = lambda _: None) -> Iterator[Request]:
     """Turn signals into a request; a second signal of the same kind has its usual effect.
+
+    If work goes on for a second after a request, another thread calls `tell` with a sentence that says so.
 
     A signal that is ignored stays ignored: SIGHUP under nohup, SIGINT in the background of a shell script.
     Only the main thread can handle signals; in other threads there is never a request.
@@ -52,7 +59,7 @@ def listening() -> Iterator[Request]:
     for number in before:
         signal.signal(number, handle)
     try:
-        with _ending_at_second_signal(before):
+        with _answering_signals(before, tell):
             yield request
     finally:
         for number, handler in before.items():
@@ -60,8 +67,8 @@ def listening() -> Iterator[Request]:
 
 
 @contextmanager
-def _ending_at_second_signal(handled: Collection[int]) -> Iterator[None]:
-    """End the process at a second signal of the same kind, even while torch computes.
+def _answering_signals(handled: Collection[int], tell: Callable[[str], None]) -> Iterator[None]:
+    """Answer the first signal, and end the process at a second one of its kind, even while torch computes.
 
     Python runs handlers between two operations of the main thread, and a backward pass of minutes is one
     operation. The system's own handler writes each signal to a socket at once; a thread reads it there.
@@ -74,14 +81,24 @@ def _ending_at_second_signal(handled: Collection[int]) -> Iterator[None]:
 
     def watch() -> None:
         seen: set[int] = set()
-        while content := reader.recv(1):
+        number = 0
+        while True:
+            try:
+                content = reader.recv(1)
+            except TimeoutError:
+                reader.settimeout(None)
+                tell(_still_working(number))
+                continue
+            if not content:
+                return
             number = content[0]
             # Give the main thread time to run the handler of the second signal, which leaves nothing
             # half-written.
             if number in seen and not over.wait(_SECONDS_FOR_HANDLERS):
                 os._exit(128 + number)
-            if number in handled:
+            if number in handled and number not in seen:
                 seen.add(number)
+                reader.settimeout(_SECONDS_IN_SILENCE)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -94,3 +111,8 @@ def _ending_at_second_signal(handled: Collection[int]) -> Iterator[None]:
         writer.close()
         watcher.join()
         reader.close()
+
+
+def _still_working(number: int) -> str:
+    again = "Ctrl-C again ends it" if number == signal.SIGINT else "a second signal ends it"
+    return f"stopping after this step, which is still computed; {again} at once, without saving"
