@@ -49,6 +49,23 @@ def test_handlers_are_restored_and_get_each_signal_once():
             signal.signal(number, handler)
 
 
+def test_ctrl_c_that_raises_loses_no_request_to_end_that_came_after_it():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+
+    def interrupted_and_asked_to_end():
+        with deferred():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_and_asked_to_end()
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_run_that_listens_is_asked_to_stop_and_not_interrupted():
     with listening() as request:
         with deferred():
@@ -89,10 +106,14 @@ def test_ctrl_c_while_torchs_threads_work_reaches_the_caller_after_all_tiles_are
             signal.raise_signal(signal.SIGINT)
         return done.append
 
-    with threads(2), pytest.raises(KeyboardInterrupt):
-        pool.run_tiles(100, worker)
-    assert sorted(done) == list(range(100))
-    assert torch.get_num_threads() >= 1
+    with threads(2):
+        with pytest.raises(KeyboardInterrupt):
+            pool.run_tiles(100, worker)
+        assert sorted(done) == list(range(100))
+        assert torch.get_num_threads() == 2
+        again = []
+        pool.run_tiles(100, lambda: again.append)
+    assert sorted(again) == list(range(100))
 
 
 INTERRUPTED = """

@@ -53,7 +53,20 @@ def test_both_ways_give_the_same_bits():
 
 
 @pytest.mark.usefixtures("either_way")
-def test_every_tile_is_done_once_on_the_threads_asked_for():
+def test_two_threads_work_at_the_same_time():
+    together = threading.Barrier(2)
+
+    def worker():
+        together.wait(timeout=60)  # Raises if the other one never comes.
+        return lambda _: None
+
+    with threads(2):
+        pool.run_tiles(2, worker)
+    assert not together.broken
+
+
+@pytest.mark.usefixtures("either_way")
+def test_every_tile_is_done_once_on_no_more_threads_than_asked_for():
     done, workers = [], set()
 
     def worker():

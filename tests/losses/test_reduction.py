@@ -46,7 +46,10 @@ def test_a_sum_is_the_sum_of_the_pictures_values_and_gradients(name):
 def test_a_single_picture_is_a_batch_of_one(name):
     input, target = random_pair(height=SIDE, width=SIDE)
     weight = torch.rand(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    batch = function(name)(input[:1], target[:1], weight=weight[:1])
+    first = input[:1].clone().requires_grad_()
+    batch = function(name)(first, target[:1], weight=weight[:1])
+    batch.backward()
+    batch = batch.detach()
     single = input[0].clone().requires_grad_()
     for reduction in ("mean", "sum", "none"):
         value = function(name)(single, target[0], weight=weight[0], reduction=reduction)
@@ -54,7 +57,7 @@ def test_a_single_picture_is_a_batch_of_one(name):
         # A kernel with a gradient and one without add up in another order.
         assert near(value, batch)
     value.backward()
-    assert single.grad.shape == (3, SIDE, SIDE)
+    assert torch.equal(single.grad, first.grad[0])
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -64,13 +67,13 @@ def test_video_is_a_batch_of_its_frames(name):
     truth = target.expand(3, *target.shape)
     weight = torch.rand(3, 2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     each = function(name)(video, truth, weight=weight, reduction="none")
-    frames = function(name)(
-        video.detach().flatten(0, 1), truth.flatten(0, 1), weight=weight.flatten(0, 1), reduction="none"
-    )
+    batch = video.detach().flatten(0, 1).requires_grad_()
+    frames = function(name)(batch, truth.flatten(0, 1), weight=weight.flatten(0, 1), reduction="none")
     assert each.shape == (3, 2)
     assert near(each.flatten(), frames)
     (each * torch.arange(6.0).view(3, 2)).sum().backward()
-    assert video.grad.shape == video.shape
+    (frames * torch.arange(6.0)).sum().backward()
+    assert torch.equal(video.grad.flatten(0, 1), batch.grad)
     assert near(function(name)(video, truth, weight=weight), frames.mean())
 
 

@@ -35,15 +35,10 @@ PROCESSORS = {
 """What torch, Numba, oneDNN, numpy's OpenBLAS and torch's MKL are told of the processor."""
 TESTS = [
     "cli/test_devices.py",
+    "compute/test_threads.py",
     "facesets/batches",
     "judging",
-    "losses/frequency",
-    "losses/gradient",
-    "losses/perceptual",
-    "losses/pixel",
-    "losses/structure/test_ssim.py",
-    "losses/structure/test_ssim_cpu.py",
-    "losses/test_values.py",
+    "losses",
     "models/test_blocks.py",
     "models/test_compact.py",
     "training/options/test_clipping.py",

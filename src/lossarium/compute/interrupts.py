@@ -41,5 +41,6 @@ def deferred() -> Iterator[None]:
         # SIGINT last, whose handler may raise at once.
         for number, handler in reversed(handlers.items()):
             signal.signal(number, handler)
-        for missed in dict.fromkeys(received):
-            signal.raise_signal(missed)
+        for number in reversed(_DEFERRED):
+            if number in received:
+                signal.raise_signal(number)

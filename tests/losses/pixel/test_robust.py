@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.losses.pixel import norms, robust
+from lossarium.losses.pixel.constants import LARGEST_EXPONENT
 from tests.bounds import apart, rounding_error
 from tests.losses.pictures import random_pair
 
@@ -116,11 +117,20 @@ def test_general_grows_with_alpha():
 
 
 @pytest.mark.parametrize("alpha", [2.5, 8.0, 1e6, math.inf])
-def test_general_goes_on_as_a_straight_line_before_it_overflows(alpha):
-    _, values, gradients = at_errors(robust.general, torch.float32, [1.0, 10.0, 1e3, 1e4], alpha=alpha)
+def test_generals_exponential_goes_on_as_a_straight_line_before_it_overflows(alpha):
+    errors = [1.0, 10.0, 1e3, 1e4]
+    _, values, gradients = at_errors(robust.general, torch.float32, errors, alpha=alpha, c=0.05)
     assert all(map(math.isfinite, values + gradients))
     assert values == sorted(values)
     assert min(gradients) > 0
+    # At the largest error even the smallest of these powers is on the line: e^30 (1 + exponent - 30) - 1.
+    b = 1.0 if math.isinf(alpha) else abs(alpha - 2) / alpha
+    exponent, _ = exponents(1e4, alpha, 0.05)
+    assert exponent > LARGEST_EXPONENT
+    expected = b * (math.exp(LARGEST_EXPONENT) * (1 + exponent - LARGEST_EXPONENT) - 1)
+    # As for powers; so close to where the line begins, the exponent's own roundings count as much.
+    near = rounding_error(16 + 4 * LARGEST_EXPONENT, torch.float32)
+    assert values[-1] == pytest.approx(expected, rel=near)
 
 
 def test_generals_exponential_has_no_corner_where_the_line_begins():
