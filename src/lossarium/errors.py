@@ -2,8 +2,8 @@
 
 
 class LossariumError(Exception):
-    """A mistake or a limit that the user can mend.
+    """A mistake or a limit that the user can do something about.
 
-    The message is one sentence: what is wrong, where, and how to mend it. The command line prints it without
+    The message is one sentence: what is wrong, where, and how to fix it. The command line prints it without
     a traceback and exits with status 2.
     """

@@ -139,7 +139,7 @@ def test_unreadable_pictures_are_all_listed_or_skipped(pictures: Path) -> None:
     (pictures / "sub" / "text.png").write_text("words")
     assert complaint(pictures) == (
         f"1 of 11 pictures in {pictures} cannot be read: sub/text.png (holds no picture although its name "
-        "ends in .png); mend or remove it, or skip it with --skip-bad."
+        "ends in .png); fix or remove it, or skip it with --skip-bad."
     )
     (pictures / "empty.jpg").write_bytes(b"")
     (pictures / "cut.png").write_bytes(whole[:60])
@@ -149,7 +149,7 @@ def test_unreadable_pictures_are_all_listed_or_skipped(pictures: Path) -> None:
     )
     assert complaint(pictures) == (
         f"3 of 13 pictures in {pictures} cannot be read: {listing}; "
-        "mend or remove them, or skip them with --skip-bad."
+        "fix or remove them, or skip them with --skip-bad."
     )
     loaded = load(pictures, SIZE, skip_bad=True)
     assert loaded.notes == (f"ada: 3 of 13 pictures cannot be read and are skipped: {listing}.",)
@@ -161,7 +161,7 @@ def test_unreadable_pictures_are_all_listed_or_skipped(pictures: Path) -> None:
         (pictures / f"zero {number}.webp").write_bytes(b"")
     sentence = complaint(pictures)
     assert sentence.startswith(f"23 of 33 pictures in {pictures} cannot be read: cut.png (")
-    assert "zero 6.webp (is empty (0 bytes)) and 13 more; mend" in sentence
+    assert "zero 6.webp (is empty (0 bytes)) and 13 more; fix" in sentence
     assert "zero 7.webp" not in sentence
 
 
@@ -357,7 +357,7 @@ def test_no_permission(open_to_all: Path) -> None:
         f"The folder {folders['no entry']} {advice}",
         f"The folder {folders['sub'] / 'inner'} {advice}",
         f"1 of 9 pictures in {folders['file']} cannot be read: 4.png (cannot be opened: permission denied); "
-        "mend or remove it, or skip it with --skip-bad.",
+        "fix or remove it, or skip it with --skip-bad.",
     ]
 
 

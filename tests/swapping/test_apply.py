@@ -133,7 +133,7 @@ def damage(folder: Path) -> None:
 
 def test_a_damaged_picture_is_named(trained, folder):
     damage(folder)
-    with pytest.raises(LossariumError, match=r"0001\.png holds no picture.*; mend or remove it, or skip it"):
+    with pytest.raises(LossariumError, match=r"0001\.png holds no picture.*; fix or remove it, or skip it"):
         swapped(trained, folder, "out")
     # Files written before it are complete.
     assert mark_of(folder.parent / "out" / "frames" / "0000.png")[1] == trained.digest

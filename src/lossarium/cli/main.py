@@ -31,7 +31,7 @@ _COMMANDS_THAT_PRINT_RESULTS = ("losses", "models", "judges", "explain", "measur
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status.
 
-    It is 0, 2 for a mistake that the user can mend, 130 for Ctrl-C, 129 or 143 when a closed terminal or the
+    It is 0, 2 for a mistake that the user can fix, 130 for Ctrl-C, 129 or 143 when a closed terminal or the
     system ends it. Output that cannot be written is an error only in commands that do nothing but print.
     """
     with tolerant_output() as output:

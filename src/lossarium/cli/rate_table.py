@@ -23,7 +23,7 @@ def print_rates(search: RateSearch) -> None:
     if search.shared is None:
         console.print("[bold]No loss fell at any of these learning rates.[/]")
     else:
-        whom = "One rate for all" if len(search.found) > 1 else "Suggestion"
-        console.print(f"[bold]{whom}: --learning-rate {rate_text(search.shared.rate)}[/]")
+        heading = "One rate for all" if len(search.found) > 1 else "Suggestion"
+        console.print(f"[bold]{heading}: --learning-rate {rate_text(search.shared.rate)}[/]")
     for sentence in advice(search):
         console.print(f"[dim]{escape(sentence)}[/]")

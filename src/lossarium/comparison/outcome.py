@@ -87,7 +87,7 @@ def _check_scores(out: Path, trials: tuple[TrialResult, ...], scores: tuple[Scor
             if score.key not in last:
                 raise LossariumError(
                     f"the rows of {printable_name(out / 'trials' / trial.name)} end without {score.key}; "
-                    "move that folder elsewhere and run the same command again, which trains this trial anew"
+                    "move that folder elsewhere and run the same command again, which trains this trial again"
                 )
             counts.setdefault(len(last[score.key]), trial.name)
         if len(counts) > 1:

@@ -44,7 +44,7 @@ def winner_of(folder: Path) -> Winner:
         winner, contenders = table["winner"], [str(loss) for loss in table["contenders"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise LossariumError(
-            f"{printable_name(path)} is damaged; run lossarium compare again to write it anew"
+            f"{printable_name(path)} is damaged; run lossarium compare again to rewrite it"
         ) from None
     if not isinstance(winner, str):
         trials = [printable_name(_first_trial(folder, loss)) for loss in contenders]

@@ -313,7 +313,7 @@ class _Places:
             return
 
     def announce_that_nothing_is_kept(self, error: OSError | None = None) -> None:
-        """Say once why nothing can be cached, and how to mend it."""
+        """Say once why nothing can be cached, and how to fix it."""
         if self.announced:
             return
         self.announced = True
@@ -322,7 +322,7 @@ class _Places:
         why = "there is no folder for it" if reason is None else f"{reason.strerror or reason}{where}"
         with suppress(OSError, ValueError):
             print(
-                f"lossarium: compiled kernels cannot be kept, so every process compiles them anew: {why}; "
+                f"lossarium: compiled kernels cannot be kept, so every process compiles them again: {why}; "
                 "set NUMBA_CACHE_DIR to a folder that can be written to",
                 file=sys.stderr,
             )

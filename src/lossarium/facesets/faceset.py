@@ -45,7 +45,7 @@ def state_digest(renderer: str, state: Mapping[str, Any]) -> str:
 
     Args:
         renderer: Program and version; another version may draw the same state differently.
-        state: What the renderer drew the frame from, as it stands in JSON.
+        state: What the renderer drew the frame from, as JSON values.
     """
     return hashlib.sha256(_canonical_json([renderer, state])).hexdigest()
 

@@ -136,7 +136,7 @@ def _refuse_unreadable(listing: Listing, readings: Readings) -> NoReturn:
     how_many, which = _failures(listing, readings)
     raise LossariumError(
         f"{how_many} in {printable_name(listing.folder)} cannot be read: {which}; "
-        f"mend or remove {it}, or skip {it} with --skip-bad."
+        f"fix or remove {it}, or skip {it} with --skip-bad."
     )
 
 

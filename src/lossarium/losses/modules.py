@@ -1,6 +1,6 @@
 """Every loss as a module that keeps its options. Written by a program, not by hand.
 
-`python -m lossarium.losses.write_modules` writes this file anew after a function's signature has changed.
+`python -m lossarium.losses.write_modules` rewrites this file after a function's signature has changed.
 
 >>> SSIM(window=7)
 SSIM(window=7, sigma=1.5, color='rgb')

@@ -102,7 +102,7 @@ def swap_pictures(
             if isinstance(outcome, UnreadablePicture):
                 if not skip_bad:
                     raise LossariumError(
-                        f"{str(outcome).removesuffix('.')}; mend or remove it, or skip it with --skip-bad"
+                        f"{str(outcome).removesuffix('.')}; fix or remove it, or skip it with --skip-bad"
                     ) from outcome
                 failures.append(outcome)
             else:

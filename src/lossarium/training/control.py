@@ -312,5 +312,5 @@ def write_control(folder: Path, changes: Mapping[str, Any]) -> None:
     try:
         there = parse_toml(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
-        raise LossariumError(f"{path} has a mistake ({error}); mend or remove it") from None
+        raise LossariumError(f"{path} has a mistake ({error}); fix or remove it") from None
     write_whole(path, tomli_w.dumps({**there, **checked(changes)}).encode())

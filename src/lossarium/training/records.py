@@ -167,7 +167,7 @@ def read(folder: Path) -> Iterator[Row]:
         damages = list(damage(folder))
         raise LossariumError(
             f"{path} is damaged in {named(damages)}; put back a copy of it, or move {folder} elsewhere and "
-            "run the same command again, which trains this trial anew; its checkpoints are not affected"
+            "run the same command again, which trains this trial again; its checkpoints are not affected"
         )
 
 

@@ -188,7 +188,7 @@ def read_toml(path: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
     except ValueError as error:
         raise LossariumError(
             f"{path} is damaged: {error}; put back a copy of it, or move {path.parent} elsewhere to begin "
-            "anew; its checkpoints are not affected"
+            "again; its checkpoints are not affected"
         ) from None
     return table
 

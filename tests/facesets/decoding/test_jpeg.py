@@ -141,7 +141,7 @@ def test_many_scans_over_the_same_pixels_are_refused(write: Write, monkeypatch: 
     last = good[good.rindex(b"\xff\xda") : -2]
     bad = write(good[:-2] + last * 50 + good[-2:], "a.jpg")
     scans = 50 + good.count(b"\xff\xda")
-    assert reason(bad) == f"draws its 64 x 64 pixels {scans} times over; save it anew"
+    assert reason(bad) == f"draws its 64 x 64 pixels {scans} times over; save it again"
 
 
 def test_the_size_is_known_from_the_headers() -> None:

@@ -36,7 +36,7 @@ class Batch:
 class Batches:
     """The batches of one seed: `batches(step)` is a function of (seed, step) and of the facesets.
 
-    Each identity's training frames are shuffled anew for every epoch, with a random order of their own.
+    Each identity's training frames are reshuffled for every epoch, independently of the other identity's.
     Frames stay in the faceset as 8-bit numbers, in memory or in a memory-mapped cache; only the frames of a
     batch are copied and converted to floating point.
     """

@@ -68,7 +68,7 @@ def decode(data: bytes, smallest_side: int) -> Decoded:
     if size is None:
         raise RefusedError("is damaged: it has no JPEG header")
     if scans * size[0] * size[1] > _MOST_SCANNED_PIXELS:
-        raise RefusedError(f"draws its {size[0]} x {size[1]} pixels {scans} times over; save it anew")
+        raise RefusedError(f"draws its {size[0]} x {size[1]} pixels {scans} times over; save it again")
     image = decoded_by(JpegImagePlugin.JpegImageFile, bytes(minimal), draft_side=smallest_side)
     return Decoded(
         image=image, source_size=size, profile=_joined_profile(profile_parts), orientation=turned or 1

@@ -73,8 +73,8 @@ def pak_listing(folder: Path, *, follow_links: bool = False) -> Listing:
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
-    mend = "" if ";" in reason else "; pack it again with DeepFaceLab"
-    raise LossariumError(f"{printable_name(path)} {reason}{mend}.")
+    remedy = "" if ";" in reason else "; pack it again with DeepFaceLab"
+    raise LossariumError(f"{printable_name(path)} {reason}{remedy}.")
 
 
 def _contents(file: BinaryIO, size: int) -> tuple[list[str], list[tuple[int, int]]]:

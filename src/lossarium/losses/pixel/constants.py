@@ -1,4 +1,4 @@
-"""Constants that formulas and their kernels share; kernels are compiled anew when one changes."""
+"""Constants that formulas and their kernels share; kernels are recompiled when one changes."""
 
 # An alpha nearer to 0 or to infinity than this equals its limit within float64.
 NEAR_ZERO, FAR_OUT = 1e-18, 1e18
