@@ -89,6 +89,18 @@ def test_the_model_of_the_page_trains_is_judged_and_resumes(folder):
     assert score(trained.model, held, judges_of(recipe.judges)) == held_out[-1]
 
 
+def test_weights_of_an_own_model_are_taken_with_the_option_that_the_refusal_names(folder, capsys):
+    (folder / "mine.py").write_text(templates("own-models.md")[0])
+    quick = ["--steps", "1", "--size", "32", "--batch-size", "2", "--preview-every", "0", "--loss", "mse"]
+    assert main(["train", "demo", *quick, "--model", "mine:Small", "--out", "first"]) == 0
+    capsys.readouterr()
+    assert main(["train", "demo", *quick, "--from", "first", "--out", "second"]) == 2
+    assert "if you trust that code, name it with --model\n" in capsys.readouterr().err
+    assert not (folder / "second" / "trial.toml").exists()
+    more = ["--from", "first", "--out", "second", "--model", "mine:Small"]
+    assert main(["train", "demo", *quick, *more]) == 0
+
+
 def test_the_model_of_the_page_is_listed_with_its_options(folder, capsys):
     (folder / "mine.py").write_text(templates("own-models.md")[0])
     assert main(["models", "mine:Small"]) == 0

@@ -25,7 +25,7 @@ def copy_trained_weights(
     Raises:
         LossariumError: the trial cannot be read, was trained on other identities, or has another model.
     """
-    trained = load_trained(folder, own_model=own_model)
+    trained = load_trained(folder, own_model=own_model, option="--model")
     shown = printable_name(folder)
     if identities is not None and trained.identities != tuple(identities):
         raise LossariumError(

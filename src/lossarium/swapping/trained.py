@@ -69,13 +69,14 @@ class _UnusableError(Exception):
     """Raised with the reason for which a checkpoint is skipped."""
 
 
-def load_trained(folder: Path, *, own_model: str | None = None) -> TrainedModel:
+def load_trained(folder: Path, *, own_model: str | None = None, option: str = "--own-model") -> TrainedModel:
     """Read a trial's folder: trial.toml and the newest undamaged checkpoint.
 
     Args:
         folder: The trial's.
         own_model: The own model that the user trusts: a model that trial.toml names as package.module:factory
             is loaded only if this is the same name.
+        option: Where the user names it, for messages.
 
     Raises:
         LossariumError: it is not a trial's folder, trial.toml is damaged, the model is not trusted, or no
@@ -87,7 +88,7 @@ def load_trained(folder: Path, *, own_model: str | None = None) -> TrainedModel:
     if ":" in description.model and description.model != own_model:
         raise LossariumError(
             f"the trial {printable_name(folder)} was trained with a model from custom code, "
-            f"{printable_name(description.model)}; if you trust that code, name it with --own-model"
+            f"{printable_name(description.model)}; if you trust that code, name it with {option}"
         )
     checkpoints = newest_checkpoints(folder)
     untrained = _untrained(path, description) if checkpoints else nn.Module()
