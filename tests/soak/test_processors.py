@@ -35,14 +35,31 @@ PROCESSORS = {
 """What torch, Numba, oneDNN, numpy's OpenBLAS and torch's MKL are told of the processor."""
 TESTS = [
     "cli/test_devices.py",
+    "cli/test_measure.py",
     "compute/test_threads.py",
     "facesets/batches",
+    "facesets/formats/test_alignment.py",
+    "facesets/test_colour.py",
     "judging",
     "losses",
+    "losses/frequency",
+    "losses/gradient",
+    "losses/perceptual",
+    "losses/pixel",
+    "losses/structure/test_ssim.py",
+    "losses/structure/test_ssim_cpu.py",
+    "losses/test_values.py",
+    "models/test_architectures.py",
     "models/test_blocks.py",
     "models/test_compact.py",
+    "swapping/test_colour_transfer.py",
+    "synthesis/test_background.py",
     "training/options/test_clipping.py",
+    "training/options/test_schedules.py",
+    "training/test_convergence.py",
+    "training/test_range_test.py",
     "training/test_rate_finder.py",
+    "training/test_region_weights.py",
 ]
 
 
