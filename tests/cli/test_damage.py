@@ -142,3 +142,43 @@ def test_truncated_settings_are_restored_and_nothing_is_trained_again(finished, 
     assert f"{path} was damaged; it was put back from its copy" in said(capsys, command, 0)
     assert path.read_bytes() == whole
     assert (out / "trials" / "mse-seed0" / records.NAME).read_bytes() == rows
+
+
+def changed_digit(trial, *, after_step):
+    """Add a digit to the first row after a step; gives the number of its line."""
+    lines = (trial / records.NAME).read_bytes().splitlines(keepends=True)
+    place = next(place for place, line in enumerate(lines) if b'"step":%d,"' % (after_step + 1) in line)
+    lines[place] = lines[place].replace(b'"loss":', b'"loss":1')
+    (trial / records.NAME).write_bytes(b"".join(lines))
+    return place + 1
+
+
+def test_damaged_rows_of_a_finished_trial_are_trained_again_from_the_checkpoint_before_them(tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["train", *pair(tmp_path), *QUICK, "--out", out, "--keep-every", "3"]
+    said(capsys, command, 0)
+    rows = [{**row, "seconds": 0} for row in records.read(out)]
+    line = changed_digit(out, after_step=3)
+    damaged = (out / records.NAME).read_bytes()
+    text = said(capsys, command, 0)
+    assert f"metrics.jsonl is damaged in line {line} (it was changed" in text
+    assert "it is trained again from step 3, and kept as metrics.damaged.jsonl" in text
+    assert [{**row, "seconds": 0} for row in records.read(out)] == rows
+    assert (out / "metrics.damaged.jsonl").read_bytes() == damaged
+    assert "trained again" not in said(capsys, command, 0)
+
+
+def test_damaged_rows_without_a_checkpoint_before_them_are_named_with_the_command_that_helps(
+    tmp_path, capsys
+):
+    out = tmp_path / "a trial"
+    command = ["train", *pair(tmp_path), *QUICK, "--out", out]
+    said(capsys, command, 0)
+    rows = [{**row, "seconds": 0} for row in records.read(out)]
+    line = changed_digit(out, after_step=3)
+    text = said(capsys, command, 2)
+    assert f"metrics.jsonl is damaged in line {line} (it was changed" in text
+    assert f"mv '{out}' '{out}-damaged', and run the same command again" in text
+    out.rename(f"{out}-damaged")
+    said(capsys, command, 0)
+    assert [{**row, "seconds": 0} for row in records.read(out)] == rows

@@ -179,6 +179,16 @@ def load_checkpoint(
     return Loaded(Position(), {})
 
 
+def position_within(folder: Path, record_bytes: int) -> Position | None:
+    """The position of the newest undamaged checkpoint that counts on at most so many bytes of rows."""
+    for path in _fallbacks(folder):
+        with suppress(*_DAMAGE):
+            position = position_of(read_checkpoint(path)[0])
+            if position.record_bytes <= record_bytes:
+                return position
+    return None
+
+
 def set_aside(folder: Path, checkpoint: Path) -> None:
     """Keep a checkpoint under another name while the steps before it are trained again."""
     checkpoint.replace(folder / _FOLDER / _SET_ASIDE)

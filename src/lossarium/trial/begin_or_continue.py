@@ -4,6 +4,9 @@
 the steps done by then, and the trial's steps, environment and own code from there on.
 """
 
+import os
+import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +23,7 @@ from lossarium.training.checkpoints import (
     keep_as_good,
     newest_checkpoints,
     position_of,
+    position_within,
     read_checkpoint,
     save_checkpoint,
 )
@@ -34,6 +38,7 @@ from lossarium.trial.pinned_code import OwnCode, check_own_code, own_code
 from lossarium.trial.timelapse import NAME as TIMELAPSE
 
 _STEPS = "recipe.steps"
+_DAMAGED = "metrics.damaged.jsonl"
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def begin_or_continue(
     }
     table = {**trial.as_table(), **known, "data": dict(data)}
     change = write_or_check(path, table, may_change=(_STEPS,), tell=tell).get(_STEPS)
-    if change is None and records.is_finished(folder):
+    damaged = change is None and records.is_finished(folder) and any(records.damage(folder))
+    if change is None and records.is_finished(folder) and not damaged:
         return None
     if not newest_checkpoints(folder):
         if records.is_finished(folder):
@@ -107,11 +113,36 @@ def begin_or_continue(
         remedy = "add --any-environment to go on all the same, or choose another folder with --out"
         check_own_code(folder, code, trial.recipe, specs, remedy)
         check_environment(folder, last, environment, remedy)
+    if damaged:
+        _train_damaged_rows_again(folder, tell)
     if change is not None:
         _go_on(folder, trial, change, there, environment, tell)
     elif any_environment and (dict(environment), own_code(trial.recipe, specs)) != (last, code):
         _record(folder, there, trial, _last_checkpoint(folder)[1].step, environment)
     return None
+
+
+def _train_damaged_rows_again(folder: Path, tell: Callable[[str], None]) -> None:
+    """Mark a finished trial whose rows are damaged as unfinished, if a checkpoint is from before the damage.
+
+    Training from there writes the same rows again.
+
+    Raises:
+        LossariumError: there is no such checkpoint.
+    """
+    path = folder / records.NAME
+    intact, wrong = records.intact_bytes(folder)
+    position = position_within(folder, intact)
+    if position is None:
+        move = shlex.join(["mv", str(folder), str(folder.with_name(f"{folder.name}-damaged"))])
+        raise LossariumError(
+            f"{path} {wrong}, and no checkpoint is from before that; put back a copy of it, or train the "
+            f"trial anew: {move}, and run the same command again; the weights are not damaged, and "
+            "`lossarium swap` uses them there"
+        )
+    shutil.copyfile(path, folder / _DAMAGED)
+    os.truncate(path, position.record_bytes)
+    tell(f"{path} {wrong}; it is trained again from step {position.step:,}, and kept as {_DAMAGED}")
 
 
 def is_done(folder: Path, trial: Trial) -> bool:
