@@ -4,13 +4,14 @@
 # make soak    campaigns: kills, damage, fuzzing, other processors (at most 30 minutes)
 # make wheel   build the wheel, and use it in an environment of its own, away from the sources
 # make bench   install the peers, measure every loss beside them (about twenty minutes)
+# make calibrate   simulate how often the verdict claims what is not so (about half an hour)
 # make bench-train   measure a training step and its parts (about ten minutes)
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check soak wheel bench bench-train constraints clean
+.PHONY: demo test check soak wheel bench bench-train calibrate constraints clean
 
 demo: .venv/.installed
 	$(BIN)/lossarium compare demo --steps 300
@@ -31,6 +32,9 @@ wheel: .venv/.installed-for-tests
 
 bench: .venv/.installed-for-bench
 	$(BIN)/python -m benchmarks.losses
+
+calibrate: .venv/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibrate
 
 bench-train: .venv/.installed
 	$(BIN)/python -m benchmarks.training

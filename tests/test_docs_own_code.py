@@ -137,17 +137,32 @@ def test_the_judges_of_the_page_score(folder, capsys):
 
 def test_a_users_own_judge_votes_steers_and_is_recorded(folder, capsys):
     (folder / "mine.py").write_text(templates("own-judges.md")[0])
-    command = ["compare", "demo", "--losses", "mse, mae", "--steps", "2", "--size", "32", "--batch-size", "2"]
+    command = [
+        "compare",
+        "--seeds",
+        "1",
+        "demo",
+        "--losses",
+        "mse, mae",
+        "--steps",
+        "2",
+        "--size",
+        "32",
+        "--batch-size",
+        "2",
+    ]
     mine = [*command, "--judges", "psnr, mine:edges", "--judge", "mine:edges", "--out", "out"]
     assert main(mine) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "edges ↓" in printed
     out = folder / "out"
     verdict = json.loads((out / "verdict.json").read_text())
-    assert set(verdict["table"]) == {
+    assert set(verdict["values"]) == {
         f"{task}/{name}" for task in ("reconstruction", "swap") for name in ("psnr", "mine:edges")
     }
-    assert {vote["score"] for vote in verdict["votes"]} == set(verdict["table"])
+    assert {one["score"] for pair in verdict["pairs"] for one in pair["differences"]} == set(
+        verdict["values"]
+    )
     assert "Mean error of the differences between neighbouring pixels." in (out / "report.html").read_text()
     for path in (out / "comparison.toml", out / "trials" / "mse-seed0" / "trial.toml"):
         recipe = tomllib.loads(path.read_text())["recipe"]
@@ -181,7 +196,7 @@ def test_the_losses_of_the_page_are_listed_and_train(folder, capsys):
     assert "Default: 5." in capsys.readouterr().out
     specs = "mine:loss, mine:Blurred(side=3), torch.nn:SmoothL1Loss(beta=0.1), mine_registered:loss"
     quick = ["--steps", "2", "--size", "32", "--batch-size", "2", "--judges", "psnr", "--out", "out"]
-    assert main(["compare", "demo", "--losses", specs, *quick]) == 0
+    assert main(["compare", "--seeds", "1", "demo", "--losses", specs, *quick]) == 0
     table = tomllib.loads((folder / "out" / "comparison.toml").read_text())
     assert table["losses"] == specs.split(", ")
 

@@ -48,7 +48,7 @@ def test_a_comparison_leaves_a_report_a_verdict_and_a_folder_for_each_trial(fini
     page = (out / "report.html").read_text()
     verdict = json.loads((out / "verdict.json").read_text())
     assert verdict["sentence"] in page
-    assert set(verdict["wins"]) == set(LOSSES)
+    assert {loss for pair in verdict["pairs"] for loss in (pair["first"], pair["second"])} == set(LOSSES)
     assert set(trials(out)) == {(loss, seed) for loss in LOSSES for seed in (0, 1)}
     for folder, _ in trials(out).values():
         assert sorted(path.name for path in folder.iterdir()) == [
@@ -154,7 +154,19 @@ def _killed_at_random(command, out, when):
 
 def test_killed_and_resumed_ends_with_the_same_numbers_and_weights(tmp_path):
     folders = list(map(str, pair(tmp_path)))
-    command = [sys.executable, "-m", "lossarium", "compare", *folders, "--size", "32", "--batch-size", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "lossarium",
+        "compare",
+        "--seeds",
+        "1",
+        *folders,
+        "--size",
+        "32",
+        "--batch-size",
+        "2",
+    ]
     command += ["--steps", "120", "--losses", "mse,ssim"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run([*command, "--out", whole], check=True, capture_output=True)
@@ -190,7 +202,16 @@ def test_folders_with_the_same_name_get_different_identities(tmp_path):
         for picture in list(folder.glob("*.png")):
             picture.rename(inner / picture.name)
     out = tmp_path / "out"
-    command = ["compare", str(first / "aligned"), str(second / "aligned"), *QUICK, "--losses", "mse,mae"]
+    command = [
+        "compare",
+        "--seeds",
+        "1",
+        str(first / "aligned"),
+        str(second / "aligned"),
+        *QUICK,
+        "--losses",
+        "mse,mae",
+    ]
     assert main([*command, "--out", str(out)]) == 0
     page = (out / "report.html").read_text()
     assert "aligned A" in page
@@ -217,12 +238,15 @@ def test_without_a_command_the_usage_is_shown(capsys):
 
 def test_the_bundled_pair_is_judged_on_exact_swaps(tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["compare", "demo", *QUICK, "--losses", "mse,ssim + mae", "--out", str(out)]) == 0
+    assert (
+        main(["compare", "--seeds", "1", "demo", *QUICK, "--losses", "mse,ssim + mae", "--out", str(out)])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "Swap of held-out frames" in printed
     assert "nobody's likeness" in printed
     verdict = json.loads((out / "verdict.json").read_text())
-    assert {"reconstruction/psnr", "swap/psnr", "swap/lpips"} <= set(verdict["table"])
+    assert {"reconstruction/psnr", "swap/psnr", "swap/lpips"} <= set(verdict["values"])
     last = next(row for row in reversed(rows(trials(out)["mse", 0][0])) if "held_out" in row)
     assert {len(values) for values in last["held_out"].values()} == {120}
     assert "exact swap" in (out / "report.html").read_text()
@@ -242,7 +266,17 @@ def test_a_trial_whose_loss_exploded_is_named_by_the_verdict_everywhere(tmp_path
 
     monkeypatch.setattr(loop, "loss_terms", loss_terms)
     out = tmp_path / "out"
-    command = ["compare", *map(str, pair(tmp_path)), *QUICK, "--steps", "10", "--judge-every", "2"]
+    command = [
+        "compare",
+        "--seeds",
+        "1",
+        *map(str, pair(tmp_path)),
+        *QUICK,
+        "--steps",
+        "10",
+        "--judge-every",
+        "2",
+    ]
     assert main([*command, "--losses", "mse, mae", "--out", str(out)]) == 0
     folder, _ = trials(out)["mae", 0]
     (went_back,) = [row for row in rows(folder) if "went_back" in row]

@@ -124,7 +124,17 @@ def test_a_comparison_by_two_processes_has_the_trials_and_the_verdict_of_one(tmp
     """To the last bit those of one process that takes one share of each batch after the other."""
     two, shares = tmp_path / "two", tmp_path / "shares"
     sizes = ("--size", "32", "--batch-size", "4", "--steps", "6", "--judge-every", "3")
-    compared = ["compare", "demo", *sizes, "--losses", "mse, ssim + mae", "--optimizer", "sgd"]
+    compared = [
+        "compare",
+        "--seeds",
+        "1",
+        "demo",
+        *sizes,
+        "--losses",
+        "mse, ssim + mae",
+        "--optimizer",
+        "sgd",
+    ]
     process = started([*compared, "--out", str(two), "--devices", "2"])
     told, complaints = process.communicate(timeout=300)
     assert process.returncode == 0, complaints

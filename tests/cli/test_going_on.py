@@ -159,7 +159,7 @@ def test_weights_of_another_model_are_refused_with_the_options_to_give(folders, 
 
 
 def compare(folders, out, losses, *options):
-    command = ["compare", *folders, *QUICK, "--losses", losses, "--out", str(out)]
+    command = ["compare", "--seeds", "1", *folders, *QUICK, "--losses", losses, "--out", str(out)]
     return main([*command, *options])
 
 

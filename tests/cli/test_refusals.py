@@ -17,7 +17,7 @@ from tests.cli.folders import QUICK, pair, picture_folder
 
 def refused(capsys, *arguments) -> str:
     """The sentence with which the command line refuses these arguments."""
-    status = main(["compare", *map(str, arguments)])
+    status = main(["compare", "--seeds", "1", *map(str, arguments)])
     printed = capsys.readouterr()
     assert status == 2
     assert printed.err.startswith("lossarium: error: ")
@@ -49,6 +49,10 @@ def test_invalid_losses_are_refused(tmp_path, capsys, losses, said):
     [
         ("--steps", "0", "--steps must be from 1"),
         ("--seeds", "-1", "--seeds must be from 1"),
+        ("--margin", "psnr", "--margin is"),
+        ("--margin", "flip=1", "--margin flip is not one of --judges: psnr, mae, ssim, lpips"),
+        ("--margin", "psnr=much", "--margin psnr must be a number, not much"),
+        ("--margin", "psnr=-1", "--margin psnr must be 0 or more, not -1"),
         ("--size", "50", "multiple of 16"),
         ("--size", "16", "multiple of 16 from 32"),
         ("--batch-size", "0", "--batch-size must be from 1"),
@@ -97,7 +101,21 @@ def test_bad_pictures_are_named_and_skipped_only_when_asked(tmp_path, capsys, na
     assert "--skip-bad" in sentence
     assert not out.exists()
     assert (
-        main(["compare", str(first), str(second), *QUICK, "--losses", "mse", "--skip-bad", "--out", str(out)])
+        main(
+            [
+                "compare",
+                "--seeds",
+                "1",
+                str(first),
+                str(second),
+                *QUICK,
+                "--losses",
+                "mse",
+                "--skip-bad",
+                "--out",
+                str(out),
+            ]
+        )
         == 0
     )
     assert name in capsys.readouterr().out
@@ -150,6 +168,8 @@ def test_a_disk_that_fills_up_on_the_way_loses_nothing(tmp_path, capsys, monkeyp
 
     command = [
         "compare",
+        "--seeds",
+        "1",
         *map(str, pair(tmp_path)),
         *QUICK,
         "--losses",

@@ -17,7 +17,18 @@ def trial(tmp_path_factory):
     """A trial's folder and the folders that it was trained on."""
     parent = tmp_path_factory.mktemp("trained")
     first, second = pair(parent)
-    command = ["compare", str(first), str(second), *QUICK, "--losses", "mse", "--out", str(parent / "out")]
+    command = [
+        "compare",
+        "--seeds",
+        "1",
+        str(first),
+        str(second),
+        *QUICK,
+        "--losses",
+        "mse",
+        "--out",
+        str(parent / "out"),
+    ]
     assert main(command) == 0
     return parent / "out" / "trials" / "mse-seed0", first, second
 

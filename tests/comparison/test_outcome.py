@@ -14,6 +14,7 @@ from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import compare
 from lossarium.facesets.batches.batch import Batches
 from lossarium.judging.held_out import directions
+from lossarium.judging.judges import judges_of
 from lossarium.report import render
 from lossarium.training import records
 from lossarium.training.configuration import Recipe, Trial
@@ -60,11 +61,18 @@ PASSED_OVER = "mae (seed 0) skipped 1 step of 12: the loss or its gradient was N
 
 def test_explosions_and_skipped_steps_are_in_the_verdict(results):
     result, out = results
-    assert result.verdict.troubles == (WENT_BACK, PASSED_OVER)
+    assert result.troubles == (WENT_BACK, PASSED_OVER)
     assert "But there was trouble with mse and mae" in result.verdict.sentence
     written = json.loads((out / "verdict.json").read_text())
     assert written["troubles"] == [WENT_BACK, PASSED_OVER]
     assert written["sentence"] == result.verdict.sentence
+
+
+def test_a_margin_of_the_plan_replaces_the_judges_own():
+    margins = {
+        score.key: score.margin for score in outcome._scores((), judges_of(("psnr", "ssim")), {"psnr": 9})
+    }
+    assert margins == {"reconstruction/psnr": 9, "reconstruction/ssim": 0.005}
 
 
 def test_the_terminal_names_the_troubled_trials(results, capsys):

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
-from lossarium.evidence.results import Estimate, Score, Scores, Verdict, Vote
+from lossarium.evidence import Verdict, decide
+from lossarium.evidence.results import Score, Scores
 from lossarium.trial.pictures import Pictures, PreviewRow
 
 LOSSES = (
@@ -77,28 +78,22 @@ def preview_rows(count: int, size: int, exact_swaps: bool, names: tuple[str, str
     )
 
 
-def estimate(values: Scores) -> Estimate:
-    spread = 1.96 * float(values.std()) / np.sqrt(len(values))
-    mean = float(values.mean())
-    return Estimate(mean, mean - spread, mean + spread)
-
-
 def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def example_scores(tasks: Sequence[str]) -> tuple[Score, ...]:
     return tuple(
-        Score(f"{task}/{judge}", task, judge, title, unit, higher, digits, description)
+        Score(f"{task}/{judge}", task, judge, title, unit, higher, digits, description, 0.002 * abs(end))
         for task in tasks
-        for judge, (title, unit, higher, digits, _, description) in JUDGES.items()
+        for judge, (title, unit, higher, digits, (end, _), description) in JUDGES.items()
     )
 
 
 def example_result(
     *,
     losses: tuple[str, ...] = LOSSES,
-    seeds: int = 1,
+    seeds: int = 3,
     moments: int = 4,
     size: int = 32,
     rows: int = 4,
@@ -128,6 +123,7 @@ def example_result(
         scores=scores,
         trials=trials,
         verdict=_verdict(losses, scores, trials),
+        troubles=(),
         preview_rows=shown,
         settings={
             "Faces": "synthetic pair, rendered from CC0 data",
@@ -197,54 +193,19 @@ def _trial(
 
 
 def _verdict(losses: tuple[str, ...], scores: tuple[Score, ...], trials: tuple[TrialResult, ...]) -> Verdict:
-    last = {
-        (score.key, loss): np.concatenate(
-            [t.snapshots[-1].scores[score.key] for t in trials if t.loss == loss]
-        )
-        for score in scores
-        for loss in losses
-    }
-    home = {score.key: tuple(loss for loss in losses if score.judge in loss) for score in scores}
-    votes = []
-    for place, first in enumerate(losses):
-        for second in losses[place + 1 :]:
-            for score in scores:
-                sign = 1 if score.higher_is_better else -1
-                difference = estimate(sign * (last[score.key, first] - last[score.key, second]))
-                at_home = tuple(loss for loss in (first, second) if loss in home[score.key])
-                better = first if difference.low > 0 else second if difference.high < 0 else None
-                votes.append(Vote(score.key, first, second, difference, None if at_home else better, at_home))
-    wins = {loss: _beaten_by(loss, losses, votes) for loss in losses}
-    beaten = {other for others in wins.values() for other in others}
-    contenders = tuple(loss for loss in losses if loss not in beaten) or losses
-    winner = next((loss for loss in losses if len(wins[loss]) == len(losses) - 1), None)
-    sentence = (
-        f"{winner} makes the best pictures of these {len(losses)} losses."
-        if winner
-        else f"Undecided between {' and '.join(contenders)}: no loss beats every other one."
+    verdict = decide(
+        {
+            score.key: np.array(
+                [[t.snapshots[-1].scores[score.key] for t in trials if t.loss == loss] for loss in losses]
+            )
+            for score in scores
+        },
+        losses,
+        higher_is_better={score.key: score.higher_is_better for score in scores},
+        home={score.key: tuple(loss for loss in losses if score.judge in loss) for score in scores},
+        margins={score.key: score.margin for score in scores},
     )
-    return Verdict(
-        winner=winner,
-        contenders=contenders,
-        sentence=sentence,
-        troubles=(),
-        caveats=(
-            "One seed says nothing about how much luck the initial weights bring; use 3 seeds or more.",
-            "The verdict holds for this pair, this model and this budget.",
-        ),
-        table={score.key: {loss: estimate(last[score.key, loss]) for loss in losses} for score in scores},
-        home=home,
-        votes=tuple(votes),
-        wins=wins,
-    )
-
-
-def _beaten_by(loss: str, losses: tuple[str, ...], votes: list[Vote]) -> tuple[str, ...]:
-    def net(other: str) -> int:
-        about = [vote for vote in votes if {vote.first, vote.second} == {loss, other}]
-        return sum(v.preferred == loss for v in about) - sum(v.preferred == other for v in about)
-
-    return tuple(other for other in losses if other != loss and net(other) > 1)
+    return replace(verdict, caveats=("The verdict holds for this pair, this model and this budget.",))
 
 
 def uneven(result: ComparisonResult) -> ComparisonResult:

@@ -175,7 +175,7 @@ def test_nothing_overflows_the_page(
 
 
 def test_trials_with_other_snapshots_show_their_latest(browser: Chrome, tmp_path: Path) -> None:
-    result = example_result(losses=("mse", "mae"), moments=4, rows=1)
+    result = example_result(losses=("mse", "mae"), seeds=1, moments=4, rows=1)
     whole, short = result.trials
     short = replace(short, snapshots=short.snapshots[1::2])
     open_report(browser, tmp_path, replace(result, trials=(whole, short)))

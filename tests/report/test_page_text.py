@@ -13,7 +13,7 @@ import pytest
 
 from lossarium.comparison.results import ComparisonResult
 from lossarium.errors import LossariumError
-from lossarium.evidence.results import Estimate
+from lossarium.evidence.results import TrialValues
 from lossarium.report import render, write
 from tests.report.example import LOSSES, example_result, uneven
 
@@ -53,28 +53,60 @@ def test_the_verdict_and_its_caveats_are_text(page: str, example: ComparisonResu
     assert 'class="verdict decided"' in render(example_result(decided=True))
 
 
-def test_every_loss_has_every_score_with_its_interval(page: str, example: ComparisonResult) -> None:
+def test_every_loss_has_every_score_with_the_range_of_its_trials(
+    page: str, example: ComparisonResult
+) -> None:
     text = readable(page)
     for score in example.scores:
         assert score.title in text
         assert score.description in text
         for loss in example.losses:
             assert loss in text
-            estimate = example.verdict.table[score.key][loss]
-            low, high = (f"{number:.{score.digits}f}" for number in (estimate.low, estimate.high))
-            assert f"{estimate.mean:.{score.digits}f}" in text
-            assert f"[{low}, {high}]" in text
+            values = example.verdict.values[score.key][loss]
+            low, high = (f"{number:.{score.digits}f}" for number in (values.lowest, values.highest))
+            assert f"{values.mean:.{score.digits}f}" in text
+            assert (low if low == high else f"{low} to {high}") in text
 
 
-def test_a_home_judge_is_shown_but_marked_and_never_best() -> None:
+def test_every_pair_has_every_difference_with_its_interval(page: str, example: ComparisonResult) -> None:
+    text = readable(page).replace("\N{MINUS SIGN}", "-")
+    digits = {score.key: score.digits for score in example.scores}
+    for pair in example.verdict.pairs:
+        for one in pair.differences:
+            low, high = (f"{n:.{digits[one.score]}f}" for n in (one.interval.low, one.interval.high))
+            assert f"[{low}, {high}]".replace("-0.000", "0.000") in text
+
+
+def test_the_matrix_says_what_the_verdict_says(example: ComparisonResult) -> None:
+    words = {"equivalent": "alike", "trade-off": "trade-off", "unresolved": "open", "unjudged": "no judge"}
+    for relation, word in words.items():
+        pair = replace(example.verdict.pairs[0], relation=relation)
+        verdict = replace(example.verdict, pairs=(pair, *example.verdict.pairs[1:]))
+        cells = re.findall(
+            r'<td class="([a-z-]+)">([a-z -]+)</td>', render(replace(example, verdict=verdict))
+        )
+        assert cells.count((relation, word)) == 2 + 2 * sum(
+            pair.relation == relation for pair in verdict.pairs[1:]
+        )
+        assert cells.count(("beats", "beats")) == cells.count(("loses", "loses")) > 0
+
+
+def test_what_would_resolve_a_pair_is_told_with_its_cost(example: ComparisonResult) -> None:
+    pair = replace(example.verdict.pairs[0], relation="unresolved", further_seeds=4)
+    trials = tuple(replace(trial, seconds=60.0) for trial in example.trials)
+    verdict = replace(example.verdict, pairs=(pair, *example.verdict.pairs[1:]))
+    text = readable(render(replace(example, verdict=verdict, trials=trials)))
+    assert "about 4 more seeds would resolve it (20 minutes of training for all losses)" in text
+
+
+def test_a_home_judge_is_shown_but_marked_and_best_of_those_with_a_vote_never() -> None:
     result = example_result(losses=("ssim", "mse", "mae"))
-    table = {key: dict(estimates) for key, estimates in result.verdict.table.items()}
-    table["reconstruction/ssim"]["ssim"] = Estimate(0.999, 0.998, 1.0)
-    page = render(replace(result, verdict=replace(result.verdict, table=table)))
+    values = {key: dict(of_losses) for key, of_losses in result.verdict.values.items()}
+    values["reconstruction/ssim"]["ssim"] = TrialValues(0.999, 0.998, 1.0)
+    page = render(replace(result, verdict=replace(result.verdict, values=values)))
     cell = re.search(r'<td class="([^"]*)"[^>]*><span class="value">0\.999', page)
     assert cell is not None
-    assert "home" in cell[1]
-    assert "best" not in cell[1]
+    assert set(cell[1].split()) & {"home", "best", "best-of-all"} == {"home", "best-of-all"}
     assert page.count("ssim trained on this judge: no vote") >= 1
 
 
@@ -132,8 +164,7 @@ def test_a_trial_that_skipped_steps_is_not_on_an_even_keel(example: ComparisonRe
 
 
 def test_troubles_are_shown_beside_the_verdict(example: ComparisonResult) -> None:
-    troubled = replace(example.verdict, troubles=("mse <b>exploded</b>.",))
-    page = render(replace(example, verdict=troubled))
+    page = render(replace(example, troubles=("mse <b>exploded</b>.",)))
     verdict = page[page.index('id="verdict"') : page.index('id="scores"')]
     assert "mse &lt;b&gt;exploded&lt;/b&gt;." in verdict
     assert "troubles" not in render(example).split("<main")[-1]
@@ -145,7 +176,7 @@ def test_a_comparison_that_is_not_on_an_even_keel_says_so_beside_the_verdict(
     text = readable(render(uneven(example)))
     assert text.count("Not on an even keel") == 2
     assert "All trials ran on an even keel" not in text
-    assert f"did not start from the same weights: {example.trials[0].initial_weights[:12]} for 4 of" in text
+    assert f"did not start from the same weights: {example.trials[-1].initial_weights[:12]} for 4 of" in text
 
 
 @pytest.mark.parametrize(
@@ -191,12 +222,12 @@ def test_curves_are_means_over_pictures_and_seeds_and_ignore_nan() -> None:
 
 
 def test_nan_is_shown_as_a_dash_and_infinity_as_infinity(example: ComparisonResult) -> None:
-    table = {key: dict(estimates) for key, estimates in example.verdict.table.items()}
-    table["swap/psnr"]["mse"] = Estimate(np.nan, np.nan, np.nan)
-    table["swap/psnr"]["mae"] = Estimate(np.inf, 40.0, np.inf)
-    del table["swap/lpips"]
-    text = readable(render(replace(example, verdict=replace(example.verdict, table=table))))
-    assert "[40.00, ∞]" in text
+    values = {key: dict(of_losses) for key, of_losses in example.verdict.values.items()}
+    values["swap/psnr"]["mse"] = TrialValues(np.nan, np.nan, np.nan)
+    values["swap/psnr"]["mae"] = TrialValues(np.inf, 40.0, np.inf)
+    del values["swap/lpips"]
+    text = readable(render(replace(example, verdict=replace(example.verdict, values=values))))
+    assert "40.00 to ∞" in text
     assert "nan" not in text
 
 

@@ -127,7 +127,7 @@ def test_a_trial_that_is_killed_again_and_again_ends_as_if_it_was_not(tmp_path, 
 
 def test_a_comparison_that_is_killed_again_and_again_ends_as_if_it_was_not(tmp_path, folders, chance):
     outs = [tmp_path / name for name in ("whole", "broken")]
-    commands = [["compare", *folders, *COMPARE, "--out", str(out)] for out in outs]
+    commands = [["compare", "--seeds", "1", *folders, *COMPARE, "--out", str(out)] for out in outs]
     finish(commands[0])
 
     def trials():

@@ -184,12 +184,12 @@ def test_a_trial_and_a_comparison_do_not_share_a_folder(tmp_path, capsys):
         (folder / table).write_text("")
     assert main(["train", *quick, str(comparison)]) == 2
     assert f"{comparison} is the folder of a comparison" in capsys.readouterr().err
-    assert main(["compare", *quick, str(trial), "--losses", "mse"]) == 2
+    assert main(["compare", "--seeds", "1", *quick, str(trial), "--losses", "mse"]) == 2
     assert f"{trial} is the folder of a trial" in capsys.readouterr().err
     assert [path.name for path in comparison.iterdir()] == ["comparison.toml"]
 
 
-@pytest.mark.parametrize("command", [["train"], ["compare", "--losses", "mse"]])
+@pytest.mark.parametrize("command", [["train"], ["compare", "--seeds", "1", "--losses", "mse"]])
 def test_an_output_that_is_a_file_is_refused_before_pictures_are_read(tmp_path, capsys, command):
     (tmp_path / "file").write_text("mine")
     assert main([command[0], "demo", *command[1:], "--out", str(tmp_path / "file")]) == 2

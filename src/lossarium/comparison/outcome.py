@@ -1,24 +1,26 @@
 """Reads a finished comparison from its folder; the trials' records are the source of truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lossarium.comparison.last_third import remarks
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
 from lossarium.errors import LossariumError
-from lossarium.evidence.results import Score, Scores
-from lossarium.evidence.verdict import decide
+from lossarium.evidence.decision import decide
+from lossarium.evidence.results import Score, Scores, Verdict
+from lossarium.evidence.wording import joined
 from lossarium.facesets.batches.amount import Augmentation
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.judging.held_out import Direction, score_key
 from lossarium.judging.judges import Judge, judge, judges_of
 from lossarium.judging.tasks import RECONSTRUCTION, SWAP
-from lossarium.text.wording import printable_name
+from lossarium.text.wording import counted, printable_name
 from lossarium.training import records
 from lossarium.training.checkpoints import newest_checkpoints
 from lossarium.training.configuration import Recipe, Trial
@@ -45,27 +47,61 @@ def outcome(
         _trial_result(trial, folder, len(shown), damages)
         for trial, folder in zip(plan.trials(), folders, strict=True)
     )
-    scores = _scores(pair, judges_of(plan.recipe.judges))
+    scores = _scores(pair, judges_of(plan.recipe.judges), plan.margins)
     _check_scores(out, trials, scores)
-    finals = {score.key: {loss: _final(score.key, loss, trials) for loss in plan.losses} for score in scores}
-    home = {
-        score.key: tuple(loss for loss in plan.losses if judge(score.judge).is_home_of(loss))
-        for score in scores
-    }
-    troubles = {
-        loss: [sentence for trial in trials if trial.loss == loss for sentence in trial.troubles()]
-        for loss in plan.losses
-    }
+    troubles = tuple(sentence for trial in trials for sentence in trial.troubles())
+    verdict = _verdict(plan, scores, trials, _units(facesets, pair))
     return ComparisonResult(
         identities=(facesets[0].identity, facesets[1].identity),
         losses=plan.losses,
         scores=scores,
         trials=trials,
-        verdict=decide(plan.losses, scores, finals, _units(facesets, pair), home, troubles),
+        verdict=verdict,
+        troubles=troubles,
         preview_rows=shown,
         settings=_settings(plan, facesets),
         environment=read_toml(out / SETTINGS, needs=["environment"])["environment"],
         notes=(*notes, *damages),
+    )
+
+
+def _verdict(
+    plan: Plan,
+    scores: tuple[Score, ...],
+    trials: tuple[TrialResult, ...],
+    units: Mapping[str, npt.NDArray[np.intp]],
+) -> Verdict:
+    """The verdict on the scores, with its budget, its trials that went wrong, and what the curves say of
+    it."""
+    verdict = decide(
+        {score.key: np.array([_final(score.key, loss, trials) for loss in plan.losses]) for score in scores},
+        plan.losses,
+        higher_is_better={score.key: score.higher_is_better for score in scores},
+        blocks={score.key: units[score.task] for score in scores},
+        home={
+            score.key: [loss for loss in plan.losses if judge(score.judge).is_home_of(loss)]
+            for score in scores
+        },
+        margins={score.key: score.margin for score in scores},
+    )
+    budget = f"After {plan.recipe.steps:,} steps with {counted(plan.seeds, 'seed')}"
+    sentence = f"{budget}: {verdict.sentence}"
+    if troubled := [
+        loss for loss in plan.losses if any(trial.troubles() for trial in trials if trial.loss == loss)
+    ]:
+        sentence += f" But there was trouble with {joined(troubled)}: this verdict rests on unequal trials."
+    unscored = (
+        "Swaps are shown but not scored: the exact swap is known for synthetic identities alone, so the "
+        "verdict is on reconstruction.",
+    )
+    return replace(
+        verdict,
+        sentence=sentence,
+        caveats=(
+            *remarks(verdict, scores, trials),
+            *verdict.caveats,
+            *(() if SWAP in units else unscored),
+        ),
     )
 
 
@@ -97,7 +133,9 @@ def _check_scores(out: Path, trials: tuple[TrialResult, ...], scores: tuple[Scor
             )
 
 
-def _scores(pair: tuple[Direction, ...], judges: tuple[Judge, ...]) -> tuple[Score, ...]:
+def _scores(
+    pair: tuple[Direction, ...], judges: tuple[Judge, ...], margins: Mapping[str, float]
+) -> tuple[Score, ...]:
     swaps_known = any(len(direction.known) for direction in pair)
     tasks = (RECONSTRUCTION, SWAP) if swaps_known else (RECONSTRUCTION,)
     return tuple(
@@ -110,6 +148,7 @@ def _scores(pair: tuple[Direction, ...], judges: tuple[Judge, ...]) -> tuple[Sco
             higher_is_better=judge.higher_is_better,
             digits=judge.digits,
             description=_description(task, judge),
+            margin=margins.get(judge.name, judge.margin),
         )
         for task in tasks
         for judge in judges
@@ -123,8 +162,10 @@ def _description(task: str, judge: Judge) -> str:
 
 
 def _final(key: str, loss: str, trials: tuple[TrialResult, ...]) -> Scores:
-    """(seeds, pictures)."""
-    return np.array([trial.snapshots[-1].scores[key] for trial in trials if trial.loss == loss])
+    """(seeds, pictures); infinite where a trial has no figure, for NaN would mean that there is no such
+    trial."""
+    values = np.array([trial.snapshots[-1].scores[key] for trial in trials if trial.loss == loss])
+    return np.where(np.isnan(values), np.inf, values)
 
 
 def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> dict[str, npt.NDArray[np.intp]]:

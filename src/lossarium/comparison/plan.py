@@ -1,6 +1,7 @@
 """The plan of a comparison."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lossarium.training.configuration import Recipe, Trial
 
@@ -13,6 +14,9 @@ class Plan:
     """Canonical specs."""
     seeds: int
     recipe: Recipe
+    margins: Mapping[str, float] = field(default_factory=dict)
+    """Judge -> what is too small to matter, where it is not the judge's own margin. It is about the verdict,
+    not about the trials: the same trials can be judged with another."""
 
     def trials(self) -> tuple[Trial, ...]:
         """The trials seed by seed, so that a comparison that is stopped early has complete seeds."""

@@ -12,7 +12,7 @@ import torch
 from lossarium import losses
 from lossarium.comparison.outcome import outcome
 from lossarium.comparison.plan import Plan
-from lossarium.comparison.results import ComparisonResult
+from lossarium.comparison.results import ComparisonResult, verdict_table
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.files import write_whole
@@ -132,7 +132,7 @@ def compare(
         for damage in result.notes[len(notes) :]:
             tell(damage)
         if processes.is_first:
-            write_whole(out / "verdict.json", json.dumps(asdict(result.verdict), indent=1).encode())
+            write_whole(out / "verdict.json", json.dumps(verdict_table(result), indent=1).encode())
     return result
 
 

@@ -1,8 +1,10 @@
 """The results of a finished comparison: the plain data that the report shows."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from lossarium.evidence.results import Score, Scores, Verdict
+from lossarium.evidence.writing import as_json
 from lossarium.text.wording import counted
 from lossarium.trial.pictures import Pictures, PreviewRow
 
@@ -75,6 +77,9 @@ class ComparisonResult:
     trials: tuple[TrialResult, ...]
     """Every loss for every seed."""
     verdict: Verdict
+    """What may be claimed; its sentence names the budget, and trials that went wrong."""
+    troubles: tuple[str, ...]
+    """What went wrong in trials, a sentence each: explosions, skipped steps."""
     preview_rows: tuple[PreviewRow, ...]
     settings: dict[str, str]
     """Label -> value, for people: steps, seeds, size, model, batch, learning rate, precision, frames."""
@@ -82,3 +87,8 @@ class ComparisonResult:
     """Label -> value: versions and hardware."""
     notes: tuple[str, ...] = field(default=())
     """Remarks on the pictures, such as "2 animations: their first frame is used"."""
+
+
+def verdict_table(result: ComparisonResult) -> dict[str, Any]:
+    """The contents of `verdict.json`."""
+    return {**as_json(result.verdict), "troubles": list(result.troubles)}

@@ -1,11 +1,19 @@
-"""The plain data of a verdict: its scores, votes and outcome."""
+"""The plain data of a verdict: what it is made from, and what it says."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.float64]
+
+Finding = Literal["first", "second", "equivalent", "unresolved", "unmeasured"]
+"""What one score says of a pair: which loss is better, that they differ by less than matters, that luck could
+have made the difference, or that there are too few trials, or no figures, to tell."""
+
+Relation = Literal["first", "second", "equivalent", "trade-off", "unresolved", "unjudged"]
+"""What all scores that may vote say of a pair together; "unjudged" if none of them may."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,13 @@ class Score:
     """Decimals worth showing."""
     description: str
     """One sentence."""
+    margin: float = 0.0
+    """A difference that is too small to matter, in its unit."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its bootstrap interval, 95% unless stated otherwise."""
+    """A difference with its interval."""
 
     mean: float
     low: float
@@ -38,40 +48,89 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Vote:
-    """The vote of one score on one pair of losses."""
+class TrialValues:
+    """What a loss's trials have on a score."""
+
+    mean: float
+    """NaN if any of them has no figure."""
+    lowest: float
+    """Of the worst trial, where a higher score is better."""
+    highest: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One score's evidence on one pair of losses."""
 
     score: str
-    """The score's key."""
+    mean: float
+    """first - second, with the sign chosen so that positive means `first` is better; NaN without figures."""
+    interval: Estimate | None
+    """The same with its interval; None with too few trials. All intervals of a verdict hold together with its
+    confidence."""
+    margin: float
+    """What is too small to matter."""
+    finding: Finding
+    home_of: tuple[str, ...]
+    """Which of the two losses trained on this judge; with any, the score has no vote on this pair."""
+    further_seeds: int | None
+    """About how many more seeds would resolve it, if it is unresolved and seeds can."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Everything that is known of a pair of losses."""
+
     first: str
     second: str
-    difference: Estimate
-    """first - second, paired over frames and seeds, with the sign chosen so that positive means `first` is
-    better. The intervals of all pairs of this score hold jointly with 95% confidence."""
-    preferred: str | None
-    """`first`, `second`, or None if the interval contains 0 or the score may not vote."""
-    home_of: tuple[str, ...]
-    """Which of the two losses trained on this judge; with any, the score does not vote on this pair."""
+    relation: Relation
+    differences: tuple[Difference, ...]
+    """One a score."""
+    further_seeds: int | None
+    """About how many more seeds would resolve it, if it is unresolved and seeds can."""
+
+    def has(self, loss: str) -> bool:
+        """Whether it is one of the two."""
+        return loss in (self.first, self.second)
+
+    def voting(self) -> tuple[Difference, ...]:
+        """The scores that may vote on this pair."""
+        return tuple(difference for difference in self.differences if not difference.home_of)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The ranking with its confidence, or "undecided"."""
+    """What may be claimed about losses, and what may not."""
 
-    winner: str | None
-    """The loss that beats every other one, or None."""
-    contenders: tuple[str, ...]
-    """The losses that no other loss beats; more than one means "undecided" between them."""
     sentence: str
     """The verdict in words."""
-    troubles: tuple[str, ...]
-    """What went wrong in the trials, one sentence each: explosions, skipped steps."""
-    caveats: tuple[str, ...]
-    """Limits of the verdict, one sentence each."""
-    table: dict[str, dict[str, Estimate]]
-    """Score key -> loss -> estimate at the end of training."""
+    winner: str | None
+    """The one loss that beats or equals every other one, and beats one at least; or None."""
+    contenders: tuple[str, ...]
+    """The losses that no other loss beats."""
+    better: frozenset[tuple[str, str]]
+    """(better, worse) for each pair where one beats the other: better in one score that may vote, worse in
+    none."""
+    equivalent: frozenset[tuple[str, str]]
+    """Pairs, in alphabetical order, that differ by less than matters in every score that may vote."""
+    trade_offs: frozenset[tuple[str, str]]
+    """Pairs, in alphabetical order, where each is better than the other in some score that may vote."""
+    unresolved: frozenset[tuple[str, str]]
+    """All other pairs, in alphabetical order: luck could have made the difference, or no score may vote on
+    them."""
+    pairs: tuple[Pair, ...]
+    """Every pair with every interval, in the order of the losses."""
+    values: dict[str, dict[str, TrialValues]]
+    """Score -> loss -> what its trials have."""
     home: dict[str, tuple[str, ...]]
-    """Score key -> the losses that trained on its judge (their home judge)."""
-    votes: tuple[Vote, ...]
-    wins: dict[str, tuple[str, ...]]
-    """Loss -> the losses that it beats."""
+    """Score -> the losses that trained on its judge."""
+    seeds: int
+    """The most seeds that any loss was trained with."""
+    level: float
+    """The probability that any claim at all is made where losses do not differ."""
+    critical: float | None
+    """How many standard errors a difference must exceed to be more than luck; None with too few trials."""
+    luck: dict[str, float]
+    """Loss -> the standard deviation of its luck relative to the average loss."""
+    caveats: tuple[str, ...]
+    """What the verdict does not say, a sentence each."""

@@ -26,6 +26,8 @@ class Judge:
     so it has no vote on their trials."""
     description: str
     """One sentence."""
+    margin: float = 0.0
+    """A difference that is too small to matter, in the judge's unit."""
     direction_declared: bool = True
     """Whether `higher_is_better` was declared, or is the default (lower is better)."""
 

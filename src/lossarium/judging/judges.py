@@ -49,18 +49,22 @@ JUDGES = (
     Judge(
         "psnr", "PSNR", "dB", True, 2, _psnr, _SQUARED | _BETWEEN,
         "Peak signal-to-noise ratio: the mean squared error on a logarithmic scale.",
+        margin=0.1,
     ),
     Judge(
         "mae", "MAE", "", False, 3, _mae, _ABSOLUTE | _BETWEEN,
         "Mean absolute error of pixels in [0, 1].",
+        margin=0.001,
     ),
     Judge(
         "ssim", "SSIM", "", True, 3, _ssim, frozenset({"ssim", "ms_ssim", "uqi", "mix"}),
         "Structural similarity in windows of 11 pixels; 1 is equality.",
+        margin=0.005,
     ),
     Judge(
         "lpips", "LPIPS", "", False, 3, _lpips, frozenset({"lpips"}),
         "Learned perceptual distance in the features of AlexNet; 0 is equality.",
+        margin=0.005,
     ),
 )  # fmt: skip
 

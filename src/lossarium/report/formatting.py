@@ -25,7 +25,7 @@ def format_difference(value: float, digits: int) -> str:
 
 
 def format_interval(estimate: Estimate, digits: int) -> str:
-    """The 95% interval, such as `[24.10, 24.61]`."""
+    """An interval, such as `[24.10, 24.61]`."""
     return f"[{format_value(estimate.low, digits)}, {format_value(estimate.high, digits)}]"
 
 

@@ -19,6 +19,7 @@ def render(result: ComparisonResult) -> str:
     sprites, exact = sprites_of(result) if result.preview_rows else ([], True)
     marks = views.loss_marks(result)
     by_seed = fairness.fairness_of(result)
+    pairs = views.pairs_of(result, marks)
     return page(
         "template.html.j2",
         "report.js",
@@ -28,7 +29,10 @@ def render(result: ComparisonResult) -> str:
         marks=marks,
         ranked=views.ranked(marks),
         tables=views.tables_of(result),
-        pairs=views.pairs_of(result, marks),
+        pairs=pairs,
+        matrix={key: pair for pair in pairs for key in _both_ways(pair)},
+        relations=views.RELATIONS,
+        luck=views.luck_of(result),
         fairness=by_seed,
         fairness_words=fairness.fairness_words(by_seed),
         short_hash=fairness.short_hash,
@@ -53,6 +57,10 @@ def write(result: ComparisonResult, path: Path) -> None:
         LossariumError: the folder cannot be written to.
     """
     write_page(render(result), path)
+
+
+def _both_ways(pair: views.PairView) -> list[tuple[str, str]]:
+    return [(pair.first.spec, pair.second.spec), (pair.second.spec, pair.first.spec)]
 
 
 def _score_groups(scores: tuple[Score, ...]) -> dict[str, list[Score]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossarium.comparison.results import ComparisonResult
-from lossarium.evidence.results import Estimate, Score, Vote
+from lossarium.evidence.results import Difference, Estimate, Pair, Relation, Score, TrialValues
 from lossarium.report.formatting import (
     count,
     format_difference,
@@ -43,6 +43,8 @@ class Bar:
     width: float
     mean: float
     zero: float | None = None
+    margin: float = 0.0
+    """How far what is too small to matter reaches to either side of zero."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,14 @@ class Cell:
     """The score of one loss."""
 
     value: str
-    interval: str
+    spread: str
+    """From the lowest to the highest of its trials; empty with one trial."""
     bar: Bar | None
     home: bool
     best: bool
+    """Of all losses."""
+    best_voting: bool
+    """Of the losses that the score may vote on."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +77,47 @@ class TaskColumns:
 
 
 @dataclass(frozen=True)
-class VoteView:
+class DifferenceView:
+    """What one score says of a pair."""
+
     score: Score
     value: str
     interval: str
     bar: Bar | None
-    preferred: LossMark | None
+    finding: str
+    ahead: LossMark | None
+    """The loss that is better, if one is."""
     home_of: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PairView:
-    """All votes on one pair of losses."""
+    """All that is known of one pair of losses."""
 
     first: LossMark
     second: LossMark
-    for_first: int
-    for_second: int
-    silent: int
-    """The number of scores without a vote, not counting home judges."""
-    winner: LossMark | None
-    votes: tuple[VoteView, ...]
+    relation: Relation
+    ahead: LossMark | None
+    """The loss that beats the other, if one does."""
+    more: str
+    """What would resolve it, if it is unresolved."""
+    differences: tuple[DifferenceView, ...]
+
+    @property
+    def behind(self) -> LossMark | None:
+        """The loss that is beaten, if one is."""
+        return None if self.ahead is None else self.second if self.ahead == self.first else self.first
 
 
 def loss_marks(result: ComparisonResult) -> dict[str, LossMark]:
     """Spec -> mark, in the user's order; numbers and colours follow this order."""
     return {
         spec: LossMark(
-            index + 1, colour_of(index), spec, _role(result, spec), tuple(result.verdict.wins.get(spec, ()))
+            index + 1,
+            colour_of(index),
+            spec,
+            _role(result, spec),
+            tuple(loss for loss in result.losses if (spec, loss) in result.verdict.better),
         )
         for index, spec in enumerate(result.losses)
     }
@@ -132,34 +151,38 @@ def tables_of(result: ComparisonResult) -> list[list[TaskColumns]]:
 
 
 def _column(result: ComparisonResult, score: Score) -> Column:
-    estimates = {
-        loss: estimate
-        for loss, estimate in result.verdict.table.get(score.key, {}).items()
-        if loss in result.losses
+    values = {
+        loss: value
+        for loss, value in result.verdict.values.get(score.key, {}).items()
+        if loss in result.losses and not math.isnan(value.mean)
     }
     home = result.verdict.home.get(score.key, ())
-    means = {
-        loss: estimate.mean
-        for loss, estimate in estimates.items()
-        if loss not in home and not math.isnan(estimate.mean)
-    }
-    # With a single loss, marking the best is pointless.
-    best = (max if score.higher_is_better else min)(means.values()) if len(means) > 1 else None
-    low, high = _extent(list(estimates.values()))
+    best = _best(score, values)
+    best_voting = _best(score, {loss: value for loss, value in values.items() if loss not in home})
+    ranges = {loss: Estimate(value.mean, value.lowest, value.highest) for loss, value in values.items()}
+    low, high = _extent(list(ranges.values()))
+    several = result.verdict.seeds > 1
     return Column(
         score,
         {
             loss: Cell(
-                format_value(estimate.mean, score.digits),
-                format_interval(estimate, score.digits),
-                _bar(estimate, low, high),
+                format_value(value.mean, score.digits),
+                format_range([value.lowest, value.highest], score.digits) if several else "",
+                _bar(ranges[loss], low, high),
                 loss in home,
-                best is not None and means.get(loss) == best,
+                value.mean == best,
+                value.mean == best_voting and loss not in home,
             )
-            for loss, estimate in estimates.items()
-            if not math.isnan(estimate.mean)
+            for loss, value in values.items()
         },
     )
+
+
+def _best(score: Score, values: dict[str, TrialValues]) -> float | None:
+    """The best mean; None with a single loss, which is the best of nothing."""
+    if len(values) < 2:
+        return None
+    return (max if score.higher_is_better else min)(value.mean for value in values.values())
 
 
 def _extent(estimates: Sequence[Estimate]) -> tuple[float, float]:
@@ -173,7 +196,7 @@ def _extent(estimates: Sequence[Estimate]) -> tuple[float, float]:
     return (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
 
 
-def _bar(estimate: Estimate, low: float, high: float, zero: bool = False) -> Bar | None:
+def _bar(estimate: Estimate, low: float, high: float, zero: bool = False, margin: float = 0.0) -> Bar | None:
     if not all(math.isfinite(number) for number in (estimate.low, estimate.mean, estimate.high)):
         return None
 
@@ -183,61 +206,96 @@ def _bar(estimate: Estimate, low: float, high: float, zero: bool = False) -> Bar
 
     left = place(estimate.low)
     width = round(place(estimate.high) - left, 2)
-    return Bar(left, width, place(estimate.mean), place(0.0) if zero else None)
+    if not zero:
+        return Bar(left, width, place(estimate.mean))
+    return Bar(left, width, place(estimate.mean), place(0.0), round(place(margin) - place(0.0), 2))
+
+
+RELATIONS = {
+    "equivalent": "alike",
+    "trade-off": "trade-off",
+    "unresolved": "open",
+    "unjudged": "no judge",
+}
+FINDINGS = {
+    "equivalent": "alike: the difference is too small to matter",
+    "unresolved": "luck could have made it",
+    "unmeasured": "not known",
+}
 
 
 def pairs_of(result: ComparisonResult, marks: dict[str, LossMark]) -> list[PairView]:
-    """One view per pair of losses, in the order of the votes."""
-    grouped: dict[tuple[str, str], list[Vote]] = {}
-    for vote in result.verdict.votes:
-        grouped.setdefault((vote.first, vote.second), []).append(vote)
-    extents = {
-        score.key: _extent([vote.difference for vote in result.verdict.votes if vote.score == score.key])
-        for score in result.scores
-    }
+    """One view per pair of losses."""
     scores = {score.key: score for score in result.scores}
-    pairs = []
-    for (first, second), votes in grouped.items():
-        if first not in marks or second not in marks:
-            continue
-        preferred = [vote.preferred for vote in votes]
-        winner = next(
-            (
-                marks[one]
-                for one, other in ((first, second), (second, first))
-                if other in result.verdict.wins.get(one, ())
+    reaches: dict[str, float] = {}
+    for pair in result.verdict.pairs:
+        for one in pair.differences:
+            reaches[one.score] = max(reaches.get(one.score, 0.0), _reach(one))
+    return [
+        PairView(
+            marks[pair.first],
+            marks[pair.second],
+            pair.relation,
+            _ahead(pair.relation, pair, marks),
+            _more(pair, result),
+            tuple(
+                _difference_view(one, pair, scores[one.score], marks, reaches[one.score])
+                for one in pair.differences
+                if one.score in scores
             ),
-            None,
         )
-        pairs.append(
-            PairView(
-                marks[first],
-                marks[second],
-                preferred.count(first),
-                preferred.count(second),
-                sum(vote.preferred is None and not vote.home_of for vote in votes),
-                winner,
-                tuple(
-                    _vote_view(vote, scores[vote.score], marks, extents[vote.score])
-                    for vote in votes
-                    if vote.score in scores
-                ),
-            )
-        )
-    return pairs
+        for pair in result.verdict.pairs
+    ]
 
 
-def _vote_view(vote: Vote, score: Score, marks: dict[str, LossMark], extent: tuple[float, float]) -> VoteView:
-    # All pairs of a score share a scale with zero in the middle.
-    reach = max(abs(extent[0]), abs(extent[1]))
-    return VoteView(
-        score,
-        format_difference(vote.difference.mean, score.digits),
-        format_interval(vote.difference, score.digits),
-        _bar(vote.difference, -reach, reach, zero=True),
-        None if vote.preferred is None else marks.get(vote.preferred),
-        vote.home_of,
+def _reach(one: Difference) -> float:
+    """How far a difference's interval and margin reach from zero."""
+    ends = (one.interval.low, one.interval.high) if one.interval else ()
+    return max([one.margin, *(abs(end) for end in ends if math.isfinite(end))])
+
+
+def _ahead(which: str, pair: Pair, marks: dict[str, LossMark]) -> LossMark | None:
+    return {"first": marks[pair.first], "second": marks[pair.second]}.get(which)
+
+
+def _more(pair: Pair, result: ComparisonResult) -> str:
+    """What would resolve a pair, and its cost: more seeds of every loss, for a comparison has as many of
+    each."""
+    if pair.relation != "unresolved":
+        return ""
+    if result.verdict.critical is None:
+        return "too few seeds to tell"
+    if pair.further_seeds is None:
+        return "more seeds will hardly resolve it"
+    seeds = max(1, len({trial.seed for trial in result.trials}))
+    minutes = max(1, round(pair.further_seeds * sum(trial.seconds for trial in result.trials) / seeds / 60))
+    return (
+        f"about {count(pair.further_seeds, 'more seed')} would resolve it "
+        f"({count(minutes, 'minute')} of training for all losses)"
     )
+
+
+def _difference_view(
+    one: Difference, pair: Pair, score: Score, marks: dict[str, LossMark], reach: float
+) -> DifferenceView:
+    # All pairs of a score share a scale with zero in the middle.
+    return DifferenceView(
+        score,
+        format_difference(one.mean, score.digits),
+        format_interval(one.interval, score.digits) if one.interval else "",
+        _bar(one.interval, -reach, reach, zero=True, margin=one.margin) if one.interval else None,
+        FINDINGS.get(one.finding, ""),
+        _ahead(one.finding, pair, marks),
+        one.home_of,
+    )
+
+
+def luck_of(result: ComparisonResult) -> str:
+    """Each loss's luck relative to the average, as text; empty if it was not measured apart."""
+    known = {loss: round(luck, 2) for loss, luck in result.verdict.luck.items()}
+    if result.verdict.critical is None or len(set(known.values())) < 2:
+        return ""
+    return ", ".join(f"{luck:g} for {loss}" for loss, luck in known.items())
 
 
 def what_was_done(result: ComparisonResult) -> str:
