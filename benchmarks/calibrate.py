@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lossarium.evidence import decide
 
-PAGE = Path(os.environ.get("PAGE") or Path(__file__).parents[1] / "docs" / "calibration.md")
+PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
 REPETITIONS = 400
 FRAMES_A_BLOCK = 5
 # Scores as real ones go together: two that say nearly the same, two that say something else.
