@@ -32,6 +32,7 @@ from lossarium.losses.gradient.gmsd_sweeps_cpu import (
     ascend,
     descend,
     halve_counts,
+    strip_rows,
 )
 
 Measured = tuple[Tensor, Tensor | None]
@@ -63,6 +64,7 @@ def _small_planes(
     share: float,
     c: Real,
     alpha: Real,
+    strip_height: int,
     first: int,
     end: int,
     values: Reals,
@@ -92,14 +94,14 @@ def _small_planes(
             if scale == 0:
                 descend(
                     finest_x, finest_y, shares, no_counts, 1, half_x, half_error, of_level,
-                    exact, scratch, c, alpha, tile,
+                    exact, scratch, c, alpha, strip_height, tile,
                 )  # fmt: skip
             else:
                 level_x = _level(coarser_x, starts[scale], height, width)
                 level_error = _level(coarser_error, starts[scale], height, width)
                 descend(
                     level_x, level_error, None, no_counts, 1, half_x, half_error, of_level,
-                    exact, scratch, c, alpha, tile,
+                    exact, scratch, c, alpha, strip_height, tile,
                 )  # fmt: skip
             factors[scale] = 0.0
             if compared:
@@ -120,7 +122,7 @@ def _small_planes(
             if scale == 0:
                 ascend(
                     finest_x, finest_y, shares, no_counts, 1, slopes, gradient[plane : plane + 1], mean, pull,
-                    exact, scratch, c, alpha, tile,
+                    exact, scratch, c, alpha, strip_height, tile,
                 )  # fmt: skip
             else:
                 level_x = _level(coarser_x, starts[scale], height, width)
@@ -128,7 +130,7 @@ def _small_planes(
                 level_gradient = _level(coarser_gradient, starts[scale], height, width)
                 ascend(
                     level_x, level_error, None, no_counts, 1, slopes, level_gradient, mean, pull,
-                    exact, scratch, c, alpha, tile,
+                    exact, scratch, c, alpha, strip_height, tile,
                 )  # fmt: skip
                 slopes = level_gradient
 
@@ -136,10 +138,10 @@ def _small_planes(
 def _tiles_of_small_planes(arguments: Reals) -> None:
     """Take tiles, each some planes, until none is left; `_of_small_planes` packs the arguments."""
     count, together, planes, channels = arguments[1], arguments[2], arguments[3], arguments[4]
-    scales = arguments[5]
+    scales, strip_height = arguments[5], arguments[10]
     sides, starts = np.empty((scales, 2), np.int64), np.zeros(scales + 1, np.int64)
     for scale in range(scales):
-        sides[scale, 0], sides[scale, 1] = arguments[10 + 2 * scale], arguments[11 + 2 * scale]
+        sides[scale, 0], sides[scale, 1] = arguments[11 + 2 * scale], arguments[12 + 2 * scale]
         if scale > 0:
             starts[scale + 1] = starts[scale] + sides[scale, 0] * sides[scale, 1]
     height, width = sides[0]
@@ -159,7 +161,7 @@ def _tiles_of_small_planes(arguments: Reals) -> None:
         first = tile * together
         _small_planes(
             x, y, shares, gradient, pyramid, sides, starts, exact, scratch, scale_weights, share, c, alpha,
-            first, min(first + together, planes), values,
+            strip_height, first, min(first + together, planes), values,
         )  # fmt: skip
         tile = next_of(arguments, 0)
 
@@ -247,6 +249,7 @@ def _of_small_planes(
         finest.y.ctypes.data,
         0 if gradient is None else gradient.data_ptr(),
         numbers.ctypes.data,
+        strip_rows(width),
     )
     arguments = array(
         "q",
@@ -324,6 +327,7 @@ def _swept_down(
         coarser_x, coarser_error = coarser.x, coarser.y
     planes_a_picture = planes // len(counts)
     c, alpha = constants
+    strip_height = strip_rows(level.x.shape[-1])
 
     def worker() -> Work:
         exact, scratch = np.empty(PART_SIZE), np.empty(SCRATCH_SIZE, np.float32)
@@ -331,7 +335,7 @@ def _swept_down(
         def work(tile: int) -> None:
             descend(
                 level.x, level.y, level.shares, counts, planes_a_picture,
-                coarser_x, coarser_error, sums, exact, scratch, c, alpha, tiles[tile],
+                coarser_x, coarser_error, sums, exact, scratch, c, alpha, strip_height, tiles[tile],
             )  # fmt: skip
 
         return work
@@ -356,6 +360,7 @@ def _swept_up(
     compared = len(means) if factors.any() else 0
     centres, pulls = means[:compared].astype(np.float32), factors[:compared].astype(np.float32)
     c, alpha = constants
+    strip_height = strip_rows(level.x.shape[-1])
 
     def worker() -> Work:
         exact, scratch = np.empty(PART_SIZE), np.empty(SCRATCH_SIZE, np.float32)
@@ -363,7 +368,8 @@ def _swept_up(
         def work(tile: int) -> None:
             ascend(
                 level.x, level.y, level.shares, counts, planes_a_picture,
-                coarser_gradient, gradient, centres, pulls, exact, scratch, c, alpha, tiles[tile],
+                coarser_gradient, gradient, centres, pulls, exact, scratch, c, alpha, strip_height,
+                tiles[tile],
             )  # fmt: skip
 
         return work

@@ -14,6 +14,7 @@ import numpy as np
 
 from lossarium.compute.compiling import Real, Reals, compiled, inlined
 from lossarium.compute.rows import copy
+from lossarium.compute.tiling import rows_that_fit
 from lossarium.losses.gradient.constants import ROOT_EPSILON
 
 Tile = tuple[int, int, int, int, int, int, int]
@@ -22,13 +23,14 @@ Tile = tuple[int, int, int, int, int, int, int]
 _STEEPNESS_EPSILON = np.float32(9 * ROOT_EPSILON)
 _ZERO, _QUARTER, _HALF, _ONE, _TWO = (np.float32(number) for number in (0, 0.25, 0.5, 1, 2))
 
-# The size of a tile in pixels: even, so that no 2x2 block is split between tiles.
+# The size of a tile in pixels: even, so that no 2x2 block is split between tiles. It is the same on every
+# machine, since each tile has sums of its own.
 TILE_HEIGHT, TILE_WIDTH = 256, 512
 
-# A tile is swept in strips. The scratch has parts, each a strip's rows with two more on every side, at
-# constant offsets: so the compiler can prove that the rows written are not the rows read, and uses vector
-# instructions. The row stride is 33 cache lines, an odd number, so that rows do not compete for the same sets
-# of the cache.
+# A tile is swept in strips of up to this many rows, an even number (see `strip_rows`). The scratch has parts,
+# each a strip's rows with two more on every side, at constant offsets: so the compiler can prove that the
+# rows written are not the rows read, and uses vector instructions. The row stride is 33 cache lines, an odd
+# number, so that rows do not compete for the same sets of the cache.
 _STRIP = 32
 _STRIDE = 528
 PART_SIZE = (_STRIP + 4) * _STRIDE
@@ -36,6 +38,13 @@ _ACROSS, _DOWN, _COUNTS, _SINGLE_ROWS = (part * PART_SIZE for part in range(1, 5
 _DISSIMILARITIES = _ACROSS
 SCRATCH_SIZE = _SINGLE_ROWS + 2 * _STRIDE
 _BELOW = 2 * _STRIDE
+# Bytes of a pixel in the scratch: x in float64; the error, two derivatives and the counts in float32.
+_PIXEL_BYTES = 8 + 4 * 4
+
+
+def strip_rows(width: int) -> int:
+    """Rows in a strip of a tile of up to `width` columns, such that its scratch fits a core's L2 cache."""
+    return rows_that_fit(_PIXEL_BYTES * (min(width, TILE_WIDTH) + 4), 4, _STRIP)
 
 
 @inlined
@@ -312,6 +321,7 @@ def descend(
     scratch: Reals,
     c: Real,
     alpha: Real,
+    strip_height: int,
     tile: Tile,
 ) -> None:
     """Sum a tile's (weighted) dissimilarities, their squares and weights; make its part of the coarser level.
@@ -331,8 +341,8 @@ def descend(
             continue
         picture = plane // planes_a_picture
         total = squares = counted = 0.0
-        for start in range(top, bottom, _STRIP):
-            strip = min(_STRIP, bottom - start)
+        for start in range(top, bottom, strip_height):
+            strip = min(strip_height, bottom - start)
             for i in range(strip + 2) if compared else range(1, strip + 1 + strip % 2):
                 row = start - 1 + i
                 _load(
@@ -370,6 +380,7 @@ def ascend(
     scratch: Reals,
     c: Real,
     alpha: Real,
+    strip_height: int,
     tile: Tile,
 ) -> None:
     """Write a tile's part of the gradient by x, (planes, channels, H, W).
@@ -389,8 +400,8 @@ def ascend(
     coarse[:_STRIDE] = _ZERO
     for plane in range(first, last):
         picture = plane // planes_a_picture
-        for start in range(top, bottom, _STRIP):
-            strip = min(_STRIP, bottom - start)
+        for start in range(top, bottom, strip_height):
+            strip = min(strip_height, bottom - start)
             for i in range(strip + 4 if compared else 0):
                 row = start - 2 + i
                 _load(

@@ -21,7 +21,13 @@ from lossarium.compute.tiling import steps
 from lossarium.compute.weighting import halved_weight
 from lossarium.losses.structure.constants import C1, C2
 from lossarium.losses.structure.ssim_cpu import Window, dissimilarity_of_planes, gaussian_taps, window_weights
-from lossarium.losses.structure.windows_cpu import Tile, scratch_size, similarity_sweep, tile_width
+from lossarium.losses.structure.windows_cpu import (
+    Tile,
+    scratch_size,
+    similarity_sweep,
+    strip_rows,
+    tile_width,
+)
 
 # Planes of up to this many pixels keep all their scales in the cache: a tile takes them through all scales.
 _LARGEST_AT_ONCE = 1 << 17
@@ -85,6 +91,7 @@ def _of_small_planes(
     single_taps, double_exponents = np.array(taps, np.float32), np.array(exponents)
     tiles = steps(planes, max(_TILE_PIXELS // (height * width), 1))
     values = np.empty(planes)
+    strip_height = strip_rows(len(taps), width)
 
     def worker() -> Work:
         scratch = np.empty(scratch_size(len(taps)), np.float32)
@@ -93,7 +100,7 @@ def _of_small_planes(
         def work(tile: int) -> None:
             kernel(
                 x, y, slopes, scratch, pyramid, single_taps, double_exponents, smallest,
-                share or 0.0, *tiles[tile], values,
+                share or 0.0, strip_height, *tiles[tile], values,
             )  # fmt: skip
 
         return work
@@ -136,17 +143,47 @@ def _all_scales(size: int) -> Tile:
     c1, c2 = np.float32(C1), np.float32(C2)
 
     @inlined
-    def lack(x: Reals, y: Reals, gradient: Reals, scratch: Reals, taps: Reals, coarsest: bool) -> Real:
+    def lack(
+        x: Reals, y: Reals, gradient: Reals, scratch: Reals, taps: Reals, strip_height: int, coarsest: bool
+    ) -> Real:
         """The mean over a plane's windows of 1 - similarity, and its gradient."""
         height, width = x.shape
         unweighted, no_shares = scratch[:0].reshape(0, 0), scratch[:0]
         factor = np.float32(1 / ((height - reach) * (width - reach)))
         if coarsest:
             return similarity(
-                x, y, unweighted, gradient, no_shares, scratch, taps, factor, c1, c2, 0, height, 0, width
+                x,
+                y,
+                unweighted,
+                gradient,
+                no_shares,
+                scratch,
+                taps,
+                factor,
+                c1,
+                c2,
+                0,
+                height,
+                0,
+                width,
+                strip_height,
             )
         return contrast(
-            x, y, unweighted, gradient, no_shares, scratch, taps, factor, c1, c2, 0, height, 0, width
+            x,
+            y,
+            unweighted,
+            gradient,
+            no_shares,
+            scratch,
+            taps,
+            factor,
+            c1,
+            c2,
+            0,
+            height,
+            0,
+            width,
+            strip_height,
         )
 
     def planes(
@@ -159,6 +196,7 @@ def _all_scales(size: int) -> Tile:
         exponents: Reals,
         smallest: float,
         share: float,
+        strip_height: int,
         first: int,
         end: int,
         values: Reals,
@@ -176,7 +214,7 @@ def _all_scales(size: int) -> Tile:
         for plane in range(first, end):
             fine_x, fine_y = x[plane], y[plane]
             slopes = gradient[plane] if sloped else gradient[0]
-            similarities[0] = 1 - lack(fine_x, fine_y, slopes, scratch, taps, scales == 1)
+            similarities[0] = 1 - lack(fine_x, fine_y, slopes, scratch, taps, strip_height, scales == 1)
             for level in range(1, scales):
                 start, height, width = starts[level], sides[level, 0], sides[level, 1]
                 coarse_x = _scale_of(pyramid, start, height, width)
@@ -186,7 +224,9 @@ def _all_scales(size: int) -> Tile:
                 if sloped:
                     slopes = _scale_of(pyramid, start + 2 * height * width, height, width)
                 fine_x, fine_y = coarse_x, coarse_y
-                similarities[level] = 1 - lack(fine_x, fine_y, slopes, scratch, taps, level == scales - 1)
+                similarities[level] = 1 - lack(
+                    fine_x, fine_y, slopes, scratch, taps, strip_height, level == scales - 1
+                )
             logarithm = 0.0
             for level in range(scales):
                 logarithm += exponents[level] * math.log(max(similarities[level], smallest))

@@ -15,10 +15,11 @@ from lossarium.compute.threads import run_native
 from lossarium.compute.tiling import even_parts_up_to
 from lossarium.compute.weighting import totals_of
 from lossarium.losses.structure.constants import C1, C2
-from lossarium.losses.structure.windows_cpu import similarity, tile_width
+from lossarium.losses.structure.windows_cpu import similarity, strip_rows, tile_width
 
 # Rows in a tile: enough that the windows reaching into it from outside add little work, few enough that a
-# picture has tiles for all threads.
+# picture has tiles for all threads. Tiles have the same size on every machine, since a tile has a sum and a
+# reference level of its own. What follows from the caches is `strip_rows`, which changes no bit.
 _TILE_HEIGHT = 270
 # Small planes share a tile, up to this many pixels.
 _TILE_PIXELS = 1 << 13
@@ -116,9 +117,9 @@ def dissimilarity_of_planes(
     n, channels, height, width = input.shape
     planes = n if shares else n * channels
     kernel = similarity(window.size, window.luminance, window.double, mixed=bool(shares))
-    pieces = list(
-        product(even_parts_up_to(height, _TILE_HEIGHT), even_parts_up_to(width, tile_width(window.size)))
-    )
+    blocks = even_parts_up_to(width, tile_width(window.size))
+    pieces = list(product(even_parts_up_to(height, _TILE_HEIGHT), blocks))
+    widest = max(right - left for left, right in blocks)
     together = max(_TILE_PIXELS // (height * width), 1)
     tiles = len(pieces) * -(-planes // together)
     # The kernel always reads shares; without mixing it ignores their values.
@@ -136,7 +137,7 @@ def dissimilarity_of_planes(
         "q",
         (
             *(0, tiles, len(pieces), together, planes, len(channel_shares), height, width, len(centres)),
-            *addresses,
+            *(*addresses, strip_rows(window.size, widest, window.double)),
             *(place for rows, columns in pieces for place in (*rows, *columns)),
         ),
     )

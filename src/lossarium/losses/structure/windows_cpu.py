@@ -9,7 +9,8 @@ The kernel sweeps a tile from top to bottom in strips of rows:
    gradient.
 
 What later strips need stays in a scratch of a few rows that fits the L2 cache, so the pictures are read once
-and the gradient is written once.
+and the gradient is written once. The size of that cache determines how many rows a strip has (`strip_rows`).
+That changes no bit of the result: rows are summed one after the other, however they are cut into strips.
 
 The scratch is one array whose parts lie at constant offsets. So the compiler can prove that the rows written
 are not the rows read, and uses vector instructions. (Separate arrays would be easier to read, and take twelve
@@ -32,14 +33,19 @@ from lossarium.compute.compiling import (
     native,
     next_of,
 )
+from lossarium.compute.rows import copy
+from lossarium.compute.tiling import rows_that_fit
 
 # The scratch's row stride in numbers: 33 cache lines, an odd number, so that rows do not compete for the same
 # sets of the cache.
 _STRIDE = 528
 # Rows of windows are padded to a multiple of this, so that vector instructions leave no remainder.
 _LANES = 32
-# Rows in a strip; even, since rows are compared two at a time.
+# The most rows in a strip, for which the scratch has room; even, since rows are compared two at a time.
 _STRIP = 32
+# Parts of the scratch that have a row for each row of a strip: seven moments and derivatives, the counts and
+# the weighted dissimilarities.
+_PARTS = 9
 # Columns of a tile with its surroundings: the tile itself is narrower by the windows' reach on both sides.
 _WIDEST = 520
 
@@ -53,7 +59,16 @@ def tile_width(size: int) -> int:
 
 def scratch_size(size: int) -> int:
     """Numbers in the scratch of a kernel for windows of `size` pixels a side."""
-    return (9 * (_STRIP + size - 1) + 3) * _STRIDE
+    return (_PARTS * (_STRIP + size - 1) + 3) * _STRIDE
+
+
+def strip_rows(size: int, width: int, double: bool = False) -> int:
+    """Rows in a strip of a tile of `width` columns, such that its scratch fits the L2 cache that a core has.
+
+    For each of its rows and `size` - 1 more, the scratch has 9 rows of `width` + size - 1 numbers.
+    """
+    row = min(width + size - 1, _STRIDE) * (8 if double else 4)
+    return rows_that_fit(_PARTS * row, size - 1, _STRIP)
 
 
 @cache
@@ -88,6 +103,7 @@ def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = F
         gradient = pictures_at(arguments[11], planes, channels, height, width)
         rows, columns = (height - reach) * has_counts, (width - reach) * has_counts
         centres = carray(floats_at(arguments[12]), (pictures, rows, columns))
+        strip_height = arguments[14]
         numbers = carray(doubles_at(arguments[13]), (2 + size + channels + planes + pieces * planes,))
         c1, c2 = precision(numbers[0]), precision(numbers[1])
         taps = numbers[2 : 2 + size].astype(precision)
@@ -98,12 +114,13 @@ def similarity(size: int, luminance: bool, double: bool = False, mixed: bool = F
         tile = next_of(arguments, 0)
         while tile < count:
             piece, first = tile % pieces, tile // pieces * together
-            place = 14 + 4 * piece
+            place = 15 + 4 * piece
             for plane in range(first, min(first + together, planes)):
                 sums[piece, plane] = sweep(
                     x[plane], y[plane], centres[plane * pictures // planes], gradient[plane], shares, scratch,
                     taps, factors[plane], c1, c2,
                     arguments[place], arguments[place + 1], arguments[place + 2], arguments[place + 3],
+                    strip_height,
                 )  # fmt: skip
             tile = next_of(arguments, 0)
 
@@ -285,13 +302,12 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
             gradient[j] = by_x + two * (x[j] * by_squares + (x[j] - y[j]) * by_square_error)
 
     @inlined
-    def keep_overlap(scratch: Reals, parts: int, width: int) -> None:
+    def keep_overlap(scratch: Reals, parts: int, strip: int, width: int) -> None:
         """Copy the last rows of a strip to the top of the scratch, where the next strip begins with them."""
         for part in range(parts):
             for i in range(reach):
-                row = scratch[part * plane + i * _STRIDE :]
-                for j in range(reach + width):
-                    row[j] = row[j + _STRIP * _STRIDE]
+                row = part * plane + i * _STRIDE
+                copy(scratch[row + strip * _STRIDE :], scratch[row:], reach + width)
 
     @inlined
     def weigh(centres: Reals, factor: Real, row_counts: Reals, width: int) -> None:
@@ -321,11 +337,13 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
         bottom: int,
         left: int,
         right: int,
+        strip_height: int,
     ) -> Real:
         """Compare rows top to bottom and columns left to right of one picture's plane x with y, (H, W).
 
-        `scratch` has `scratch_size` elements. A window's weight is `factor`, times its element of `centres`,
-        (H - reach, W - reach), unless that is empty.
+        It sweeps in strips of `strip_height` rows, see `strip_rows`. `scratch` has `scratch_size` elements.
+        A window's weight is `factor`, times its element of `centres`, (H - reach, W - reach), unless that is
+        empty.
         """
         height, width = x.shape[-2], x.shape[-1]
         sloped = gradient.size > 0
@@ -343,14 +361,14 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
         reference = shifted_y[0]
 
         for part in range(4, 7):
-            for i in range(_STRIP + reach):
+            for i in range(strip_height + reach):
                 start = part * plane + i * _STRIDE
                 scratch[start : start + reach] = zero
                 scratch[start + reach + columns : start + columns + 2 * reach] = zero
         for i in range(reach):
             no_slopes(scratch[i * _STRIDE :], lanes)
         scratch[single_rows : single_rows + 2 * _STRIDE] = zero
-        for i in range(_STRIP):
+        for i in range(strip_height):
             row_counts = scratch[counts + i * _STRIDE :]
             row_counts[:columns] = factor
             row_counts[columns:lanes] = zero
@@ -358,7 +376,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
         result = 0.0
         filled = 0
         while window < last:
-            strip = min(_STRIP, last - window)
+            strip = min(strip_height, last - window)
             for i in range(filled, min(strip + reach, height - window)):
                 read(x, shares, window + i, first_column, reference, shifted_x, columns + reach)
                 read(y, shares, window + i, first_column, reference, shifted_y, columns + reach)
@@ -400,7 +418,7 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
                                 right - left,
                             )
                             write(slopes, shares, gradient, row + second, left, right - left)
-            keep_overlap(scratch, 7 if sloped else 4, lanes)
+            keep_overlap(scratch, 7 if sloped else 4, strip_height, lanes)
             filled = reach
             window += strip
         return result
