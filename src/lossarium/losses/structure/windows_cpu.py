@@ -33,6 +33,7 @@ from lossarium.compute.compiling import (
     native,
     next_of,
 )
+from lossarium.compute.prefetching import read_later, write_soon
 from lossarium.compute.rows import copy
 from lossarium.compute.tiling import rows_that_fit
 
@@ -198,6 +199,31 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
     read, write = (load_mixed, store_mixed) if mixed else (load, store)
 
     @inlined
+    def channel_row(picture: Reals, _channel: int, i: int, first: int) -> Reals:
+        return picture[i, first:]
+
+    @inlined
+    def channel_row_mixed(picture: Reals, channel: int, i: int, first: int) -> Reals:
+        return picture[channel, i, first:]
+
+    row_of = channel_row_mixed if mixed else channel_row
+
+    @inlined
+    def read_rows_later(x: Reals, y: Reals, row: int, end: int, first: int, width: int) -> None:
+        """Fetch a piece of the two rows that the next strip will read in place of these."""
+        for later in range(row, min(row + 2, end)):
+            for channel in range(x.shape[0] if mixed else 1):
+                read_later(row_of(x, channel, later, first), width)
+                read_later(row_of(y, channel, later, first), width)
+
+    @inlined
+    def write_rows_soon(gradient: Reals, row: int, end: int, first: int, width: int) -> None:
+        """Fetch a piece of one or two rows of the gradient."""
+        for soon in range(row, end):
+            for channel in range(gradient.shape[0] if mixed else 1):
+                write_soon(row_of(gradient, channel, soon, first), width)
+
+    @inlined
     def average_along(x: Reals, y: Reals, rows: Reals, taps: Reals, width: int) -> None:
         """Average the four moments of a row of pixels along it."""
         for j in range(width):
@@ -355,6 +381,10 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
         lanes = min((columns + _LANES - 1) // _LANES * _LANES, _STRIDE - reach)
         lead = left - first_column
         last = bottom if sloped else last_window
+        # The processor foresees rows that follow each other in memory, but not pieces of longer rows. A
+        # quarter or a third of such a piece is fetched at a time, in whole cache lines.
+        last_read, last_written = (min(last + reach, height), last) if right - left < width else (0, 0)
+        piece, written_piece = (columns + reach + 63) // 64 * 16, (right - left + 47) // 48 * 16
         shifted_x, shifted_y = scratch[single_rows:], scratch[single_rows + _STRIDE :]
         slopes = scratch[single_rows + 2 * _STRIDE :]
         read(y, shares, (top + bottom) // 2, (left + right) // 2, zero, shifted_y, 1)
@@ -391,6 +421,11 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
                             weigh(centres[below, first_column:], factor, rows[_STRIDE + counts :], columns)
                     for part in range(4):
                         average_down(rows[part * plane :], taps, lanes)
+                        at = part * piece
+                        read_rows_later(
+                            x, y, row + strip_height + reach, last_read, first_column + at,
+                            min(piece, columns + reach - at),
+                        )  # fmt: skip
                     compare(rows, reference, c1, c2, lanes)
                     if row >= top:
                         result += total(rows[dissimilarities + lead :], columns - lead)
@@ -404,6 +439,11 @@ def similarity_sweep(size: int, luminance: bool, double: bool = False, mixed: bo
                     no_slopes(rows[_STRIDE + newest :], lanes)
                 if sloped and below >= top:
                     for part in range(3):
+                        at = part * written_piece
+                        write_rows_soon(
+                            gradient, max(row, top), min(below + 1, last_written), left + at,
+                            min(written_piece, right - left - at),
+                        )  # fmt: skip
                         average_down(rows[x_slope + part * plane :], taps, lanes)
                     for second in range(2):
                         if top <= row + second < last:
