@@ -10,6 +10,8 @@ import torch
 from lossarium.facesets.formats import alignment
 from lossarium.facesets.formats.alignment import (
     CENTRINGS,
+    Centring,
+    Floats,
     centre_offset,
     crop_matrix,
     head_pose,
@@ -97,10 +99,33 @@ def test_offsets_are_those_of_opencv(
     path = files("lossarium.facesets") / "bundled" / identity / "landmarks.json"
     landmarks = np.array(json.loads(path.read_text())[frame])
     aligned = transform_points(similarity(landmarks[17:], alignment._MEAN_FACE), landmarks)
-    # Not rounding: OpenCV ends its iteration a little before or after ours. What `head_pose` promises is 0.03
-    # pixels of a crop of 512, which three eighths of its side are for "head", and as much for "face".
-    np.testing.assert_allclose(centre_offset(aligned, "head"), head, rtol=0, atol=0.00018)
-    np.testing.assert_allclose(centre_offset(aligned, "face"), face_centre, rtol=0, atol=3e-5)
+    for centring, theirs in (("head", head), ("face", face_centre)):
+        # `head_pose` promises the second; they are given to six places.
+        allowed = np.minimum(moved_by_an_early_end(aligned, centring), 0.00018) + 0.5e-6
+        assert (np.abs(centre_offset(aligned, centring) - theirs) <= allowed).all()
+
+
+def moved_by_an_early_end(aligned: Floats, centring: Centring) -> Floats:
+    """How far from ours the offset (x, y) of OpenCV's pose can be.
+
+    OpenCV's LevMarq ends with the first step that lowers the squared error by less than 1e-6 of it, its
+    default (modules/3d/src/levmarq.cpp of OpenCV 5), and steps lower it less and less: the pose's error is
+    within about that share of the least. Around the least error E, of residuals with the derivatives J, a
+    step d adds d' J'J d to it; of all d that add at most 1e-6 E, none moves an offset whose derivative is g
+    by more than the root of 1e-6 E g' (J'J)^-1 g.
+    """
+    rotation, translation = alignment.head_pose(aligned)
+    points = (aligned[alignment._MODEL_LANDMARKS] - alignment._PRINCIPAL_POINT) / alignment._FOCAL_LENGTH
+    residual, jacobian = alignment._reprojection(points, rotation, translation)
+
+    def offset(step: Floats) -> Floats:
+        turned = alignment._rotation(step[:3]) @ rotation @ alignment._CENTRES[centring]
+        x, y, z = turned + translation + step[3:]
+        return alignment._FOCAL_LENGTH * np.array([x, y]) / z
+
+    slopes = np.array([(offset(step) - offset(-step)) / 2e-6 for step in 1e-6 * np.eye(6)])
+    spread = (slopes * np.linalg.solve(jacobian.T @ jacobian, slopes)).sum(axis=0)
+    return np.sqrt(1e-6 * (residual @ residual) * spread)
 
 
 def test_the_derivatives_of_the_reprojection() -> None:
