@@ -48,6 +48,35 @@ def test_ordinary_values_cause_no_warning(target):
     losses.mse(target.roll(1, dims=3), target)
 
 
+def picture_of(low, high, *, negative=0):
+    """100 pixels: one of each of these values, others of 0.5 and as many below 0 as said."""
+    values = torch.full((100,), 0.5)
+    values[:negative] = low / 2
+    values[0], values[-1] = low, high
+    return values.view(1, 1, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("warned_of", "ordinary"),
+    [
+        # Bytes: from 0 to 256, and more than 16 from the darkest to the lightest.
+        (picture_of(0, 16.01), picture_of(0, 15.99)),
+        (picture_of(0, 256), picture_of(0, 256.1)),
+        (picture_of(0, 100), picture_of(-0.01, 100)),
+        (picture_of(0.25, 16.5), picture_of(0.75, 16.5)),
+        # Centred: from -1 to 1 with a rounding, well below 0, and at more than a tenth of the pixels.
+        (picture_of(-1, 1.0009, negative=11), picture_of(-1, 1.0011, negative=11)),
+        (picture_of(-1.0009, 1, negative=11), picture_of(-1.0011, 1, negative=11)),
+        (picture_of(-0.301, 1, negative=11), picture_of(-0.299, 1, negative=11)),
+        (picture_of(-1, 1, negative=11), picture_of(-1, 1, negative=9)),
+    ],
+)
+def test_where_ordinary_values_end(warned_of, ordinary):
+    losses.mse(ordinary, ordinary)
+    with pytest.warns(losses.RangeWarning):
+        losses.mse(warned_of, warned_of)
+
+
 def test_predictions_may_have_any_values():
     _, target = random_pair()
     losses.mse(target * 255, target)
