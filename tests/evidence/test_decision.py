@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from lossarium.errors import LossariumError
 from lossarium.evidence import decide
+from lossarium.evidence.trials import Design
 from lossarium.evidence.writing import as_json
 from tests.evidence.comparisons import luck, real, shifted
 
@@ -268,3 +270,51 @@ def test_one_loss_alone_is_compared_with_nothing():
     verdict = decide({"psnr": luck(losses=1)}, ["mse"], higher_is_better=UP)
     assert verdict.winner is None
     assert "stands alone" in verdict.sentence
+
+
+def test_methods_are_judged_as_losses_are_in_their_own_words():
+    scores = {"psnr": shifted(luck(), 0, 0.05, 0.1)}
+    losses = decide(scores, LOSSES, higher_is_better=UP)
+    methods = decide(scores, LOSSES, higher_is_better=UP, about="methods")
+    assert methods.pairs == losses.pairs
+    assert "seed" in losses.sentence
+    assert methods.sentence == losses.sentence.replace("seed", "run")
+    few = decide({"psnr": shifted(luck()[:, :2], 0, 0.05, 5)}, LOSSES, higher_is_better=UP, about="methods")
+    assert few.winner is None
+    assert not few.better
+    assert few.sentence.startswith("No verdict yet: no two methods have 3 runs each")
+
+
+def test_pictures_that_cannot_be_told_apart_say_about_how_many_more_would_tell():
+    scores = {"psnr": shifted(luck(trial=0)[:, :1], 0, 0.1, 0)}
+    verdict = decide(scores, LOSSES, higher_is_better=UP, about="pictures")
+    assert verdict.winner is None
+    assert "the choice of pictures could have made" in verdict.sentence
+    assert "seed" not in verdict.sentence
+    more = [pair.further_seeds for pair in verdict.pairs if pair.has("ssim")]
+    assert any(more)
+    assert "more blocks of pictures would tell" in verdict.sentence
+
+
+def test_a_thousand_independent_pictures_of_eight_methods_take_little_memory():
+    names = [f"m{number}" for number in range(8)]
+    values = np.random.default_rng(0).normal(size=(8, 1, 1000)) + np.arange(8)[:, None, None] % 2
+    tracemalloc.start()
+    verdict = decide({"psnr": values}, names, higher_is_better=UP, about="pictures")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(verdict.better) == 16
+    assert peak < 300e6  # the square of 8,000 numbers takes 512 MB
+
+
+def test_means_take_out_of_a_complete_design_what_the_matrix_of_the_additive_model_does():
+    trained = np.ones((4, 5), dtype=bool)
+    trained[2] = False
+    design = Design.of(trained)
+    values = np.random.default_rng(2).normal(size=(3, 15))
+    effects = design._effects()
+    matrix = np.eye(15) - effects @ np.linalg.pinv(effects)
+    projection = design.residual_projection()
+    assert np.allclose(projection.of(values), values @ matrix, rtol=0, atol=1e-14)
+    assert np.allclose(projection.diagonal, np.diag(matrix), rtol=0, atol=1e-14)
+    assert design.degrees == 15 - np.linalg.matrix_rank(effects)

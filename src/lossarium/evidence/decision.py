@@ -7,8 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lossarium.errors import LossariumError
-from lossarium.evidence.measuring import About, Measured, further_seeds, measure, threshold
-from lossarium.evidence.results import Difference, Estimate, Finding, Pair, Relation, TrialValues, Verdict
+from lossarium.evidence.measuring import Measured, further_seeds, measure, threshold
+from lossarium.evidence.results import (
+    About,
+    Difference,
+    Estimate,
+    Finding,
+    Pair,
+    Relation,
+    TrialValues,
+    Verdict,
+)
 from lossarium.evidence.trials import Floats, numbered_blocks
 from lossarium.evidence.wording import caveats, joined, sentence
 
@@ -43,9 +52,9 @@ def decide(
         home: Score -> the losses that were trained on its judge; the score has no vote on their pairs.
         margins: Score -> what is too small to matter, in its unit; 0 where none is given.
         level: The probability that anything at all is claimed where losses do not differ.
-        about: What is claimed: that losses are better, whatever the seed, or that these pictures are better,
-            whatever a loss would do with another seed. Blocks of frames are then the units, and one seed is
-            enough.
+        about: What is claimed: that losses are better, whatever the seed ("methods" is the same for methods
+            of any kind, in their words); or that these pictures are better, whatever a loss would do with
+            another seed. Blocks of frames are then the units, and one seed is enough.
 
     Raises:
         LossariumError: arrays do not fit each other, or names are unknown.
@@ -87,11 +96,10 @@ def decide(
         critical=evidence.critical,
         luck=evidence.luck_of_losses(),
         caveats=(),
+        about=about,
     )
     return replace(
-        verdict,
-        sentence=sentence(verdict, losses, about),
-        caveats=caveats(verdict, losses, evidence.blocks, about),
+        verdict, sentence=sentence(verdict, losses), caveats=caveats(verdict, losses, evidence.blocks)
     )
 
 
@@ -182,7 +190,7 @@ class _Evidence:
             place={score: place[original[score]] for score in upward},
             sign=sign,
             critical=critical,
-            later=further_seeds(measured, level) if critical is not None and about == "losses" else {},
+            later={} if critical is None else further_seeds(measured, level, about),
             blocks=min(int(numbers.max()) + 1 for numbers in labels.values()),
         )
 

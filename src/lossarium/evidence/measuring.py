@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from lossarium.evidence.luck import Luck, correlations, largest_by_luck
+from lossarium.evidence.results import About
 from lossarium.evidence.trials import Design, Floats, Spread, block_means, block_variance, spread
 
-About = Literal["losses", "pictures"]
-
 _MORE_SEEDS = (1, 2, 3, 5, 8, 12, 20, 30)
+_MORE_BLOCKS = (0.25, 0.5, 1, 2, 4, 9)
+"""As parts of the blocks of pictures that there are."""
 _FEW_REPETITIONS = 250
 _ROUNDING = 1e-10
 """Luck below this part of a score's values is rounding."""
@@ -112,9 +112,14 @@ def threshold(measured: Sequence[Measured], level: float, more: int = 0) -> floa
     return float(np.quantile(largest, 1 - level))
 
 
-def further_seeds(measured: Sequence[Measured], level: float) -> dict[int, float]:
-    """More seeds -> how many standard errors luck then reaches; numbers of seeds that are worth trying."""
-    found = {more: threshold(measured, level, more) for more in _MORE_SEEDS}
+def further_seeds(measured: Sequence[Measured], level: float, about: About) -> dict[int, float]:
+    """More seeds (or blocks of pictures) -> how many standard errors luck then reaches; numbers that are
+    worth trying."""
+    numbers: Sequence[int] = _MORE_SEEDS
+    if about == "pictures":
+        blocks = max(one.design.trained.shape[1] for one in measured)
+        numbers = [max(1, round(part * blocks)) for part in _MORE_BLOCKS]
+    found = {more: threshold(measured, level, more) for more in numbers}
     return {more: reached for more, reached in found.items() if reached is not None}
 
 

@@ -1,12 +1,16 @@
 """The plain data of a verdict: what it is made from, and what it says."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.float64]
+
+About = Literal["losses", "methods", "pictures"]
+"""What is claimed: that losses, or methods of any kind, are better whatever the seed; or that these pictures
+are better, whatever another run of the same method would make."""
 
 Finding = Literal["first", "second", "equivalent", "unresolved", "unmeasured"]
 """What one score says of a pair: which loss is better, that they differ by less than matters, that luck could
@@ -134,3 +138,26 @@ class Verdict:
     """Loss -> the standard deviation of its luck relative to the average loss."""
     caveats: tuple[str, ...]
     """What the verdict does not say, a sentence each."""
+    about: About = "losses"
+    """What it is about. For methods, read "method" for "loss" and "run" for "seed" above; for pictures,
+    "folder" for "loss" and "block of pictures" for "seed"."""
+
+
+class Judged(Protocol):
+    """Scores with their verdict, as terminal and report show them, wherever the scores come from."""
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The names of what was compared, in the order in which the user gave them."""
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The scores that were compared."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What may be claimed."""
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What went wrong, a sentence each."""

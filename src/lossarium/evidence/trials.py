@@ -4,6 +4,7 @@ A comparison is a randomised block design: every loss is trained once per seed, 
 on the same batches, so that only differences within a seed count. Frames measure a trial; they are no trials.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -54,18 +55,58 @@ class Design:
     @property
     def degrees(self) -> int:
         """Degrees of freedom of what is left of trials after the means of losses and seeds."""
+        if self.complete:
+            losses, seeds = self._present
+            return (losses - 1) * (seeds - 1)
         matrix = self._effects()
         return len(matrix) - int(np.linalg.matrix_rank(matrix)) if matrix.size else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every loss that has any trial has them for the same seeds."""
+        return int(self.trained.sum()) == math.prod(self._present)
+
+    @property
+    def _present(self) -> tuple[int, int]:
+        """How many losses, and how many seeds, have any trial."""
+        return int(self.trained.any(1).sum()), int(self.trained.any(0).sum())
 
     def _effects(self) -> Floats:
         """(trials, losses + seeds): the additive model of a loss's mean and a seed's mean."""
         loss, seed = np.nonzero(self.trained)
         return np.concatenate([np.eye(len(self.trained))[loss], np.eye(self.trained.shape[1])[seed]], axis=1)
 
-    def residual_projection(self) -> Floats:
-        """(trials, trials): takes the means of losses and seeds out of the trials' values."""
+    def residual_projection(self) -> "Projection":
+        """What takes the means of losses and seeds out of the trials' values."""
+        if self.complete:
+            losses, seeds = self._present
+            diagonal = (1 - 1 / max(1, losses)) * (1 - 1 / max(1, seeds))
+            return Projection(self._present, None, np.full(losses * seeds, diagonal))
         effects = self._effects()
-        return np.asarray(np.eye(len(effects)) - effects @ np.linalg.pinv(effects))
+        matrix = np.asarray(np.eye(len(effects)) - effects @ np.linalg.pinv(effects))
+        return Projection(self._present, matrix, np.diag(matrix))
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Takes the means of losses and seeds out of the trials' values."""
+
+    present: tuple[int, int]
+    """How many losses and seeds there are."""
+    matrix: Floats | None
+    """(trials, trials); None for a complete design, where means do (a thousand pictures of eight methods
+    would take a matrix of 64 million numbers)."""
+    diagonal: Floats
+    """(trials,), that of the matrix."""
+
+    def of(self, values: Floats) -> Floats:
+        """(..., trials), what is left of values of that shape."""
+        if self.matrix is not None:
+            return np.asarray(values @ self.matrix)
+        table = values.reshape(*values.shape[:-1], *self.present)
+        left = table - table.mean(-1, keepdims=True)
+        left -= left.mean(-2, keepdims=True)
+        return np.asarray(left.reshape(values.shape))
 
 
 @dataclass(frozen=True)
@@ -84,7 +125,7 @@ class Spread:
     """(..., scores, pairs), the variance of one seed's difference."""
 
 
-def spread(values: Floats, design: Design, projection: Floats, rounding: Floats | float = 0.0) -> Spread:
+def spread(values: Floats, design: Design, projection: Projection, rounding: Floats | float = 0.0) -> Spread:
     """Measure luck in trials.
 
     A pair's variance is what its two losses' own luck adds up to - measured over all scores together, for one
@@ -97,7 +138,7 @@ def spread(values: Floats, design: Design, projection: Floats, rounding: Floats 
         projection: The design's `residual_projection()`.
         rounding: (scores,), a variance that is no luck but rounding, and counts as 0.
     """
-    residuals = values[..., design.trained] @ projection
+    residuals = projection.of(values[..., design.trained])
     pooled = (residuals**2).sum(-1) / max(1, design.degrees)
     pooled = np.where(pooled > rounding, pooled, 0.0)
     relative = _relative(residuals, pooled, design, projection)
@@ -110,7 +151,7 @@ def spread(values: Floats, design: Design, projection: Floats, rounding: Floats 
     return Spread(pooled, relative, residuals, mean, np.maximum(own, pooled[..., None] * added[..., None, :]))
 
 
-def _relative(residuals: Floats, pooled: Floats, design: Design, projection: Floats) -> Floats:
+def _relative(residuals: Floats, pooled: Floats, design: Design, projection: Projection) -> Floats:
     """(..., losses): each loss's variance relative to the average, from all scores together.
 
     A residual's variance is that of its own loss but for the share 1/losses of the mean over losses that was
@@ -122,7 +163,7 @@ def _relative(residuals: Floats, pooled: Floats, design: Design, projection: Flo
     if losses < 3 or not lucky.any():
         return np.ones((*pooled.shape[:-1], len(present)))
     of_loss = np.eye(len(present))[np.nonzero(design.trained)[0]]
-    kept = np.maximum(np.diag(projection) @ of_loss, 1e-9) * losses / (losses - 1)
+    kept = np.maximum(projection.diagonal @ of_loss, 1e-9) * losses / (losses - 1)
     squares = (residuals**2 @ of_loss) / kept / np.where(lucky, pooled, 1.0)[..., None]
     mean = (squares * lucky[..., None]).sum(-2) / lucky.sum(-1)[..., None]
     relative = np.maximum((mean - 1 / losses) / (1 - 2 / losses), _SMALLEST_SPREAD)

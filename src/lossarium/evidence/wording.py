@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from lossarium.evidence.results import Difference, Pair, Verdict
+from lossarium.evidence.results import About, Difference, Pair, Verdict
 from lossarium.evidence.trials import LEAST_SEEDS
 
 _FEW_BLOCKS = 20
@@ -11,17 +12,45 @@ _MOST_PAIRS = 2
 _USUAL_SEEDS = 5
 
 
-def sentence(verdict: Verdict, losses: Sequence[str], about: str) -> str:
+@dataclass(frozen=True)
+class Words:
+    """How to speak of what is compared."""
+
+    one: str
+    """Of the things compared."""
+    many: str
+    repetition: str
+    """What tells a difference from luck."""
+    repetitions: str
+    luck: str
+    """What could have made a difference, as the subject of a sentence."""
+
+
+WORDS: dict[About, Words] = {
+    "losses": Words("loss", "losses", "seed", "seeds", "luck"),
+    "methods": Words("method", "methods", "run", "runs", "luck"),
+    "pictures": Words(
+        "folder",
+        "folders",
+        "block of pictures",
+        "blocks of pictures",
+        "the choice of pictures",
+    ),
+}
+
+
+def sentence(verdict: Verdict, losses: Sequence[str]) -> str:
     """The verdict in a sentence or two, without what it does not say."""
+    words = WORDS[verdict.about]
     if len(losses) == 1:
         return f"{losses[0]} stands alone, so there is nothing to compare it with."
     if verdict.critical is None:
-        return _too_few(verdict, losses, about)
+        return _too_few(verdict, losses)
     if verdict.winner is not None:
         return _won(verdict, losses, verdict.winner)
     contenders = verdict.contenders
     if not contenders:
-        return "Undecided: every loss is beaten by another one, so that none is the best."
+        return f"Undecided: every {words.one} is beaten by another one, so that none is the best."
     open_pairs = [
         pair
         for pair in verdict.pairs
@@ -33,25 +62,37 @@ def sentence(verdict: Verdict, losses: Sequence[str], about: str) -> str:
         also = f", and each of them beats {joined(beaten)}" if beaten else ""
         return f"{joined(contenders)} are alike: they differ by less than matters in every score{also}."
     if len(contenders) == 1:
-        start = f"Undecided: no loss beats {contenders[0]}, but it has not beaten all others"
+        start = f"Undecided: no {words.one} beats {contenders[0]}, but it has not beaten all others"
     else:
         start = f"Undecided between {joined(contenders)}"
         among = [pair for pair in open_pairs if {pair.first, pair.second} <= set(contenders)]
         open_pairs = among or open_pairs
-    return f"{start}: {'; '.join(_reasons(open_pairs))}.{_beaten_by_all(verdict, losses)}"
+    return f"{start}: {'; '.join(_reasons(open_pairs, words))}.{_beaten_by_all(verdict, losses)}"
 
 
 def _won(verdict: Verdict, losses: Sequence[str], winner: str) -> str:
     beaten = [loss for loss in losses if (winner, loss) in verdict.better]
     equal = [loss for loss in losses if loss != winner and loss not in beaten]
     also = f" and differs from {joined(equal)} by less than matters" if equal else ""
-    return f"{winner} makes the best pictures: it beats {joined(beaten)}{also}."
+    best = "has the best pictures" if verdict.about == "pictures" else "makes the best pictures"
+    return f"{winner} {best}: it beats {joined(beaten)}{also}."
 
 
-def _too_few(verdict: Verdict, losses: Sequence[str], about: str) -> str:
-    if about == "pictures":
-        return "No verdict: there are too few pictures to tell a difference from luck."
+def _too_few(verdict: Verdict, losses: Sequence[str]) -> str:
+    if verdict.about == "pictures":
+        return (
+            "No verdict: there are too few pictures to tell a difference from luck; it takes "
+            f"{LEAST_SEEDS} blocks of pictures at least."
+        )
     ahead = _ahead(verdict, losses)
+    if verdict.about == "methods":
+        lead = (
+            f" {ahead} scored higher than the others on these pictures; another run may not." if ahead else ""
+        )
+        return (
+            f"No verdict yet: no two methods have {LEAST_SEEDS} runs each, and fewer cannot tell a better "
+            f"method from a luckier run.{lead} {_USUAL_SEEDS} runs of each are usual."
+        )
     lead = (
         f" {ahead} scored higher than the others on these frames; the same loss trained again may not."
         if ahead
@@ -77,7 +118,7 @@ def _leads(loss: str, pair: Pair) -> list[bool]:
     return [sign * one.mean > 0 for one in pair.voting()]
 
 
-def _reasons(pairs: Sequence[Pair]) -> list[str]:
+def _reasons(pairs: Sequence[Pair], words: Words) -> list[str]:
     """Why these pairs are not decided."""
     traded = [pair for pair in pairs if pair.relation == "trade-off"]
     close = [pair for pair in pairs if pair.relation == "unresolved"]
@@ -88,16 +129,16 @@ def _reasons(pairs: Sequence[Pair]) -> list[str]:
     if close:
         first = min(close, key=lambda pair: pair.further_seeds or math.inf)
         names = f"{first.first} and {first.second}"
-        seeds = (
-            first.further_seeds
-            and f"about {first.further_seeds} more seed{'s' if first.further_seeds > 1 else ''}"
+        seeds = first.further_seeds and f"about {first.further_seeds} more " + (
+            words.repetition if first.further_seeds == 1 else words.repetitions
         )
+        hardly = f"more {words.repetitions} will hardly help"
         if len(close) == 1:
-            which = f"luck could have made the difference between {names}"
-            rest = f"{seeds} would tell" if seeds else "more seeds will hardly help"
+            which = f"{words.luck} could have made the difference between {names}"
+            rest = f"{seeds} would tell" if seeds else hardly
         else:
-            which = f"luck could have made the differences of {len(close)} pairs"
-            rest = f"{seeds} would tell {names} apart" if seeds else "more seeds will hardly help"
+            which = f"{words.luck} could have made the differences of {len(close)} pairs"
+            rest = f"{seeds} would tell {names} apart" if seeds else hardly
         reasons += [which, rest]
     if unjudged:
         pair = unjudged[0]
@@ -137,17 +178,18 @@ def _beaten_by_all(verdict: Verdict, losses: Sequence[str]) -> str:
     return f" {who} {joined(beaten)}."
 
 
-def caveats(verdict: Verdict, losses: Sequence[str], blocks: int, about: str) -> tuple[str, ...]:
+def caveats(verdict: Verdict, losses: Sequence[str], blocks: int) -> tuple[str, ...]:
     """What the verdict does not say, a sentence each."""
     found = []
-    if about == "pictures":
+    frames = "frames" if verdict.about == "losses" else "pictures"
+    if verdict.about == "pictures":
         found.append(
             "With one folder a name, this is about these pictures: the same method trained again may rank "
             "differently."
         )
     if verdict.critical is not None and blocks < _FEW_BLOCKS:
         found.append(
-            f"Only {blocks} independent blocks of frames: what holds for other frames is known roughly."
+            f"Only {blocks} independent blocks of {frames}: what holds for other {frames} is known roughly."
         )
     found += [
         f"{pair.first} and {pair.second} were trained on what all scores measure, so that none may vote on "

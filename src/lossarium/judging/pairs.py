@@ -101,25 +101,80 @@ def find_pairs(reference: Path, test: Path, mask: Path | None = None, *, follow_
         return Pairs(
             (Pair(name, reference, test, None if mask is None else MaskFile(mask)),), of_folders=False
         )
-    truths, tests = (list_folder(folder, follow_links=follow_links) for folder in (reference, test))
-    truths_by_name, tests_by_name = _by_name(truths), _by_name(tests)
-    partner = partners(truths_by_name, tests_by_name)
+    matched = match_folders(reference, [test], mask, follow_links=follow_links)
+    return Pairs(matched.of_folder[0], of_folders=True, notes=matched.notes)
+
+
+@dataclass(frozen=True)
+class MatchedFolders:
+    """The pairs of several folders with the same references."""
+
+    of_folder: tuple[tuple[Pair, ...], ...]
+    """Of each folder, in the order of the references, which is the same for all of them."""
+    left_out: tuple[str, ...] = ()
+    """Which pictures have no partner, a sentence per folder, without a full stop."""
+    notes: tuple[str, ...] = ()
+    """Remarks on how the folders were read, a sentence each."""
+
+
+def match_folders(
+    reference: Path,
+    tests: Sequence[Path],
+    mask: Path | None = None,
+    *,
+    follow_links: bool = False,
+    common: bool = False,
+) -> MatchedFolders:
+    """Match the pictures of several folders with those of one, each as in `find_pairs`.
+
+    Args:
+        reference: The folder of references.
+        tests: The folders of what is measured.
+        mask: As for `find_pairs`.
+        follow_links: As for `lossarium.facesets.folder.load`.
+        common: Whether pictures that some folder lacks are left out of all; otherwise they are an error.
+
+    Raises:
+        LossariumError: as `find_pairs`; all pictures without a partner, in any folder, are named at once.
+    """
+    truths = list_folder(reference, follow_links=follow_links)
+    truths_by_name = _by_name(truths)
+    listings = [list_folder(folder, follow_links=follow_links) for folder in tests]
+    named = [_by_name(listing) for listing in listings]
+    partner = [partners(truths_by_name, of_folder) for of_folder in named]
     alone = [
-        *_without_partner(tests_by_name, {*partner.values()}, reference),
-        *_without_partner(truths_by_name, partner, test),
+        sentence
+        for folder, of_folder, known in zip(tests, named, partner, strict=True)
+        for sentence in (
+            *_without_partner(of_folder, {*known.values()}, reference),
+            *_without_partner(truths_by_name, known, folder),
+        )
     ]
-    if alone:
+    kept = [name for name in truths_by_name if all(name in known for known in partner)]
+    if alone and not common:
         raise LossariumError("; ".join(alone))
-    masks = _masks(mask, tuple(truths_by_name), follow_links=follow_links)
-    pairs = [
-        Pair(name, truth.path, tested.path, masks.get(name), truth.packed, tested.packed)
-        for name, truth in truths_by_name.items()
-        for tested in (tests_by_name[partner[name]],)
-    ]
-    notes = tuple(
-        f"{printable_name(listing.folder)}: {note}." for listing in (truths, tests) for note in listing.notes
+    if not kept:
+        raise LossariumError(
+            f"no picture of {printable_name(reference)} has a partner of the same name in every folder"
+        )
+    masks = _masks(mask, tuple(kept), follow_links=follow_links)
+
+    def pair(name: str, tested: FrameFile) -> Pair:
+        truth = truths_by_name[name]
+        return Pair(name, truth.path, tested.path, masks.get(name), truth.packed, tested.packed)
+
+    return MatchedFolders(
+        tuple(
+            tuple(pair(name, of_folder[known[name]]) for name in kept)
+            for of_folder, known in zip(named, partner, strict=True)
+        ),
+        left_out=tuple(alone),
+        notes=tuple(
+            f"{printable_name(listing.folder)}: {note}."
+            for listing in (truths, *listings)
+            for note in listing.notes
+        ),
     )
-    return Pairs(pairs, of_folders=True, notes=notes)
 
 
 def _by_name(listing: Listing) -> Mapping[str, FrameFile]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.losses.perceptual import lpips_weights
+from lossarium.losses.perceptual.lpips import keeping_features
 from lossarium.losses.perceptual.lpips_networks import network
 from tests.bounds import LONGEST_CHAIN, apart, sensitivity, unit_roundoff
 from tests.losses.kernel_cases import check_slope
@@ -363,3 +364,29 @@ def test_the_command_reports_what_it_cannot_do(monkeypatch, capsys, tmp_path):
     assert "lpips" in missing
     assert "alex, vgg, squeeze" in unknown
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_features_that_are_kept_for_many_inputs_change_no_bit(weighted):
+    _, target = random_pair(height=48, width=40)
+    inputs = [random_pair(height=48, width=40, seed=seed)[0] for seed in (1, 2)]
+    weight = torch.rand(2, 1, 48, 40) if weighted else None
+    alone = [losses.lpips(one, target, weight=weight, reduction="none") for one in inputs]
+    with keeping_features(target):
+        together = [losses.lpips(one, target, weight=weight, reduction="none") for one in inputs]
+        other = losses.lpips(target, inputs[0], reduction="none")
+    assert all(map(torch.equal, together, alone))
+    assert torch.equal(other, losses.lpips(target, inputs[0], reduction="none"))
+
+
+def test_features_that_are_kept_are_computed_once(monkeypatch):
+    _, target = random_pair(height=48, width=40)
+    inputs = [random_pair(height=48, width=40, seed=seed)[0] for seed in (1, 2, 3)]
+    seen = []
+    module = sys.modules[losses.lpips.__module__]
+    original = module._normalised
+    monkeypatch.setattr(module, "_normalised", lambda some: seen.append(len(some)) or original(some))
+    with keeping_features(target), torch.inference_mode():
+        for one in inputs:
+            losses.lpips(one, target)
+    assert sum(seen) == 2 * (1 + len(inputs))

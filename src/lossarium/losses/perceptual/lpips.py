@@ -1,5 +1,8 @@
 """Losses that compare the features of a neural network."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import get_args
 
@@ -22,6 +25,37 @@ _DEVIATION = (0.458, 0.448, 0.450)
 # adds 1e-10 to the length instead, whose gradient is infinite where all features are 0; with this floor even
 # the fifth power of the inverse length, as in second derivatives, is finite in float32.
 _SMALLEST_LENGTH = 1e-7
+
+_Kept = tuple[Tensor, dict[tuple[object, ...], list[Tensor]]]
+_KEPT: ContextVar[_Kept | None] = ContextVar("_KEPT", default=None)
+
+
+@contextmanager
+def keeping_features(target: Tensor) -> Iterator[None]:
+    """Compute the features of `target` only once in this context, however many inputs LPIPS compares with it.
+
+    About half of the work of judging several pictures against one. Its values must not change meanwhile. The
+    features take some 10 times its memory with "alex".
+
+    Args:
+        target: (N, 3, H, W), float32, contiguous; what `lpips` is called with.
+    """
+    token = _KEPT.set((target, {}))
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def _features_of_target(target: Tensor, net: LPIPSNet, dtype: torch.dtype, weights: Weights) -> list[Tensor]:
+    kept = _KEPT.get()
+    ours = kept is not None and target.untyped_storage().data_ptr() == kept[0].untyped_storage().data_ptr()
+    if kept is None or not ours:
+        return network(net).features(_normalised(target).to(dtype), weights)
+    key = (net, dtype, target.storage_offset(), target.shape, target.stride())
+    if key not in kept[1]:
+        kept[1][key] = network(net).features(_normalised(target).to(dtype), weights)
+    return kept[1][key]
 
 
 def lpips(
@@ -180,7 +214,7 @@ def _lpips_kernel(
     for start in range(0, len(input), count):
         some = slice(start, start + count)
         counted = None if weight is None else weight[some]
-        truths = network(net).features(_normalised(target[some]).to(dtype), weights)
+        truths = _features_of_target(target[some], net, dtype, weights)
         stages = _stages(_normalised(input[some]).to(dtype), net, weights, sloped=scale is not None)
         value = input.new_zeros(len(truths[0]))
         pulls = []
