@@ -9,7 +9,6 @@ import pytest
 
 from lossarium.errors import LossariumError
 from lossarium.evidence import decide
-from lossarium.evidence.trials import Design
 from lossarium.evidence.writing import as_json
 from tests.evidence.comparisons import luck, real, shifted
 
@@ -307,14 +306,12 @@ def test_a_thousand_independent_pictures_of_eight_methods_take_little_memory():
     assert peak < 300e6  # the square of 8,000 numbers takes 512 MB
 
 
-def test_means_take_out_of_a_complete_design_what_the_matrix_of_the_additive_model_does():
-    trained = np.ones((4, 5), dtype=bool)
-    trained[2] = False
-    design = Design.of(trained)
-    values = np.random.default_rng(2).normal(size=(3, 15))
-    effects = design._effects()
-    matrix = np.eye(15) - effects @ np.linalg.pinv(effects)
-    projection = design.residual_projection()
-    assert np.allclose(projection.of(values), values @ matrix, rtol=0, atol=1e-14)
-    assert np.allclose(projection.diagonal, np.diag(matrix), rtol=0, atol=1e-14)
-    assert design.degrees == 15 - np.linalg.matrix_rank(effects)
+def test_a_verdict_on_50_000_frames_or_20_000_pictures_takes_little_memory():
+    scores = {"psnr": luck(losses=3, seeds=3, frames=50_000)}
+    pictures = {"psnr": luck(losses=4, seeds=1, frames=20_000)}
+    tracemalloc.start()
+    decide(scores, LOSSES, higher_is_better=UP)
+    decide(pictures, [*LOSSES, "lpips"], higher_is_better=UP, about="pictures")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6

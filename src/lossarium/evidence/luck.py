@@ -58,7 +58,6 @@ def largest_by_luck(luck: Luck, design: Design, repetitions: int = _REPETITIONS)
     # Seeds have no order; neither has what is drawn for them.
     design = Design.of(design.trained[:, np.lexsort(design.trained)])
     pairs = design.comparable
-    projection = design.residual_projection()
     weights = np.maximum(1, design.seeds)
     mixing = np.linalg.cholesky(luck.together)
     scale = np.sqrt(luck.relative)[:, None]
@@ -72,7 +71,7 @@ def largest_by_luck(luck: Luck, design: Design, repetitions: int = _REPETITIONS)
         ) * scale
         frames = by_frames * (mixing @ source.standard_normal((count, len(mixing), losses)))
         measured = source.chisquare(freedom, (count, len(mixing), 1)) / freedom
-        seen = spread(values, design, projection)
+        seen = spread(values, design)
         difference = seen.difference + frames[..., design.first] - frames[..., design.second]
         variance = seen.variance / weights + luck.of_frames * measured
         found.append((np.abs(difference) / np.sqrt(variance))[..., pairs].max((-2, -1)))

@@ -40,8 +40,8 @@ class Measured:
         if not lucky.any() or not self.design.comparable.any():
             return None
         pooled = self.seen.pooled[lucky]
-        loss = np.nonzero(self.design.trained)[0]
-        residuals = self.seen.residuals[lucky] / np.sqrt(pooled[:, None] * self.seen.relative[loss])
+        scale = np.sqrt(pooled[:, None, None] * self.seen.relative[:, None])
+        residuals = (self.seen.residuals[lucky] / scale).reshape(len(pooled), -1)
         return Luck(
             correlations(residuals, self.design.degrees),
             self.seen.relative,
@@ -83,7 +83,7 @@ def _measure_together(group: list[tuple[str, Floats]]) -> Measured:
     return Measured(
         tuple(score for score, _ in group),
         design,
-        spread(trials, design, design.residual_projection(), rounding),
+        spread(trials, design, rounding),
         np.stack([block_variance(one, design) for one in means]),
         means.shape[-1],
     )

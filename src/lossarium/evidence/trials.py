@@ -4,8 +4,8 @@ A comparison is a randomised block design: every loss is trained once per seed, 
 on the same batches, so that only differences within a seed count. Frames measure a trial; they are no trials.
 """
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -55,58 +55,52 @@ class Design:
     @property
     def degrees(self) -> int:
         """Degrees of freedom of what is left of trials after the means of losses and seeds."""
-        if self.complete:
-            losses, seeds = self._present
-            return (losses - 1) * (seeds - 1)
-        matrix = self._effects()
-        return len(matrix) - int(np.linalg.matrix_rank(matrix)) if matrix.size else 0
+        return round(float((1 - self.leverages)[self.trained].sum()))
+
+    @cached_property
+    def leverages(self) -> Floats:
+        """(losses, seeds), how much of a trial's own luck goes into the means of its loss and its seed."""
+        if self._whole:
+            losses, seeds = self.present.sum(), self.trained.shape[1]
+            return np.full(self.trained.shape, 1 / losses + 1 / seeds - 1 / (losses * seeds))
+        losses = len(self.trained)
+        inverse = self._inverse
+        of_loss, of_seed = np.diag(inverse)[:losses], np.diag(inverse)[losses:]
+        return np.asarray(of_loss[:, None] + of_seed + 2 * inverse[:losses, losses:])
 
     @property
-    def complete(self) -> bool:
-        """Whether every loss that has any trial has them for the same seeds."""
-        return int(self.trained.sum()) == math.prod(self._present)
+    def present(self) -> Bools:
+        """(losses,), which have a trial at all."""
+        return np.asarray(self.trained.any(1))
 
-    @property
-    def _present(self) -> tuple[int, int]:
-        """How many losses, and how many seeds, have any trial."""
-        return int(self.trained.any(1).sum()), int(self.trained.any(0).sum())
+    @cached_property
+    def _whole(self) -> bool:
+        """Whether every loss that is present has all seeds."""
+        return bool(self.trained[self.present].all())
 
-    def _effects(self) -> Floats:
-        """(trials, losses + seeds): the additive model of a loss's mean and a seed's mean."""
-        loss, seed = np.nonzero(self.trained)
-        return np.concatenate([np.eye(len(self.trained))[loss], np.eye(self.trained.shape[1])[seed]], axis=1)
+    @cached_property
+    def _inverse(self) -> Floats:
+        """(losses + seeds, losses + seeds), the inverse of the normal equations of the additive model."""
+        trained = self.trained.astype(np.float64)
+        losses = np.diag(trained.sum(1))
+        seeds = np.diag(trained.sum(0))
+        return np.asarray(np.linalg.pinv(np.block([[losses, trained], [trained.T, seeds]]), hermitian=True))
 
-    def residual_projection(self) -> "Projection":
-        """What takes the means of losses and seeds out of the trials' values."""
-        if self.complete:
-            losses, seeds = self._present
-            diagonal = (1 - 1 / max(1, losses)) * (1 - 1 / max(1, seeds))
-            return Projection(self._present, None, np.full(losses * seeds, diagonal))
-        effects = self._effects()
-        matrix = np.asarray(np.eye(len(effects)) - effects @ np.linalg.pinv(effects))
-        return Projection(self._present, matrix, np.diag(matrix))
+    def residuals(self, values: Floats) -> Floats:
+        """What is left of trials after the means of losses and seeds, by least squares; 0 where no trial is.
 
-
-@dataclass(frozen=True)
-class Projection:
-    """Takes the means of losses and seeds out of the trials' values."""
-
-    present: tuple[int, int]
-    """How many losses and seeds there are."""
-    matrix: Floats | None
-    """(trials, trials); None for a complete design, where means do (a thousand pictures of eight methods
-    would take a matrix of 64 million numbers)."""
-    diagonal: Floats
-    """(trials,), that of the matrix."""
-
-    def of(self, values: Floats) -> Floats:
-        """(..., trials), what is left of values of that shape."""
-        if self.matrix is not None:
-            return np.asarray(values @ self.matrix)
-        table = values.reshape(*values.shape[:-1], *self.present)
-        left = table - table.mean(-1, keepdims=True)
-        left -= left.mean(-2, keepdims=True)
-        return np.asarray(left.reshape(values.shape))
+        Args:
+            values: (..., losses, seeds), 0 where no trial is.
+        """
+        if self._whole:
+            centred = values - values.mean(-1, keepdims=True)
+            of_seeds = centred.sum(-2, keepdims=True) / max(1, int(self.present.sum()))
+            return np.asarray((centred - of_seeds) * self.trained)
+        sums = np.concatenate([values.sum(-1), values.sum(-2)], axis=-1)
+        effects = sums @ self._inverse
+        losses = len(self.trained)
+        fitted = effects[..., :losses, None] + effects[..., None, losses:]
+        return np.asarray((values - fitted) * self.trained)
 
 
 @dataclass(frozen=True)
@@ -118,14 +112,14 @@ class Spread:
     relative: Floats
     """(..., losses), each loss's variance relative to `pooled`, the same for every score."""
     residuals: Floats
-    """(..., scores, trials), what is left after the means of losses and seeds."""
+    """(..., scores, losses, seeds), what is left after the means of losses and seeds; 0 where no trial is."""
     difference: Floats
     """(..., scores, pairs), first - second, the mean over the seeds that both have."""
     variance: Floats
     """(..., scores, pairs), the variance of one seed's difference."""
 
 
-def spread(values: Floats, design: Design, projection: Projection, rounding: Floats | float = 0.0) -> Spread:
+def spread(values: Floats, design: Design, rounding: Floats | float = 0.0) -> Spread:
     """Measure luck in trials.
 
     A pair's variance is what its two losses' own luck adds up to - measured over all scores together, for one
@@ -135,39 +129,38 @@ def spread(values: Floats, design: Design, projection: Projection, rounding: Flo
     Args:
         values: (..., scores, losses, seeds); anything where no trial is.
         design: The trials.
-        projection: The design's `residual_projection()`.
         rounding: (scores,), a variance that is no luck but rounding, and counts as 0.
     """
-    residuals = projection.of(values[..., design.trained])
-    pooled = (residuals**2).sum(-1) / max(1, design.degrees)
-    pooled = np.where(pooled > rounding, pooled, 0.0)
-    relative = _relative(residuals, pooled, design, projection)
     there = np.where(design.trained, values, 0.0)
+    residuals = design.residuals(there)
+    pooled = (residuals**2).sum((-2, -1)) / max(1, design.degrees)
+    pooled = np.where(pooled > rounding, pooled, 0.0)
+    relative = _relative(residuals, pooled, design)
     differences = (there[..., design.first, :] - there[..., design.second, :]) * design.together
     seeds = np.maximum(1, design.seeds)
     mean = differences.sum(-1) / seeds
     own = ((differences - mean[..., None]) ** 2 * design.together).sum(-1) / np.maximum(1, seeds - 1)
     added = relative[..., design.first] + relative[..., design.second]
-    return Spread(pooled, relative, residuals, mean, np.maximum(own, pooled[..., None] * added[..., None, :]))
+    variance = np.maximum(own, pooled[..., None] * added[..., None, :])
+    return Spread(pooled, relative, residuals, mean, variance)
 
 
-def _relative(residuals: Floats, pooled: Floats, design: Design, projection: Projection) -> Floats:
+def _relative(residuals: Floats, pooled: Floats, design: Design) -> Floats:
     """(..., losses): each loss's variance relative to the average, from all scores together.
 
     A residual's variance is that of its own loss but for the share 1/losses of the mean over losses that was
     taken out of it, which is solved for here. Of two losses only the sum of variances can be known.
     """
-    present = np.asarray(design.trained.any(1))
-    losses = int(present.sum())
+    losses = int(design.present.sum())
     lucky = pooled > 0
     if losses < 3 or not lucky.any():
-        return np.ones((*pooled.shape[:-1], len(present)))
-    of_loss = np.eye(len(present))[np.nonzero(design.trained)[0]]
-    kept = np.maximum(projection.diagonal @ of_loss, 1e-9) * losses / (losses - 1)
-    squares = (residuals**2 @ of_loss) / kept / np.where(lucky, pooled, 1.0)[..., None]
+        return np.ones((*pooled.shape[:-1], len(design.trained)))
+    kept = ((1 - design.leverages) * design.trained).sum(1)
+    kept = np.maximum(kept, 1e-9) * losses / (losses - 1)
+    squares = (residuals**2).sum(-1) / kept / np.where(lucky, pooled, 1.0)[..., None]
     mean = (squares * lucky[..., None]).sum(-2) / lucky.sum(-1)[..., None]
     relative = np.maximum((mean - 1 / losses) / (1 - 2 / losses), _SMALLEST_SPREAD)
-    return np.where(present, relative, 1.0)
+    return np.where(design.present, relative, 1.0)
 
 
 def block_means(frames: Floats, blocks: npt.NDArray[np.intp]) -> Floats:
