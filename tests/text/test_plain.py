@@ -13,6 +13,8 @@ from lossarium.text.plain import plain
         ("±0.5 ↓", "cp1252", "±0.5 v"),
         ("a → b", "latin-1", "a -> b"),
         ("┏━┓ │", "ascii", "+-+ |"),
+        ("\u24ff\u2500\u259f\u25a0", "ascii", r"\u24ff-+\u25a0"),
+        ("\u27ff\u2800\u28ff\u2900", "ascii", r"\u27ff**\u2900"),
         ("⠋ ε Σ", "ascii", "* epsilon sum"),
         ("café-寿", "ascii", r"caf\xe9-\u5bff"),
         ("a\udcffb", "utf-8", r"a\udcffb"),

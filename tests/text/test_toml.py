@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 
 from lossarium.text import toml
-from lossarium.text.toml import MOST_DEPTH, MOST_KEY_PARTS, parse_toml
+from lossarium.text.toml import LONGEST_NUMBER, MOST_DEPTH, MOST_KEY_PARTS, parse_toml
 
 TEXTS = [
     "",
@@ -41,6 +41,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
         ('x = """"""\n' + ".".join("a" * 50_000) + " = 1", "a key has more than 16 parts"),
         ("x = " + "[" * 50_000, "nested more than 32 deep"),
         ("x = " + "{a = " * 50_000, "nested more than 32 deep"),
+        ("x = [" + "[], " * 50 + "[" * 32, "nested more than 32 deep"),
         ("x = " + "1" * 50_000, "more than 400 characters"),
         ("x = 0x" + "f" * 50_000, "more than 400 characters"),
         ("x = 1" + "_1" * 50_000, "more than 400 characters"),
@@ -62,6 +63,16 @@ def test_text_that_would_take_tomllib_long_is_refused_first(
 def test_text_at_the_limits_is_read() -> None:
     assert parse_toml(".".join("a" * MOST_KEY_PARTS) + " = 1")
     assert parse_toml("x = " + "[" * MOST_DEPTH + "]" * MOST_DEPTH)
+    assert parse_toml("x" * LONGEST_NUMBER + " = 1")
+
+
+def test_a_stack_that_is_used_up_is_no_recursion_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def used_up(_: str) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(toml.tomllib, "loads", used_up)
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_toml("x = [[1]]")
 
 
 @pytest.mark.parametrize("text", ['"' * 100_001, "'" * 100_001, '"\\' * 100_000, 'x = """' + '\\"' * 99_999])

@@ -25,7 +25,10 @@ def test_partners(names: list[str], others: list[str], expected: dict[str, str])
     assert partners(names, others) == expected
 
 
-@pytest.mark.parametrize(("names", "others"), [([NFC, NFD], [MIXED]), ([MIXED], [NFC, NFD])])
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [([NFC, NFD], [MIXED]), ([MIXED], [NFC, NFD]), ([NFC, NFD, MIXED], ["e\u0301t\u00e9"])],
+)
 def test_ambiguous_names_are_both_named(names: list[str], others: list[str]) -> None:
     with pytest.raises(LossariumError) as caught:
         partners(names, others)
