@@ -120,5 +120,12 @@ def faceset_pak(
     return header + packed + table + b"".join(pictures)
 
 
+def on_an_edge(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where a pixel or one of its eight neighbours has another value, (H, W)."""
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 1, mode="edge"), (3, 3))
+    found: npt.NDArray[np.bool_] = near.min(axis=(2, 3)) != near.max(axis=(2, 3))
+    return found
+
+
 def _pixels(side: int, seed: int) -> npt.NDArray[np.uint8]:
     return np.roll(smooth(side, side), 3 * seed, axis=1)

@@ -90,6 +90,7 @@ def test_records_every_step_every_snapshot_and_the_end(tmp_path):
 def test_training_learns(tmp_path):
     run(tmp_path, Trial("mse", 0, replace(RECIPE, steps=60)))
     losses = [row["loss"] for row in records.read(tmp_path) if "loss" in row]
+    # Initial weights of other seeds end between 0.25 and 0.3, which no rounding comes near; 1 is no progress.
     assert sum(losses[-5:]) < 0.4 * sum(losses[:5])
 
 
