@@ -78,3 +78,15 @@ losses.GMSD(color="grey")  # type: ignore[arg-type]
 losses.MS_GMSD(color="grey")  # type: ignore[arg-type]
 losses.LPIPS(net="alexnet")  # type: ignore[arg-type]
 losses.LPIPS(precision="half")  # type: ignore[arg-type]
+
+
+@losses.register(name="cubed_class")
+class Cubed:
+    def __init__(self, *, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor:
+        return self.scale * (input - target).abs() ** 3
+
+
+made: Cubed = Cubed(scale=2.0)
