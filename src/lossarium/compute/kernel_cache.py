@@ -34,6 +34,8 @@ from numba.core.extending import _Intrinsic
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
+from lossarium.compute.earlier_entries import remove_earlier_entries
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SUFFIX = ".kernel"
 # The number of entries per kernel (for different processors, or versions of a user's own file); the oldest
@@ -242,6 +244,7 @@ def _age(path: Path) -> float:
 
 @cache
 def _prune_folders_once(place: Path, current: Path) -> None:
+    remove_earlier_entries(_PACKAGE, getattr(config, "CACHE_DIR", ""))
     newer = _Folder.from_name(current.name)
     for folder in place.iterdir():
         own = _Folder.from_name(folder.name)
