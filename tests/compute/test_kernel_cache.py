@@ -67,6 +67,14 @@ def test_no_later_process_compiles_anything_or_adds_a_file(tmp_path):
     assert {name.partition("_")[0] for name in compiled} >= {"", "tiles"}
 
 
+def test_options_weights_and_gradients_compile_no_kernel_anew(tmp_path):
+    """They are arguments; `tests.compute.every_kernel` asks for values and gradients, weighted or not."""
+    specs = ("huber(delta=0.5)", "huber(delta=2)", "smooth_l1(beta=0.1)", "general(alpha=2, c=0.3)")
+    compiled = check_second_process(tmp_path, *specs, "ssim(window=3, sigma=1)", "ssim(window=3, sigma=2)")
+    # One kernel for all losses that are Huber's in other units, one for the windows.
+    assert sum(name.startswith("tiles_") for name in compiled) == 2
+
+
 def check_second_process(folder: Path, *specs: str) -> list[str]:
     """Run two processes; returns what the first compiles, and checks that the second compiles nothing and
     adds no file."""

@@ -2,10 +2,11 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from lossarium.compute.interrupts import deferred
 from lossarium.compute.kernel_cache import KERNELS, KernelCache, Sources
+from lossarium.compute.linking import LinkedCompiler
 
 Function = TypeVar("Function", bound=Callable[..., object])
 # Numbers and arrays inside kernels. The compiler infers their types: most kernels are compiled for float32,
@@ -34,7 +36,14 @@ _PATIENCE = 1.0
 
 def compiled(function: Function) -> Function:
     """Compile a kernel: serial, without the interpreter's lock (GIL), with vector instructions allowed."""
-    kernel = numba.njit(nogil=True, error_model="numpy", fastmath=_REORDERING)(function)
+    # Only the interpreter calls a kernel: Numba need not compile a way for C code to call it.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "no_cfunc_wrapper": True,
+        "error_model": "numpy",
+        "fastmath": _REORDERING,
+    }
+    kernel = numba.njit(**options)(function)
     return kept(cast("Function", kernel), KERNELS)
 
 
@@ -56,10 +65,27 @@ def kept(kernel: Function, sources: Sources) -> Function:
 def _uninterrupted(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        with deferred():
+        with _undisturbed():
             return function(*arguments, **options)
 
     return call
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Compile inside this context: signals wait, and so does the garbage collector.
+
+    The compiler makes so many small objects that the collector would go through all objects of the process
+    again and again, a tenth of the time.
+    """
+    collects = gc.isenabled()
+    with deferred():
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collects:
+                gc.enable()
 
 
 def inlined(function: Function) -> Function:
@@ -68,7 +94,14 @@ def inlined(function: Function) -> Function:
     Inlining is forced. Otherwise the process that compiles could call a copy that was compiled on its own,
     while later processes call the copy cached with the kernel, and the two may differ in their last bits.
     """
-    return register_jitable(forceinline=True, error_model="numpy", fastmath=_REORDERING)(function)
+    # What the interpreter or C code would call is left out: nothing but kernels calls the function.
+    return register_jitable(
+        forceinline=True,
+        error_model="numpy",
+        fastmath=_REORDERING,
+        no_cfunc_wrapper=True,
+        pipeline_class=LinkedCompiler,
+    )(function)
 
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -89,7 +122,7 @@ def native(function: Callable[[Any], None]) -> NativeKernel:
 
     @cache
     def compiled_once() -> Callable[[int], None]:
-        with deferred():
+        with _undisturbed():
             callback.compile()
         return NATIVE(cast("int", callback.address))
 
