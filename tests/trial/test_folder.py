@@ -174,6 +174,9 @@ def test_long_specs_that_begin_alike_get_folders_of_their_own():
     names = {trial_name(spec, 0) for spec in (first, second)}
     assert len(names) == 2
     assert max(map(len, names)) < 100
+    # Folders of earlier versions are found by their names.
+    assert trial_name("m" * 80, 0) == f"{'m' * 80}-seed0"
+    assert trial_name("m" * 81, 0) == f"{'m' * 80}-2fd769da-seed0"
 
 
 def test_a_trial_and_a_comparison_do_not_share_a_folder(tmp_path, capsys):
