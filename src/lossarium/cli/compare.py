@@ -1,18 +1,16 @@
 """`lossarium compare A B`: from two folders of faces to a verdict on which loss to train with."""
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lossarium.cli.assignment import assigned
 from lossarium.cli.devices import add_devices, computing
 from lossarium.cli.loss_list import add_losses, losses_of
+from lossarium.cli.margins import add_margins, margins_of
 from lossarium.cli.pair import add_pair, default_out, load_pair
 from lossarium.cli.recipe import add_recipe, check_range, recipe_of
 from lossarium.cli.rescue import add_rescue
-from lossarium.errors import LossariumError
 
 if TYPE_CHECKING:
     from lossarium.comparison.plan import Plan
@@ -47,14 +45,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         default=5,
         help="trials per loss, each with its own seed; a verdict takes 3 at least (default: %(default)s)",
     )
-    parser.add_argument(
-        "--margin",
-        dest="margins",
-        action="append",
-        default=[],
-        metavar="JUDGE=VALUE",
-        help="a difference of this judge that is too small to matter, such as psnr=0.2; may be repeated",
-    )
+    add_margins(parser)
     add_recipe(parser)
     add_devices(parser)
     add_rescue(parser)
@@ -109,20 +100,4 @@ def _plan(arguments: argparse.Namespace) -> "Plan":
 
     recipe = recipe_of(arguments)
     check_range(arguments, "seeds", 1000)
-    return Plan(losses_of(arguments), arguments.seeds, recipe, _margins(arguments.margins, recipe.judges))
-
-
-def _margins(texts: list[str], judges: tuple[str, ...]) -> dict[str, float]:
-    """Judge -> margin."""
-    margins = {}
-    for text in texts:
-        judge, value = assigned(text, "--margin is")
-        if judge not in judges:
-            raise LossariumError(f"--margin {judge} is not one of --judges: {', '.join(judges)}")
-        try:
-            margins[judge] = float(value)
-        except (TypeError, ValueError):
-            raise LossariumError(f"--margin {judge} must be a number, not {value}") from None
-        if not 0 <= margins[judge] < math.inf:
-            raise LossariumError(f"--margin {judge} must be 0 or more, not {value}")
-    return margins
+    return Plan(losses_of(arguments), arguments.seeds, recipe, margins_of(arguments.margins, recipe.judges))

@@ -11,6 +11,7 @@ from lossarium.cli import (
     explain,
     faces,
     find_lr,
+    judge,
     judges,
     losses,
     measure,
@@ -25,7 +26,7 @@ from lossarium.errors import LossariumError
 from lossarium.training.signals import Stopped
 
 # Their output may be read by another program, so that losing it is an error.
-_COMMANDS_THAT_PRINT_RESULTS = ("losses", "models", "judges", "explain", "measure")
+_COMMANDS_THAT_PRINT_RESULTS = ("losses", "models", "judges", "explain", "measure", "judge")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add(commands)
     faces.add(commands)
     losses.add(commands)
+    judge.add(commands)
     judges.add(commands)
     models.add(commands)
     explain.add(commands)

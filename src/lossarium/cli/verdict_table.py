@@ -5,8 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from lossarium.cli.console import PlainConsole
-from lossarium.comparison.results import ComparisonResult
-from lossarium.evidence.results import Pair, Score, TrialValues
+from lossarium.evidence.results import Judged, Pair, Score, TrialValues
+from lossarium.evidence.wording import WORDS
 
 _HOME = "⌂"
 _RELATIONS = {
@@ -17,23 +17,28 @@ _RELATIONS = {
 }
 
 
-def print_verdict(result: ComparisonResult) -> None:
-    """Print the scores of every loss, what is known of every pair, the verdict, what went wrong, and its
-    limits."""
+def print_verdict(result: Judged) -> None:
+    """Print the scores of every loss (or folder), what is known of every pair, the verdict, what went wrong,
+    and its limits."""
     console = PlainConsole(highlight=False)
     for task in dict.fromkeys(score.task for score in result.scores):
         console.print(_scores_table(result, task))
-    seeds = result.verdict.seeds
-    spread = "mean of its trials, and from the lowest to the highest of them; " if seeds > 1 else ""
-    console.print(
-        f"[dim]{spread}{_HOME} home judge: the loss was trained on this measure or a close relative, so the "
-        "measure has no vote on that loss[/]"
-    )
+    words = WORDS[result.verdict.about]
+    several = result.verdict.seeds > 1
+    spread = f"mean of its {words.trials}, and from the lowest to the highest of them; " if several else ""
+    if result.verdict.about == "losses" or any(result.verdict.home.values()):
+        spread += (
+            f"{_HOME} home judge: the loss was trained on this measure or a close relative, so the measure "
+            "has no vote on that loss"
+        )
+    if spread:
+        console.print(f"[dim]{spread.removesuffix('; ')}[/]")
     if len(result.losses) > 1:
         console.print(_pairs_table(result))
         console.print(
-            "[dim]a loss beats another where it is better in a score that may vote, beyond luck, and worse "
-            "in none; alike: the difference is too small to matter; ?: luck could have made it[/]"
+            f"[dim]a {words.one} beats another where it is better in a score that may vote, beyond luck, "
+            "and worse in none; alike: the difference is too small to matter; "
+            f"?: {words.luck} could have made it[/]"
         )
     console.print(f"\n[bold]{escape(result.verdict.sentence)}[/]")
     for trouble in result.troubles:
@@ -42,12 +47,13 @@ def print_verdict(result: ComparisonResult) -> None:
         console.print(f"[dim]{escape(caveat)}[/]")
 
 
-def _scores_table(result: ComparisonResult, task: str) -> Table:
+def _scores_table(result: Judged, task: str) -> Table:
     verdict = result.verdict
     scores = [score for score in result.scores if score.task == task]
-    title = f"{task.capitalize()} of held-out frames"
+    words = WORDS[verdict.about]
+    title = words.title.format(task=task.capitalize())
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("loss")
+    table.add_column(words.one)
     for score in scores:
         table.add_column(
             f"{escape(score.title)} {'↑' if score.higher_is_better else '↓'}", justify="right", no_wrap=True
@@ -62,13 +68,14 @@ def _scores_table(result: ComparisonResult, task: str) -> Table:
 
 
 def _cell(values: TrialValues, score: Score, home: bool, seeds: int) -> str:
-    text = f"{values.mean:.{score.digits}f}"
+    text = f"{values.mean:.{score.digits}f} {_HOME if home else ' '}"
     if seeds > 1:
-        text += f" ({values.lowest:.{score.digits}f}…{values.highest:.{score.digits}f})"
-    return f"[dim]{text} {_HOME}[/]" if home else f"{text}  "
+        # On a line of its own: side by side, four scores would leave no room for names in 80 columns.
+        text += f"\n{values.lowest:.{score.digits}f}…{values.highest:.{score.digits}f}  "
+    return f"[dim]{text}[/]" if home else text
 
 
-def _pairs_table(result: ComparisonResult) -> Table:
+def _pairs_table(result: Judged) -> Table:
     """The matrix of pairs: what the loss of a row does against the loss of a column."""
     losses = result.losses
     table = Table(
@@ -78,7 +85,7 @@ def _pairs_table(result: ComparisonResult) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("loss")
+    table.add_column(WORDS[result.verdict.about].one)
     for number in range(len(losses)):
         table.add_column(str(number + 1), justify="center")
     known = {frozenset((pair.first, pair.second)): pair for pair in result.verdict.pairs}

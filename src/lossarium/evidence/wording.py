@@ -24,17 +24,23 @@ class Words:
     repetitions: str
     luck: str
     """What could have made a difference, as the subject of a sentence."""
+    trials: str
+    """What one thing that is compared has several of, at most."""
+    title: str
+    """Over the scores of a `{task}`."""
 
 
 WORDS: dict[About, Words] = {
-    "losses": Words("loss", "losses", "seed", "seeds", "luck"),
-    "methods": Words("method", "methods", "run", "runs", "luck"),
+    "losses": Words("loss", "losses", "seed", "seeds", "luck", "trials", "{task} of held-out frames"),
+    "methods": Words("method", "methods", "run", "runs", "luck", "runs", "{task} against their references"),
     "pictures": Words(
         "folder",
         "folders",
         "block of pictures",
         "blocks of pictures",
         "the choice of pictures",
+        "runs",
+        "{task} against their references",
     ),
 }
 

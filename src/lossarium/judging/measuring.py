@@ -133,7 +133,7 @@ def measure(pairs: Sequence[Pair], columns: tuple[Column, ...], progress: Progre
         columns,
         tuple(rows),
         tuple(_mean([row.values[place] for row in rows]) for place in range(len(columns))),
-        (*_notes_on_values(columns), *_notes_on_gaps(unable, len(rows)), *_notes_on_reading(remarks)),
+        (*_notes_on_values(columns), *_notes_on_gaps(unable, len(rows)), *notes_on_reading(remarks)),
     )
 
 
@@ -174,14 +174,15 @@ def _value(
     try:
         return float(Loss(column.spec)(test, reference, weight))
     except (LossariumError, MemoryError, RuntimeError) as error:
-        reason = _reason(error)
+        reason = reason_of_failure(error)
         if column.required:
             raise LossariumError(f"{column} cannot measure {printable_name(pair.test)}: {reason}") from error
         unable[reason] += 1
         return None
 
 
-def _reason(error: Exception) -> str:
+def reason_of_failure(error: Exception) -> str:
+    """Why a measure failed, for the middle of a sentence; errors of programming are raised again."""
     if isinstance(error, LossariumError):
         return str(error)
     # Torch reports a failed allocation as a RuntimeError.
@@ -212,7 +213,8 @@ def _notes_on_gaps(unable: dict[Column, Counter[str]], pairs: int) -> list[str]:
     ]
 
 
-def _notes_on_reading(remarks: Counter[Remark]) -> list[str]:
+def notes_on_reading(remarks: Counter[Remark]) -> list[str]:
+    """Remarks on how pictures were read, a sentence each."""
     return [
         f"{counted(count, 'picture')} {remark.value[0 if count == 1 else 1]}."
         for remark, count in remarks.items()

@@ -152,7 +152,8 @@ def match_folders(
     ]
     kept = [name for name in truths_by_name if all(name in known for known in partner)]
     if alone and not common:
-        raise LossariumError("; ".join(alone))
+        remedy = "; --common leaves out what is not in every folder" if len(tests) > 1 else ""
+        raise LossariumError("; ".join(alone) + remedy)
     if not kept:
         raise LossariumError(
             f"no picture of {printable_name(reference)} has a partner of the same name in every folder"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lossarium.comparison.results import ComparisonResult, TrialResult
-from lossarium.evidence.results import Score
+from lossarium.evidence.wording import WORDS
 from lossarium.report import fairness, views
 from lossarium.report.curves import curve_of
 from lossarium.report.formatting import format_seconds, format_value
@@ -19,7 +19,9 @@ def render(result: ComparisonResult) -> str:
     sprites, exact = sprites_of(result) if result.preview_rows else ([], True)
     marks = views.loss_marks(result)
     by_seed = fairness.fairness_of(result)
-    pairs = views.pairs_of(result, marks)
+    seconds = sum(trial.seconds for trial in result.trials)
+    seeds = sorted({trial.seed for trial in result.trials})
+    pairs = views.pairs_of(result, marks, seconds / max(1, len(seeds)))
     return page(
         "template.html.j2",
         "report.js",
@@ -30,7 +32,7 @@ def render(result: ComparisonResult) -> str:
         ranked=views.ranked(marks),
         tables=views.tables_of(result),
         pairs=pairs,
-        matrix={key: pair for pair in pairs for key in _both_ways(pair)},
+        matrix=views.matrix_of(pairs),
         relations=views.RELATIONS,
         luck=views.luck_of(result),
         fairness=by_seed,
@@ -40,8 +42,9 @@ def render(result: ComparisonResult) -> str:
         version=views.environment_version(result.environment),
         about_synthesis=views.words_about_synthesis(result.settings),
         tasks={score.task for score in result.scores},
-        score_groups=_score_groups(result.scores),
-        seeds=sorted({trial.seed for trial in result.trials}),
+        score_groups=views.score_groups(result.scores),
+        seeds=seeds,
+        words=WORDS[result.verdict.about],
         pictures_exact=exact,
         error_scale=ERROR_SCALE,
         error_gradient=", ".join(ERROR_COLOURS),
@@ -57,17 +60,6 @@ def write(result: ComparisonResult, path: Path) -> None:
         LossariumError: the folder cannot be written to.
     """
     write_page(render(result), path)
-
-
-def _both_ways(pair: views.PairView) -> list[tuple[str, str]]:
-    return [(pair.first.spec, pair.second.spec), (pair.second.spec, pair.first.spec)]
-
-
-def _score_groups(scores: tuple[Score, ...]) -> dict[str, list[Score]]:
-    groups: dict[str, list[Score]] = {}
-    for score in scores:
-        groups.setdefault(views.TASK_TITLES.get(score.task, score.task.capitalize()), []).append(score)
-    return groups
 
 
 def _steps_per_second(trial: TrialResult) -> str:

@@ -22,12 +22,12 @@ FAVICON = (
 )
 
 
-def page(template: str, script: str, data: dict[str, Any], **words: Any) -> str:
+def page(template: str, script: str | None, data: dict[str, Any], **words: Any) -> str:
     """A page as text.
 
     Args:
         template: Of this package.
-        script: Of this package, run after uPlot and `shared.js`.
+        script: Of this package, run after uPlot and `shared.js`; None for a page without any script.
         data: The data for the script; JSON without NaN.
         words: The variables of the template; text among them is escaped.
     """
@@ -39,7 +39,8 @@ def page(template: str, script: str, data: dict[str, Any], **words: Any) -> str:
         lstrip_blocks=True,
     )
     environment.globals["breakable"] = _breakable
-    scripts = [_package_text(name) for name in ("uplot/uPlot.iife.min.js", "shared.js", script)]
+    names = () if script is None else ("uplot/uPlot.iife.min.js", "shared.js", script)
+    scripts = [_package_text(name) for name in names]
     return environment.get_template(template).render(
         **words,
         favicon="data:image/svg+xml;base64," + base64.b64encode(FAVICON.encode()).decode("ascii"),
@@ -76,7 +77,7 @@ def _content_security_policy(scripts: list[str]) -> str:
     digests = (
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts
     )
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossarium.comparison.results import ComparisonResult
-from lossarium.evidence.results import Difference, Estimate, Pair, Relation, Score, TrialValues
+from lossarium.evidence.results import Difference, Estimate, Judged, Pair, Relation, Score, TrialValues
+from lossarium.evidence.wording import WORDS
 from lossarium.report.formatting import (
     count,
     format_difference,
@@ -109,7 +110,7 @@ class PairView:
         return None if self.ahead is None else self.second if self.ahead == self.first else self.first
 
 
-def loss_marks(result: ComparisonResult) -> dict[str, LossMark]:
+def loss_marks(result: Judged) -> dict[str, LossMark]:
     """Spec -> mark, in the user's order; numbers and colours follow this order."""
     return {
         spec: LossMark(
@@ -123,7 +124,7 @@ def loss_marks(result: ComparisonResult) -> dict[str, LossMark]:
     }
 
 
-def _role(result: ComparisonResult, spec: str) -> str:
+def _role(result: Judged, spec: str) -> str:
     if spec == result.verdict.winner:
         return "winner"
     return "contender" if spec in result.verdict.contenders else ""
@@ -135,7 +136,7 @@ def ranked(marks: dict[str, LossMark]) -> list[LossMark]:
     return sorted(marks.values(), key=lambda mark: (roles.index(mark.role), -len(mark.beats), mark.number))
 
 
-def tables_of(result: ComparisonResult) -> list[list[TaskColumns]]:
+def tables_of(result: Judged) -> list[list[TaskColumns]]:
     """The tables to show, each a list of tasks: one table for all scores, or one per task if many."""
     tasks = list(dict.fromkeys(score.task for score in result.scores))
     groups = [
@@ -150,7 +151,7 @@ def tables_of(result: ComparisonResult) -> list[list[TaskColumns]]:
     return [groups] if len(result.scores) <= WIDEST_TABLE else [[group] for group in groups]
 
 
-def _column(result: ComparisonResult, score: Score) -> Column:
+def _column(result: Judged, score: Score) -> Column:
     values = {
         loss: value
         for loss, value in result.verdict.values.get(score.key, {}).items()
@@ -219,14 +220,21 @@ RELATIONS = {
 }
 FINDINGS = {
     "equivalent": "alike: the difference is too small to matter",
-    "unresolved": "luck could have made it",
+    "unresolved": "{luck} could have made it",
     "unmeasured": "not known",
 }
 
 
-def pairs_of(result: ComparisonResult, marks: dict[str, LossMark]) -> list[PairView]:
-    """One view per pair of losses."""
+def pairs_of(result: Judged, marks: dict[str, LossMark], seconds: float = 0.0) -> list[PairView]:
+    """One view per pair of losses.
+
+    Args:
+        result: What to show.
+        marks: Of the losses.
+        seconds: What one more seed of all losses takes; 0 if it is not known.
+    """
     scores = {score.key: score for score in result.scores}
+    luck = WORDS[result.verdict.about].luck
     reaches: dict[str, float] = {}
     for pair in result.verdict.pairs:
         for one in pair.differences:
@@ -237,9 +245,9 @@ def pairs_of(result: ComparisonResult, marks: dict[str, LossMark]) -> list[PairV
             marks[pair.second],
             pair.relation,
             _ahead(pair.relation, pair, marks),
-            _more(pair, result),
+            _more(pair, result, seconds),
             tuple(
-                _difference_view(one, pair, scores[one.score], marks, reaches[one.score])
+                _difference_view(one, pair, scores[one.score], marks, reaches[one.score], luck)
                 for one in pair.differences
                 if one.score in scores
             ),
@@ -258,25 +266,25 @@ def _ahead(which: str, pair: Pair, marks: dict[str, LossMark]) -> LossMark | Non
     return {"first": marks[pair.first], "second": marks[pair.second]}.get(which)
 
 
-def _more(pair: Pair, result: ComparisonResult) -> str:
+def _more(pair: Pair, result: Judged, seconds: float) -> str:
     """What would resolve a pair, and its cost: more seeds of every loss, for a comparison has as many of
     each."""
+    words = WORDS[result.verdict.about]
     if pair.relation != "unresolved":
         return ""
     if result.verdict.critical is None:
-        return "too few seeds to tell"
+        return f"too few {words.repetitions} to tell"
     if pair.further_seeds is None:
-        return "more seeds will hardly resolve it"
-    seeds = max(1, len({trial.seed for trial in result.trials}))
-    minutes = max(1, round(pair.further_seeds * sum(trial.seconds for trial in result.trials) / seeds / 60))
-    return (
-        f"about {count(pair.further_seeds, 'more seed')} would resolve it "
-        f"({count(minutes, 'minute')} of training for all losses)"
-    )
+        return f"more {words.repetitions} will hardly resolve it"
+    more = count(pair.further_seeds, f"more {words.repetition}", f"more {words.repetitions}")
+    if not seconds:
+        return f"about {more} would resolve it"
+    minutes = max(1, round(pair.further_seeds * seconds / 60))
+    return f"about {more} would resolve it ({count(minutes, 'minute')} of training for all {words.many})"
 
 
 def _difference_view(
-    one: Difference, pair: Pair, score: Score, marks: dict[str, LossMark], reach: float
+    one: Difference, pair: Pair, score: Score, marks: dict[str, LossMark], reach: float, luck: str
 ) -> DifferenceView:
     # All pairs of a score share a scale with zero in the middle.
     return DifferenceView(
@@ -284,13 +292,30 @@ def _difference_view(
         format_difference(one.mean, score.digits),
         format_interval(one.interval, score.digits) if one.interval else "",
         _bar(one.interval, -reach, reach, zero=True, margin=one.margin) if one.interval else None,
-        FINDINGS.get(one.finding, ""),
+        FINDINGS.get(one.finding, "").format(luck=luck),
         _ahead(one.finding, pair, marks),
         one.home_of,
     )
 
 
-def luck_of(result: ComparisonResult) -> str:
+def matrix_of(pairs: Sequence[PairView]) -> dict[tuple[str, str], PairView]:
+    """(one, other) -> their pair, in both orders."""
+    return {
+        key: pair
+        for pair in pairs
+        for key in ((pair.first.spec, pair.second.spec), (pair.second.spec, pair.first.spec))
+    }
+
+
+def score_groups(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """The title of a task -> its scores."""
+    groups: dict[str, list[Score]] = {}
+    for score in scores:
+        groups.setdefault(TASK_TITLES.get(score.task, score.task.capitalize()), []).append(score)
+    return groups
+
+
+def luck_of(result: Judged) -> str:
     """Each loss's luck relative to the average, as text; empty if it was not measured apart."""
     known = {loss: round(luck, 2) for loss, luck in result.verdict.luck.items()}
     if result.verdict.critical is None or len(set(known.values())) < 2:
