@@ -147,6 +147,21 @@ def test_settings_whose_copy_is_damaged_too_are_reported_as_damaged(tmp_path):
         write_or_check(path, TABLE)
 
 
+@pytest.mark.parametrize(
+    ("content", "copy", "read"),
+    [
+        (b"a = 1\n", b"a = 1\nb = 2\n", "copy"),
+        (b"a = 2\n", b"a = 1\nb = 2\n", "content"),
+        (b"a = 1\nb = 2\n", b"a = 1\n", "content"),
+    ],
+    ids=["cut off", "shorter", "longer"],
+)
+def test_the_copy_is_read_only_where_the_file_is_its_beginning(tmp_path, content, copy, read):
+    (tmp_path / "trial.toml").write_bytes(content)
+    (tmp_path / ".trial.toml.copy").write_bytes(copy)
+    assert toml_bytes(tmp_path / "trial.toml") == {"content": content, "copy": copy}[read]
+
+
 def test_a_copy_that_leads_elsewhere_is_not_read(tmp_path):
     path = tmp_path / "trial.toml"
     (tmp_path / "secret").write_text("a = 1")
