@@ -14,13 +14,17 @@ from tests.losses.pictures import extremes, random_pair
 ALL = losses.names()
 NAMES = tuple(name for name in ALL if losses.info(name).objective)
 EXACT = [name for name in NAMES if losses.info(name).family == "pixel" and name not in ("linf", "mase")]
-# These divide by the target, or weigh values that are too dark differently from ones that are too bright.
-ASYMMETRIC = {"mape", "mase"}
+# These divide by the target, weigh values that are too dark differently from ones that are too bright, or
+# compare the truth and the prediction with their mean.
+ASYMMETRIC = {"mape", "mase", "mdsi"}
 # Measured on luminance or colour, in which channels differ.
-CHANNELS_DIFFER = {"gmsd", "ms_gmsd", "flip", "lpips"}
+CHANNELS_DIFFER = {"gmsd", "ms_gmsd", "mdsi", "haarpsi", "flip", "lpips"}
+# Their windows of even sides lie half a pixel off their centres, as in the authors' code.
+OFF_CENTRE = {"haarpsi"}
 # How far, in pixels, a loss reaches beyond the pixels that count, at 32 pixels a side.
 REACH = {
-    "ssim": 5, "uqi": 4, "ms_ssim": 10, "mix": 16, "gmsd": 2, "ms_gmsd": 8, "pixel_gradient": 1, "flip": 10
+    "ssim": 5, "uqi": 4, "ms_ssim": 10, "mix": 16, "gmsd": 2, "ms_gmsd": 8, "mdsi": 1, "haarpsi": 8,
+    "pixel_gradient": 1, "flip": 10
 }  # fmt: skip
 COLORS = ("rgb", "gray")
 SIDE = 32
@@ -57,12 +61,22 @@ def test_is_symmetric(name):
     assert near(function(name)(input, target), function(name)(target, input))
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "lpips"])
-@pytest.mark.parametrize("turn", [lambda x: x.mT, lambda x: x.flip(2), lambda x: x.flip(3)])
-def test_is_invariant_to_mirroring_and_transposing(name, turn):
+TURNS = {"transposed": lambda x: x.mT, "upside down": lambda x: x.flip(2), "mirrored": lambda x: x.flip(3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [
+        (name, turned)
+        for name in ALL
+        for turned in TURNS
+        if name != "lpips" and (name not in OFF_CENTRE or turned == "transposed")
+    ],
+)
+def test_is_invariant_to_mirroring_and_transposing(name, turned):
     input, target = random_pair()
-    turned = function(name)(turn(input), turn(target))
-    assert near(function(name)(input, target), turned)
+    turn = TURNS[turned]
+    assert near(function(name)(input, target), function(name)(turn(input), turn(target)))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in CHANNELS_DIFFER])

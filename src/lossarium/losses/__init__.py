@@ -10,6 +10,7 @@ from lossarium.losses.frequency.ffl import ffl
 from lossarium.losses.fused import without_kernels
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.gradient.laplacian import laplacian
+from lossarium.losses.gradient.mdsi import mdsi
 from lossarium.losses.gradient.pixel_gradient import pixel_gradient
 from lossarium.losses.module import Loss, TermReport, get
 from lossarium.losses.modules import (
@@ -22,6 +23,7 @@ from lossarium.losses.modules import (
     MAPE,
     MASE,
     MBE,
+    MDSI,
     MPE,
     MS_GMSD,
     MS_SSIM,
@@ -33,6 +35,7 @@ from lossarium.losses.modules import (
     UQI,
     Charbonnier,
     General,
+    HaarPSI,
     Huber,
     Laplacian,
     LInf,
@@ -51,6 +54,7 @@ from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
 from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
 from lossarium.losses.reduction import Color, Reduction
 from lossarium.losses.registry import info, map, names
+from lossarium.losses.structure.haarpsi import haarpsi
 from lossarium.losses.structure.mix import mix
 from lossarium.losses.structure.ms_ssim import ms_ssim
 from lossarium.losses.structure.ssim import ssim
@@ -67,6 +71,7 @@ __all__ = [
     "MAPE",
     "MASE",
     "MBE",
+    "MDSI",
     "MPE",
     "MSE",
     "MS_GMSD",
@@ -79,6 +84,7 @@ __all__ = [
     "Charbonnier",
     "Color",
     "General",
+    "HaarPSI",
     "Huber",
     "LInf",
     "LPIPSNet",
@@ -100,6 +106,7 @@ __all__ = [
     "general",
     "get",
     "gmsd",
+    "haarpsi",
     "huber",
     "imae",
     "info",
@@ -112,6 +119,7 @@ __all__ = [
     "mape",
     "mase",
     "mbe",
+    "mdsi",
     "mix",
     "mpe",
     "ms_gmsd",

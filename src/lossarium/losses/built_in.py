@@ -2,10 +2,10 @@
 
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.frequency import ffl
-from lossarium.losses.gradient import gmsd, laplacian, pixel_gradient
+from lossarium.losses.gradient import gmsd, laplacian, mdsi, pixel_gradient
 from lossarium.losses.perceptual import flip, lpips
 from lossarium.losses.pixel import norms, relative, robust
-from lossarium.losses.structure import mix, ms_ssim, ssim, uqi
+from lossarium.losses.structure import haarpsi, mix, ms_ssim, ssim, uqi
 
 LOSSES: tuple[LossInfo, ...] = (
     *norms.LOSSES,
@@ -16,6 +16,8 @@ LOSSES: tuple[LossInfo, ...] = (
     *ms_ssim.LOSSES,
     *mix.LOSSES,
     *gmsd.LOSSES,
+    *mdsi.LOSSES,
+    *haarpsi.LOSSES,
     *pixel_gradient.LOSSES,
     *laplacian.LOSSES,
     *ffl.LOSSES,

@@ -13,6 +13,7 @@ from torch import Tensor
 from lossarium.losses.frequency.ffl import ffl
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.gradient.laplacian import laplacian
+from lossarium.losses.gradient.mdsi import mdsi
 from lossarium.losses.gradient.pixel_gradient import pixel_gradient
 from lossarium.losses.loss_module import LossModule
 from lossarium.losses.perceptual.flip import flip
@@ -22,6 +23,7 @@ from lossarium.losses.pixel.norms import linf, mae, mse, psnr, rmse, sse
 from lossarium.losses.pixel.relative import imae, mape, mase, mbe, mpe
 from lossarium.losses.pixel.robust import charbonnier, general, huber, logcosh, quantile, smooth_l1
 from lossarium.losses.reduction import Color, Reduction
+from lossarium.losses.structure.haarpsi import haarpsi
 from lossarium.losses.structure.mix import mix
 from lossarium.losses.structure.ms_ssim import ms_ssim
 from lossarium.losses.structure.ssim import ssim
@@ -166,6 +168,40 @@ class General(LossModule):
             target,
             alpha=self.alpha,
             c=self.c,
+            weight=weight,
+            reduction=self.reduction,
+        )
+
+
+class HaarPSI(LossModule):
+    """1 - HaarPSI, so that smaller is better.
+
+    The module of `lossarium.losses.haarpsi`.
+    """
+
+    def __init__(
+        self,
+        *,
+        c: float = 0.000461361014994233,
+        alpha: float = 4.2,
+        subsample: bool = True,
+        color: Color = "rgb",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.c = c
+        self.alpha = alpha
+        self.subsample = subsample
+        self.color = color
+
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return haarpsi(
+            input,
+            target,
+            c=self.c,
+            alpha=self.alpha,
+            subsample=self.subsample,
+            color=self.color,
             weight=weight,
             reduction=self.reduction,
         )
@@ -389,6 +425,31 @@ class MBE(LossModule):
 
     def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         return mbe(input, target, weight=weight, reduction=self.reduction)
+
+
+class MDSI(LossModule):
+    """Mean deviation similarity index.
+
+    The module of `lossarium.losses.mdsi`.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.6,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.alpha = alpha
+
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return mdsi(
+            input,
+            target,
+            alpha=self.alpha,
+            weight=weight,
+            reduction=self.reduction,
+        )
 
 
 class MPE(LossModule):

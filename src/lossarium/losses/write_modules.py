@@ -22,10 +22,10 @@ _WORDS: dict[str, ModuleType] = {
 }
 
 # Names that cannot be split into words.
-_IRREGULAR = {"linf": "LInf", "logcosh": "LogCosh"}
+_IRREGULAR = {"haarpsi": "HaarPSI", "linf": "LInf", "logcosh": "LogCosh"}
 _ACRONYMS = frozenset(
     (
-        *("ffl", "flip", "gmsd", "imae", "lpips", "mae", "mape", "mase", "mbe", "mpe", "ms", "mse"),
+        *("ffl", "flip", "gmsd", "imae", "lpips", "mae", "mape", "mase", "mbe", "mdsi", "mpe", "ms", "mse"),
         *("psnr", "rmse", "sse", "ssim", "uqi"),
     )
 )

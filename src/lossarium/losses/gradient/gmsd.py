@@ -72,8 +72,8 @@ def _gmsd_kernel(c: float, color: Color) -> LossKernel:
 
 
 def _gmsd_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, c: float, color: Color) -> Tensor:
-    input, target = _halved(in_color(input, color)), _halved(in_color(target, color))
-    variance = _variance_of_dissimilarity(input, target, _halved_weight(weight), c=c, alpha=0.0)
+    input, target = halved(in_color(input, color)), halved(in_color(target, color))
+    variance = _variance_of_dissimilarity(input, target, halved_weight(weight), c=c, alpha=0.0)
     return _root(variance).mean(dim=1)
 
 
@@ -151,7 +151,7 @@ def _ms_gmsd_plain(
     variance = input.new_zeros(input.shape[:2])
     for scale, scale_weight in enumerate(scale_weights):
         if scale > 0:
-            input, target, weight = _halved(input), _halved(target), _halved_weight(weight)
+            input, target, weight = halved(input), halved(target), halved_weight(weight)
         at_scale = _variance_of_dissimilarity(input, target, weight, c=c, alpha=alpha)
         variance = variance + scale_weight * at_scale
     return _root(variance).mean(dim=1)
@@ -163,14 +163,14 @@ def _check_options(loss: str, c: float, color: Color) -> None:
     check_color(color)
 
 
-def _halved(planes: Tensor) -> Tensor:
+def halved(planes: Tensor) -> Tensor:
     """Average over 2x2 pixels, with zeros after an odd side."""
     height, width = planes.shape[2:]
     return F.avg_pool2d(F.pad(planes, (0, width % 2, 0, height % 2)), kernel_size=2)
 
 
-def _halved_weight(weight: Tensor | None) -> Tensor | None:
-    """The mean weight of the pixels that `_halved` averages; its padding has no weight."""
+def halved_weight(weight: Tensor | None) -> Tensor | None:
+    """The mean weight of the pixels that `halved` averages; its padding has no weight."""
     return None if weight is None else F.avg_pool2d(weight, kernel_size=2, ceil_mode=True)
 
 
