@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lossarium import losses
+from lossarium.errors import LossariumError
 from lossarium.judging import held_out
 from lossarium.judging.held_out import StoredPictures, as_bytes, as_tensor, directions, score
 from lossarium.judging.judges import JUDGES, judge
@@ -86,7 +87,8 @@ def test_psnr_is_minus_ten_log_of_the_squared_error():
     assert judge("psnr").measure(truth + 0.1, truth, None).item() == pytest.approx(20, abs=allowed)
 
 
-@pytest.mark.parametrize("one", JUDGES, ids=lambda one: one.name)
+# VGG's weights are not bundled.
+@pytest.mark.parametrize("one", [one for one in JUDGES if one.name != "lpips_vgg"], ids=lambda one: one.name)
 def test_every_judge_scores_the_worse_picture_worse(one):
     truth = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
@@ -95,9 +97,33 @@ def test_every_judge_scores_the_worse_picture_worse(one):
     assert near.shape == (2,)
 
 
+def test_every_judge_of_a_measure_is_that_measure():
+    prediction, truth = torch.rand(2, 1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    weight = torch.rand(1, 1, 40, 40, generator=torch.Generator().manual_seed(1))
+    for one in JUDGES:
+        if one.name in ("psnr", "lpips_vgg"):
+            continue
+        value = losses.info(one.name).function(prediction, truth, weight=weight)
+        score = one.measure(prediction, truth, weight)
+        assert torch.equal(score, (1 - value if one.higher_is_better else value)[None])
+
+
+def test_every_judge_has_a_margin_that_its_digits_show():
+    for one in JUDGES:
+        assert one.margin >= 10**-one.digits
+
+
+def test_lpips_of_vgg_asks_for_its_weights(monkeypatch):
+    monkeypatch.delenv("LOSSARIUM_WEIGHTS", raising=False)
+    picture = torch.zeros(1, 3, 40, 40)
+    with pytest.raises(LossariumError, match="LOSSARIUM_WEIGHTS"):
+        judge("lpips_vgg").measure(picture, picture, None)
+
+
 def test_home_judges_are_known_by_the_terms_of_a_spec():
-    homes = {spec: {one.name for one in JUDGES if one.is_home_of(spec)} for spec in ("mse", "0.1*ssim + mae")}
-    assert homes == {"mse": {"psnr"}, "0.1*ssim + mae": {"mae", "ssim"}}
+    specs = ("mse", "0.1*ssim + mae", "mdsi")
+    homes = {spec: {one.name for one in JUDGES if one.is_home_of(spec)} for spec in specs}
+    assert homes == {"mse": {"psnr"}, "0.1*ssim + mae": {"mae", "ssim", "ms_ssim"}, "mdsi": {"gmsd", "mdsi"}}
 
 
 def test_every_loss_has_a_home_judge_or_none_but_never_an_unknown_one():

@@ -6,7 +6,7 @@ import torch
 from lossarium.errors import LossariumError
 from lossarium.judging import own_judges as registering
 from lossarium.judging.held_out import directions, score
-from lossarium.judging.judges import JUDGES, chosen, judge, judges_of, names, register
+from lossarium.judging.judges import DEFAULT_JUDGES, JUDGES, chosen, judge, judges_of, names, register
 from lossarium.judging.try_judges import try_judges, try_judges_on_noise
 from lossarium.text import listed_names as listed
 from lossarium.training.configuration import Recipe
@@ -135,7 +135,7 @@ def test_a_registered_judge_is_known_by_its_name():
         """Mine."""
         return (prediction - truth).abs().mean((1, 2, 3))
 
-    assert names() == ("psnr", "mae", "ssim", "lpips", "mine")
+    assert names() == (*listed.JUDGES, "mine")
     assert judge("mine").description == "Mine."
     assert mine(PREDICTION, TRUTH).shape == (3,)
     assert register(name="other", home_of=["mse"])(mine) is mine
@@ -147,7 +147,7 @@ def test_a_registered_judge_is_known_by_its_name():
 def test_a_name_that_cannot_be_taken_is_refused(name):
     with pytest.raises(LossariumError, match=f'cannot be registered as "{name}"'):
         register(name=name)(own_judges.largest_error)
-    assert names() == ("psnr", "mae", "ssim", "lpips")
+    assert names() == listed.JUDGES
 
 
 def test_an_unknown_judge_is_refused_with_the_nearest():
@@ -192,4 +192,6 @@ def test_a_wrong_choice_is_refused(text, steering, told):
 
 def test_the_lists_of_built_in_judges_agree():
     built_in = tuple(one.name for one in JUDGES)
-    assert built_in == listed.JUDGES == registering.RESERVED == Recipe().judges
+    assert built_in == listed.JUDGES
+    defaults = tuple(one.name for one in DEFAULT_JUDGES)
+    assert defaults == listed.DEFAULT_JUDGES == Recipe().judges == DEFAULTS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossarium.facesets.faceset import Faceset, exact_swaps
-from lossarium.judging.judges import JUDGES, Judge
+from lossarium.judging.judges import DEFAULT_JUDGES, Judge
 from lossarium.judging.tasks import RECONSTRUCTION, SWAP
 from lossarium.models.prediction import predict
 from lossarium.models.randomness import evaluating, seeded
@@ -110,7 +110,7 @@ def decode(model: nn.Module, frames: Tensor, identity: int) -> Tensor:
 
 
 def score(
-    model: nn.Module, pair: tuple[Direction, ...], judges: Sequence[Judge] = JUDGES
+    model: nn.Module, pair: tuple[Direction, ...], judges: Sequence[Judge] = DEFAULT_JUDGES
 ) -> dict[str, list[float]]:
     """Every score of a model: score key -> one value a held-out picture, direction after direction.
 

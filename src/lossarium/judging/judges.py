@@ -17,7 +17,7 @@ from lossarium.own_code import is_own
 from lossarium.text.suggestions import nearest
 from lossarium.training.configuration import Recipe
 
-__all__ = ["JUDGES", "Judge", "chosen", "judge", "names", "register"]
+__all__ = ["DEFAULT_JUDGES", "JUDGES", "Judge", "chosen", "judge", "names", "register"]
 
 # PSNR is capped at 100 dB, as usual; without a cap it is infinite for equal pictures.
 _SMALLEST_MSE = 1e-10
@@ -40,10 +40,36 @@ def _lpips(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     return losses.lpips(prediction, truth, weight=weight, reduction="none")
 
 
+def _lpips_vgg(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return losses.lpips(prediction, truth, net="vgg", weight=weight, reduction="none")
+
+
+def _ms_ssim(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return 1 - losses.ms_ssim(prediction, truth, weight=weight, reduction="none")
+
+
+def _gmsd(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return losses.gmsd(prediction, truth, weight=weight, reduction="none")
+
+
+def _mdsi(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return losses.mdsi(prediction, truth, weight=weight, reduction="none")
+
+
+def _haarpsi(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return 1 - losses.haarpsi(prediction, truth, weight=weight, reduction="none")
+
+
+def _flip(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return losses.flip(prediction, truth, weight=weight, reduction="none")
+
+
 # Losses by what they minimise: squared errors, absolute errors, or (Huber-like) either by size.
 _SQUARED = frozenset({"mse", "rmse", "sse"})
 _ABSOLUTE = frozenset({"mae", "charbonnier", "quantile", "mape", "mase", "imae", "laplacian", "mix"})
 _BETWEEN = frozenset({"smooth_l1", "huber", "logcosh", "general"})
+_STRUCTURE = frozenset({"ssim", "ms_ssim", "uqi", "mix"})
+_GRADIENTS = frozenset({"gmsd", "ms_gmsd", "mdsi"})
 
 JUDGES = (
     Judge(
@@ -57,7 +83,7 @@ JUDGES = (
         margin=0.001,
     ),
     Judge(
-        "ssim", "SSIM", "", True, 3, _ssim, frozenset({"ssim", "ms_ssim", "uqi", "mix"}),
+        "ssim", "SSIM", "", True, 3, _ssim, _STRUCTURE,
         "Structural similarity in windows of 11 pixels; 1 is equality.",
         margin=0.005,
     ),
@@ -66,7 +92,39 @@ JUDGES = (
         "Learned perceptual distance in the features of AlexNet; 0 is equality.",
         margin=0.005,
     ),
+    Judge(
+        "lpips_vgg", "LPIPS (VGG)", "", False, 3, _lpips_vgg, frozenset({"lpips"}),
+        "Learned perceptual distance in the features of VGG-16, whose weights LOSSARIUM_WEIGHTS names; 0 is "
+        "equality.",
+        margin=0.005,
+    ),
+    Judge(
+        "ms_ssim", "MS-SSIM", "", True, 3, _ms_ssim, _STRUCTURE,
+        "Structural similarity at up to five scales; 1 is equality.",
+        margin=0.005,
+    ),
+    Judge(
+        "gmsd", "GMSD", "", False, 4, _gmsd, _GRADIENTS,
+        "Deviation of the similarity of gradients: uneven damage to edges; 0 is equality.",
+        margin=0.002,
+    ),
+    Judge(
+        "mdsi", "MDSI", "", False, 3, _mdsi, _GRADIENTS,
+        "Deviation of the similarity of gradients and colours; 0 is equality.",
+        margin=0.005,
+    ),
+    Judge(
+        "haarpsi", "HaarPSI", "", True, 3, _haarpsi, frozenset({"haarpsi"}),
+        "Similarity of Haar wavelets, mostly edges and texture of 4 to 8 pixels; 1 is equality.",
+        margin=0.01,
+    ),
+    Judge(
+        "flip", "FLIP", "", False, 3, _flip, frozenset({"flip"}),
+        "How visible the difference is when the pictures alternate on a screen; 0 is equality.",
+        margin=0.005,
+    ),
 )  # fmt: skip
+DEFAULT_JUDGES = tuple(judge for judge in JUDGES if judge.name in Recipe.judges)
 
 
 def names() -> tuple[str, ...]:
@@ -98,7 +156,7 @@ def chosen(text: str | None, steering: str | None) -> tuple[tuple[str, ...], str
     convergence.
 
     Args:
-        text: Names separated by commas; None for the built-in judges and the steering one.
+        text: Names separated by commas; None for the default judges and the steering one.
         steering: The name of the judge that steers; None for a recipe's default, or the first judge if
             that one does not score.
 

@@ -16,8 +16,8 @@ from lossarium.errors import LossariumError
 from lossarium.judging.declaration import Judge
 from lossarium.losses.registry import info
 from lossarium.own_code import import_own, in_short, is_own
+from lossarium.text.listed_names import JUDGES
 
-RESERVED = ("psnr", "mae", "ssim", "lpips")
 _MOST_DIGITS = 10
 _LONGEST_TEXT = 200
 
@@ -88,8 +88,8 @@ def register(
             if value is not None:
                 setattr(function, attribute, value)
         known_as = str(name or getattr(function, "__name__", type(function).__name__))
-        if known_as in RESERVED or not known_as.isidentifier():
-            why = "a built-in judge has that name" if known_as in RESERVED else "that is not a Python name"
+        if known_as in JUDGES or not known_as.isidentifier():
+            why = "a built-in judge has that name" if known_as in JUDGES else "that is not a Python name"
             raise LossariumError(f'a judge cannot be registered as "{known_as}": {why}; choose another name')
         _registered[known_as] = _declared(known_as, function)
         return function

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lossarium.facesets.batches.amount import Augmentation
-from lossarium.text.listed_names import JUDGES, MODELS, OPTIMIZERS, SCHEDULES
+from lossarium.text.listed_names import DEFAULT_JUDGES, JUDGES, MODELS, OPTIMIZERS, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,12 @@ class Recipe:
     )
     """Its mean over held-out reconstructions decides whether a trial has improved."""
     judges: tuple[str, ...] = option(
-        JUDGES,
-        "the judges that score held-out frames, separated by commas; your own as package.module:name",
+        DEFAULT_JUDGES,
+        f"the judges that score held-out frames, separated by commas: {', '.join(JUDGES)}; "
+        "your own as package.module:name",
         metavar="LIST",
         as_text=True,
-        default_text=", ".join(JUDGES),
+        default_text=", ".join(DEFAULT_JUDGES),
         of_whole_trial=True,
     )
     augmentation: Augmentation = field(
