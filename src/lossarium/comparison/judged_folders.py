@@ -15,7 +15,7 @@ from lossarium.evidence.writing import as_json
 from lossarium.judging.folders import FolderScores, score_folders
 from lossarium.judging.judges import Judge
 from lossarium.judging.pairs import Pair, match_folders
-from lossarium.judging.picture_blocks import PictureBlocks, dependence, picture_blocks
+from lossarium.judging.picture_blocks import PictureBlocks, dependence, given_blocks, usual_blocks
 from lossarium.losses.spec import parse
 from lossarium.own_code import is_own
 from lossarium.text.wording import counted, printable_name
@@ -74,7 +74,7 @@ def judge_folders(
         folders: Name -> its folders.
         judges: Who scores.
         margins: Judge -> what is too small to matter, where it is not the judge's own.
-        blocks: See `picture_blocks`.
+        blocks: See `given_blocks`; None for `usual_blocks`.
         masks: See `lossarium.judging.pairs.find_pairs`.
         common: See `match_folders`.
         skip_bad: See `score_folders`.
@@ -90,12 +90,17 @@ def judge_folders(
     _check_folders(references, every)
     matched = match_folders(references, every, masks, follow_links=follow_links, common=common)
     # Read before the pictures are, so that a mistake in it costs nobody minutes.
-    all_blocks = picture_blocks(blocks, [pair.name for pair in matched.of_folder[0]])
+    names = [pair.name for pair in matched.of_folder[0]]
+    of_all = None if blocks is None else given_blocks(blocks, names)
     scored = score_folders(matched.of_folder, judges, skip_bad=skip_bad, progress=progress)
     _refuse_copies(runs, dict(zip(every, scored.digests, strict=True)))
-    kept = _kept(all_blocks, scored.places)
     scores = tuple(_score(judge, (margins or {}).get(judge.name, judge.margin)) for judge in judges)
     values = {judge: dict(zip(every, of_folders, strict=True)) for judge, of_folders in scored.values.items()}
+    means = [
+        np.stack([np.mean([of_judge[folder] for folder in of_name], axis=0) for of_name in runs.values()])
+        for of_judge in values.values()
+    ]
+    kept = usual_blocks(means) if of_all is None else _kept(of_all, scored.places)
     verdict = decide(
         {score.key: _array(values[score.key], runs) for score in scores},
         tuple(runs),
@@ -116,7 +121,7 @@ def judge_folders(
         blocks=kept.count,
         values=values,
         scores=scores,
-        verdict=_about(verdict, runs, scored, kept),
+        verdict=_about(verdict, runs, kept, dependence(means, kept.labels)),
         troubles=tuple(_equal_to_references(every, scored)),
         notes=(*(f"{one}; left out." for one in matched.left_out), *matched.notes, *scored.notes),
     )
@@ -209,16 +214,15 @@ def _is_loss(name: str) -> bool:
 
 
 def _about(
-    verdict: Verdict, runs: Mapping[str, Sequence[Path]], scored: FolderScores, blocks: PictureBlocks
+    verdict: Verdict, runs: Mapping[str, Sequence[Path]], blocks: PictureBlocks, together: float | None
 ) -> Verdict:
     """The verdict with its budget in its sentence, and what was assumed among its caveats."""
     counts = sorted({len(of_name) for of_name in runs.values()})
-    budget = f"On {counted(len(scored.pictures), 'picture')}"
+    budget = f"On {counted(len(blocks.labels), 'picture')}"
     if verdict.about == "methods":
         several = f"{counts[0]} to {counts[-1]} runs" if len(counts) > 1 else counted(counts[0], "run")
         budget += f" with {several} of each"
     added = [] if blocks.caveat is None else [blocks.caveat]
-    together = dependence([np.asarray(values) for values in scored.values.values()], blocks.labels)
     if together is not None:
         added.append(
             "Neighbouring blocks of pictures are not independent (their differences correlate by "

@@ -14,11 +14,15 @@ from lossarium.errors import LossariumError
 from lossarium.text.unicode_names import same_form
 from lossarium.text.wording import counted, listed, printable_name
 
-_USUAL_BLOCKS = 25
+_USUAL_BLOCKS = (25, 16, 12, 8)
+"""As many blocks as look independent, from the first number to the last."""
 _LARGEST_FILE = 1 << 26
-# Correlations between neighbouring blocks from which on they cannot be taken for independent.
+_INDEPENDENT = 0.2
+"""Blocks of which neighbours correlate by less than this look independent, or by less than chance does."""
 _CORRELATED = 0.3
+"""From here on they do not, if it is beyond chance: intervals are then a quarter too short and more."""
 _STANDARD_ERRORS = 3
+_STANDARD_ERRORS_OF_USUAL_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -36,35 +40,46 @@ class PictureBlocks:
         return int(self.labels.max()) + 1
 
 
-def picture_blocks(given: str | None, names: Sequence[str]) -> PictureBlocks:
-    """The blocks of pictures.
+def given_blocks(given: str, names: Sequence[str]) -> PictureBlocks:
+    """The blocks that a user gave.
 
     Args:
-        given: A number of consecutive pictures per block; or a text file with a line `name,label` per
-            picture; or None for 25 blocks of consecutive pictures, since they may be frames of one video.
+        given: A number of consecutive pictures per block; or a text file with a line `name,label` each.
         names: The pictures' names without ending, in order.
 
     Raises:
         LossariumError: it is neither, or the file lacks pictures.
 
-    >>> picture_blocks("2", ["a", "b", "c"]).labels.tolist()
+    >>> given_blocks("2", ["a", "b", "c"]).labels.tolist()
     [0, 0, 1]
     """
-    if given is None:
-        length = max(1, math.ceil(len(names) / _USUAL_BLOCKS))
-        labels = np.arange(len(names)) // length
-        caveat = (
-            f"Neighbouring pictures may be frames of one video, so {counted(len(names), 'picture')} count as "
-            f"{counted(int(labels[-1]) + 1, 'block')} of {length}, in order of their names; if they are "
-            "independent of each other, --blocks 1 says so."
-        )
-        return PictureBlocks(labels, caveat if length > 1 else None)
     if given.strip().isdecimal():
         length = int(given)
         if length < 1:
             raise LossariumError("--blocks must be at least 1 picture")
         return PictureBlocks(np.arange(len(names)) // length, None)
     return PictureBlocks(_from_file(Path(given), names), None)
+
+
+def usual_blocks(values: Sequence[npt.NDArray[np.float64]]) -> PictureBlocks:
+    """25 blocks of consecutive pictures, which may be frames of one video; fewer if these go together.
+
+    Args:
+        values: A judge's (names, pictures) each.
+    """
+    pictures = values[0].shape[1]
+    for blocks in _USUAL_BLOCKS:
+        length = max(1, math.ceil(pictures / blocks))
+        labels = np.arange(pictures) // length
+        by_chance = _STANDARD_ERRORS_OF_USUAL_BLOCKS * _standard_error(values, labels)
+        if correlation_of_neighbours(values, labels) < max(_INDEPENDENT, by_chance):
+            break
+    caveat = (
+        f"Neighbouring pictures may be frames of one video, so {counted(pictures, 'picture')} count as "
+        f"{counted(int(labels[-1]) + 1, 'block')} of {length}, in order of their names; if they are "
+        "independent of each other, --blocks 1 says so."
+    )
+    return PictureBlocks(labels, caveat if length > 1 else None)
 
 
 def _from_file(path: Path, names: Sequence[str]) -> npt.NDArray[np.intp]:
@@ -121,27 +136,42 @@ def _without_ending(name: str) -> str:
     return str(PurePosixPath(name.replace("\\", "/")).with_suffix("")) if name else name
 
 
-def dependence(values: Sequence[npt.NDArray[np.float64]], labels: npt.NDArray[np.intp]) -> float | None:
-    """How far neighbouring blocks go together: the correlation of differences between folders, if it is too
-    large for independent blocks.
+def correlation_of_neighbours(
+    values: Sequence[npt.NDArray[np.float64]], labels: npt.NDArray[np.intp]
+) -> float:
+    """How far neighbouring blocks go together: the largest correlation, over the judges, of differences
+    between names; 0 where it is not known.
 
     Args:
-        values: A judge's (folders, pictures) each.
-        labels: (pictures,), the blocks, in order.
+        values: A judge's (names, pictures) each.
+        labels: (pictures,), the blocks, numbered in order.
     """
-    count = int(labels.max()) + 1
-    if count < 4:
-        return None
     sizes = np.bincount(labels)
-    found = []
+    found = [0.0]
     for of_judge in values:
+        if not np.isfinite(of_judge).all():
+            continue
         means = np.stack([np.bincount(labels, weights=row) / sizes for row in of_judge])
         means = means - means.mean(0)
         means = means - means.mean(1, keepdims=True)
         square = float((means**2).sum())
-        if np.isfinite(square) and square > 0:
+        if square > 0:
             found.append(float((means[:, 1:] * means[:, :-1]).sum()) / square)
-    if not found:
-        return None
-    largest = max(found)
-    return largest if largest > max(_CORRELATED, _STANDARD_ERRORS / math.sqrt(count)) else None
+    return max(found)
+
+
+def dependence(values: Sequence[npt.NDArray[np.float64]], labels: npt.NDArray[np.intp]) -> float | None:
+    """The correlation of neighbouring blocks if it is too large, beyond chance, for independent ones.
+
+    Args:
+        values: As for `correlation_of_neighbours`.
+        labels: As for `correlation_of_neighbours`.
+    """
+    together = correlation_of_neighbours(values, labels)
+    by_chance = _STANDARD_ERRORS * _standard_error(values, labels)
+    return together if together > max(_CORRELATED, by_chance) else None
+
+
+def _standard_error(values: Sequence[npt.NDArray[np.float64]], labels: npt.NDArray[np.intp]) -> float:
+    """Of a correlation of neighbouring blocks, where they are independent."""
+    return 1 / math.sqrt((int(labels.max()) + 1) * max(1, len(values[0]) - 1))
