@@ -60,6 +60,10 @@ def _haarpsi(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor
     return 1 - losses.haarpsi(prediction, truth, weight=weight, reduction="none")
 
 
+def _nlpd(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return losses.nlpd(prediction, truth, weight=weight, reduction="none")
+
+
 def _flip(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     return losses.flip(prediction, truth, weight=weight, reduction="none")
 
@@ -116,6 +120,11 @@ JUDGES = (
     Judge(
         "haarpsi", "HaarPSI", "", True, 3, _haarpsi, frozenset({"haarpsi"}),
         "Similarity of Haar wavelets, mostly edges and texture of 4 to 8 pixels; 1 is equality.",
+        margin=0.01,
+    ),
+    Judge(
+        "nlpd", "NLPD", "", False, 3, _nlpd, frozenset({"nlpd"}),
+        "Errors of contrast from fine to coarse, masked by the contrast around them; 0 is equality.",
         margin=0.01,
     ),
     Judge(

@@ -11,6 +11,7 @@ from lossarium.losses.fused import without_kernels
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.gradient.laplacian import laplacian
 from lossarium.losses.gradient.mdsi import mdsi
+from lossarium.losses.gradient.nlpd import nlpd
 from lossarium.losses.gradient.pixel_gradient import pixel_gradient
 from lossarium.losses.module import Loss, TermReport, get
 from lossarium.losses.modules import (
@@ -28,6 +29,7 @@ from lossarium.losses.modules import (
     MS_GMSD,
     MS_SSIM,
     MSE,
+    NLPD,
     PSNR,
     RMSE,
     SSE,
@@ -76,6 +78,7 @@ __all__ = [
     "MSE",
     "MS_GMSD",
     "MS_SSIM",
+    "NLPD",
     "PSNR",
     "RMSE",
     "SSE",
@@ -126,6 +129,7 @@ __all__ = [
     "ms_ssim",
     "mse",
     "names",
+    "nlpd",
     "pixel_gradient",
     "psnr",
     "quantile",

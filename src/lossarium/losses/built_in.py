@@ -2,7 +2,7 @@
 
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.frequency import ffl
-from lossarium.losses.gradient import gmsd, laplacian, mdsi, pixel_gradient
+from lossarium.losses.gradient import gmsd, laplacian, mdsi, nlpd, pixel_gradient
 from lossarium.losses.perceptual import flip, lpips
 from lossarium.losses.pixel import norms, relative, robust
 from lossarium.losses.structure import haarpsi, mix, ms_ssim, ssim, uqi
@@ -18,6 +18,7 @@ LOSSES: tuple[LossInfo, ...] = (
     *gmsd.LOSSES,
     *mdsi.LOSSES,
     *haarpsi.LOSSES,
+    *nlpd.LOSSES,
     *pixel_gradient.LOSSES,
     *laplacian.LOSSES,
     *ffl.LOSSES,

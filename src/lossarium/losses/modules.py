@@ -14,6 +14,7 @@ from lossarium.losses.frequency.ffl import ffl
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.gradient.laplacian import laplacian
 from lossarium.losses.gradient.mdsi import mdsi
+from lossarium.losses.gradient.nlpd import nlpd
 from lossarium.losses.gradient.pixel_gradient import pixel_gradient
 from lossarium.losses.loss_module import LossModule
 from lossarium.losses.perceptual.flip import flip
@@ -584,6 +585,31 @@ class Mix(LossModule):
             alpha=self.alpha,
             sigma=self.sigma,
             scales=self.scales,
+            weight=weight,
+            reduction=self.reduction,
+        )
+
+
+class NLPD(LossModule):
+    """Normalised Laplacian pyramid distance.
+
+    The module of `lossarium.losses.nlpd`.
+    """
+
+    def __init__(
+        self,
+        *,
+        color: Color = "gray",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.color = color
+
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return nlpd(
+            input,
+            target,
+            color=self.color,
             weight=weight,
             reduction=self.reduction,
         )

@@ -26,7 +26,7 @@ _IRREGULAR = {"haarpsi": "HaarPSI", "linf": "LInf", "logcosh": "LogCosh"}
 _ACRONYMS = frozenset(
     (
         *("ffl", "flip", "gmsd", "imae", "lpips", "mae", "mape", "mase", "mbe", "mdsi", "mpe", "ms", "mse"),
-        *("psnr", "rmse", "sse", "ssim", "uqi"),
+        *("nlpd", "psnr", "rmse", "sse", "ssim", "uqi"),
     )
 )
 _HEADER = '''"""Every loss as a module that keeps its options. Written by a program, not by hand.
