@@ -42,8 +42,8 @@ def nlpd(
     Source: Laparra, Balle, Berardino, Simoncelli, Perceptual image quality assessment using a normalized
     Laplacian pyramid, 2016, equations 1 to 4; pyramid, filters and borders as in the authors' NLP_dist.m.
 
-    As in the authors' code, P sees more beside a pixel than above and below it, so that a transposed pair
-    measures differently, and it was fitted to natural pictures in [0, 1] of their size and not of ours.
+    As in the authors' code, where P was fitted to photographs, it is not symmetric: a mirrored pair measures
+    slightly differently, and a transposed one more so, since coarse levels see neighbours in their row alone.
 
     Args:
         input: (N, C, H, W), the prediction.
