@@ -149,15 +149,15 @@ def _structure(peers: dict[str, Any]) -> tuple[Benchmark, ...]:
             (piq, lambda m: differentiated("piq", lambda x, y: m.multi_scale_gmsd(x, y, data_range=1))),
             (piqa, lambda m: differentiated("piqa", m.MS_GMSD())),
         ))),
-        # These peers refuse values outside [0, 1], as the others' inputs have none.
         Benchmark("mdsi", (ours("mdsi"), *_only(
             (piq, lambda m: differentiated(
                 "piq", lambda x, y: m.mdsi(x, y, data_range=1, reduction="none"))),
             (piqa, lambda m: differentiated("piqa", m.MDSI())),
         ))),
+        Benchmark("nlpd", (ours("nlpd"),)),
         Benchmark("haarpsi", (ours("haarpsi"), *_only(
             (piq, lambda m: differentiated("piq", lambda x, y: 1 - m.haarpsi(x, y, data_range=1))),
-            (piqa, lambda m: differentiated("piqa", lambda x, y, loss=m.HaarPSI(): 1 - loss(x, y))),
+            (piqa, lambda m: differentiated("piqa", m.HaarPSI())),
         ))),
     )  # fmt: skip
 
@@ -166,6 +166,7 @@ def _gradients(peers: dict[str, Any]) -> tuple[Benchmark, ...]:
     return (
         Benchmark("pixel_gradient", (ours("pixel_gradient"),)),
         Benchmark("laplacian", (ours("laplacian"),)),
+        Benchmark("wavelet_l1", (ours("wavelet_l1"),)),
         Benchmark("ffl", (ours("ffl"), *_only(
             (peers["focal_frequency_loss"],
              lambda m: differentiated("focal-frequency-loss", m.FocalFrequencyLoss())),

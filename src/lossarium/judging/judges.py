@@ -64,6 +64,10 @@ def _nlpd(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     return losses.nlpd(prediction, truth, weight=weight, reduction="none")
 
 
+def _wavelet_l1(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+    return losses.wavelet_l1(prediction, truth, weight=weight, reduction="none")
+
+
 def _flip(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     return losses.flip(prediction, truth, weight=weight, reduction="none")
 
@@ -126,6 +130,11 @@ JUDGES = (
         "nlpd", "NLPD", "", False, 3, _nlpd, frozenset({"nlpd"}),
         "Errors of contrast from fine to coarse, masked by the contrast around them; 0 is equality.",
         margin=0.01,
+    ),
+    Judge(
+        "wavelet_l1", "Wavelet L1", "", False, 3, _wavelet_l1, frozenset({"wavelet_l1", "laplacian"}),
+        "Absolute errors of Haar wavelets of 2, 4 and 8 pixels, each band alone; 0 is equality.",
+        margin=0.002,
     ),
     Judge(
         "flip", "FLIP", "", False, 3, _flip, frozenset({"flip"}),

@@ -7,6 +7,7 @@ Loss(0.84*ssim + 0.16*mae)
 
 from lossarium.losses.declaration import LossInfo
 from lossarium.losses.frequency.ffl import ffl
+from lossarium.losses.frequency.wavelet_l1 import wavelet_l1
 from lossarium.losses.fused import without_kernels
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.gradient.laplacian import laplacian
@@ -46,6 +47,7 @@ from lossarium.losses.modules import (
     PixelGradient,
     Quantile,
     SmoothL1,
+    WaveletL1,
 )
 from lossarium.losses.own import register
 from lossarium.losses.perceptual.flip import flip
@@ -103,6 +105,7 @@ __all__ = [
     "Reduction",
     "SmoothL1",
     "TermReport",
+    "WaveletL1",
     "charbonnier",
     "ffl",
     "flip",
@@ -139,5 +142,6 @@ __all__ = [
     "sse",
     "ssim",
     "uqi",
+    "wavelet_l1",
     "without_kernels",
 ]

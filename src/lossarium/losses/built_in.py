@@ -1,7 +1,7 @@
 """The built-in losses. To add one: write its function and declaration, and name its file here."""
 
 from lossarium.losses.declaration import LossInfo
-from lossarium.losses.frequency import ffl
+from lossarium.losses.frequency import ffl, wavelet_l1
 from lossarium.losses.gradient import gmsd, laplacian, mdsi, nlpd, pixel_gradient
 from lossarium.losses.perceptual import flip, lpips
 from lossarium.losses.pixel import norms, relative, robust
@@ -21,6 +21,7 @@ LOSSES: tuple[LossInfo, ...] = (
     *nlpd.LOSSES,
     *pixel_gradient.LOSSES,
     *laplacian.LOSSES,
+    *wavelet_l1.LOSSES,
     *ffl.LOSSES,
     *lpips.LOSSES,
     *flip.LOSSES,

@@ -11,6 +11,7 @@ SSIM(window=7, sigma=1.5, color='rgb')
 from torch import Tensor
 
 from lossarium.losses.frequency.ffl import ffl
+from lossarium.losses.frequency.wavelet_l1 import wavelet_l1
 from lossarium.losses.gradient.gmsd import gmsd, ms_gmsd
 from lossarium.losses.gradient.laplacian import laplacian
 from lossarium.losses.gradient.mdsi import mdsi
@@ -795,6 +796,31 @@ class UQI(LossModule):
             target,
             window=self.window,
             color=self.color,
+            weight=weight,
+            reduction=self.reduction,
+        )
+
+
+class WaveletL1(LossModule):
+    """Wavelet L1.
+
+    The module of `lossarium.losses.wavelet_l1`.
+    """
+
+    def __init__(
+        self,
+        *,
+        levels: int = 0,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.levels = levels
+
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return wavelet_l1(
+            input,
+            target,
+            levels=self.levels,
             weight=weight,
             reduction=self.reduction,
         )
