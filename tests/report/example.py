@@ -9,6 +9,7 @@ import numpy as np
 from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
 from lossarium.evidence import Verdict, decide
 from lossarium.evidence.results import Score, Scores
+from lossarium.judging.home import Home
 from lossarium.trial.pictures import Pictures, PreviewRow
 
 LOSSES = (
@@ -141,6 +142,13 @@ def example_result(
             "Python": "3.11.2",
             "PyTorch": "2.13.0+cpu",
             "Processor": "x86-64, 2 cores",
+        },
+        homes={
+            loss: {
+                score.judge: Home(score.judge in loss, 0.98 if score.judge in loss else 0.1)
+                for score in scores
+            }
+            for loss in losses
         },
         notes=("2 animations: their first frame is used.",),
     )

@@ -107,7 +107,8 @@ def test_a_home_judge_is_shown_but_marked_and_best_of_those_with_a_vote_never() 
     cell = re.search(r'<td class="([^"]*)"[^>]*><span class="value">0\.999', page)
     assert cell is not None
     assert set(cell[1].split()) & {"home", "best", "best-of-all"} == {"home", "best-of-all"}
-    assert page.count("ssim trained on this judge: no vote") >= 1
+    assert page.count("home judge of ssim, without a vote on it: its gradient points the same way") >= 1
+    assert "home judge of ssim (cosine 0.98)" in page
 
 
 def test_names_from_outside_are_never_markup() -> None:

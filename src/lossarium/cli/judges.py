@@ -34,11 +34,16 @@ def run(arguments: argparse.Namespace) -> int:
     # Late: torch takes a second to import, and --help should not wait for it.
     from rich.markup import escape
 
+    from lossarium.judging.home import homes_of
     from lossarium.judging.judges import JUDGES, judges_of, names
     from lossarium.judging.try_judges import try_judges_on_noise
+    from lossarium.losses.registry import info
+    from lossarium.losses.registry import names as loss_names
 
     listed = judges_of([*names(), *(name for name in arguments.own if name not in names())])
     try_judges_on_noise([judge for judge in listed if judge not in JUDGES])
+    losses = [name for name in loss_names() if info(name).objective]
+    homes = homes_of(losses, listed)
     table = empty_table()
     table.add_column("judge", no_wrap=True)
     table.add_column("better")
@@ -51,11 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
             "higher" if judge.higher_is_better else "lower",
             escape(judge.unit),
             escape(judge.description),
-            escape(", ".join(sorted(judge.home_of)) or "none"),
+            escape(", ".join(loss for loss in losses if homes[loss][judge.name].home) or "none"),
         )
     print_listing(
         table,
-        "home judge of: losses that minimise this measure or a close relative; it has no vote on them.\n"
+        "home judge of: losses that are this measure, or whose gradient points the same way (a cosine of at\n"
+        "least 0.7), as measured; it has no vote on them.\n"
         "Your own: --judges package.module:name, see docs/own-judges.md.",
     )
     return 0

@@ -28,8 +28,8 @@ def print_verdict(result: Judged) -> None:
     spread = f"mean of its {words.trials}, and from the lowest to the highest of them; " if several else ""
     if result.verdict.about == "losses" or any(result.verdict.home.values()):
         spread += (
-            f"{_HOME} home judge: the loss was trained on this measure or a close relative, so the measure "
-            "has no vote on that loss"
+            f"{_HOME} home judge: the loss is this measure, or its gradient points the same way (cosine of "
+            "at least 0.7), so the measure has no vote on that loss"
         )
     if spread:
         console.print(f"[dim]{spread.removesuffix('; ')}[/]")

@@ -18,7 +18,8 @@ from lossarium.facesets.batches.amount import Augmentation
 from lossarium.facesets.faceset import Faceset
 from lossarium.facesets.reading import UnreadablePicture
 from lossarium.judging.held_out import Direction, score_key
-from lossarium.judging.judges import Judge, judge, judges_of
+from lossarium.judging.home import Homes, from_table
+from lossarium.judging.judges import Judge, judges_of
 from lossarium.judging.tasks import RECONSTRUCTION, SWAP
 from lossarium.text.wording import counted, printable_name
 from lossarium.training import records
@@ -50,7 +51,9 @@ def outcome(
     scores = _scores(pair, judges_of(plan.recipe.judges), plan.margins)
     _check_scores(out, trials, scores)
     troubles = tuple(sentence for trial in trials for sentence in trial.troubles())
-    verdict = _verdict(plan, scores, trials, _units(facesets, pair))
+    settings = read_toml(out / SETTINGS, needs=["environment", "homes"])
+    homes = from_table(settings["homes"])
+    verdict = _verdict(plan, scores, trials, _units(facesets, pair), homes)
     return ComparisonResult(
         identities=(facesets[0].identity, facesets[1].identity),
         losses=plan.losses,
@@ -60,7 +63,8 @@ def outcome(
         troubles=troubles,
         preview_rows=shown,
         settings=_settings(plan, facesets),
-        environment=read_toml(out / SETTINGS, needs=["environment"])["environment"],
+        environment=settings["environment"],
+        homes=homes,
         notes=(*notes, *damages),
     )
 
@@ -70,6 +74,7 @@ def _verdict(
     scores: tuple[Score, ...],
     trials: tuple[TrialResult, ...],
     units: Mapping[str, npt.NDArray[np.intp]],
+    homes: Homes,
 ) -> Verdict:
     """The verdict on the scores, with its budget, its trials that went wrong, and what the curves say of
     it."""
@@ -78,10 +83,7 @@ def _verdict(
         plan.losses,
         higher_is_better={score.key: score.higher_is_better for score in scores},
         blocks={score.key: units[score.task] for score in scores},
-        home={
-            score.key: [loss for loss in plan.losses if judge(score.judge).is_home_of(loss)]
-            for score in scores
-        },
+        home={score.key: [loss for loss in plan.losses if homes[loss][score.judge].home] for score in scores},
         margins={score.key: score.margin for score in scores},
     )
     budget = f"After {plan.recipe.steps:,} steps with {counted(plan.seeds, 'seed')}"
@@ -100,9 +102,21 @@ def _verdict(
         caveats=(
             *remarks(verdict, scores, trials),
             *verdict.caveats,
+            *_without_gradient(plan, homes),
             *(() if SWAP in units else unscored),
         ),
     )
+
+
+def _without_gradient(plan: Plan, homes: Homes) -> Iterator[str]:
+    """A sentence on each judge whose homes are not measured but named."""
+    for judge in plan.recipe.judges:
+        unmeasured = [loss for loss in plan.losses if homes[loss][judge].cosine is None]
+        if unmeasured:
+            yield (
+                f"Whether {judge} favours {joined(unmeasured)} could not be measured, for one of them has no "
+                "gradient at the pictures that are used for it: it has no vote on the losses that it names."
+            )
 
 
 def _without_weights(folder: Path) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """Runs a comparison: trains every loss for every seed on an even keel, scores held-out frames, decides."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset
 from lossarium.files import write_whole
 from lossarium.judging.held_out import Direction, directions
+from lossarium.judging.home import as_table, from_table, homes_of
 from lossarium.judging.judges import judges_of
 from lossarium.judging.try_judges import try_judges
 from lossarium.training.callbacks import Callbacks, Progress
@@ -171,7 +173,8 @@ def _write_or_check(
     }
     restore_toml(path, tell)
     if not path.exists():
-        write_toml(path, {**table, "environment": here, **_own_code_table(plan, {})})
+        homes = _homes_table(plan, {})
+        write_toml(path, {**table, "environment": here, **_own_code_table(plan, {}), "homes": homes})
         return
     there = read_toml(path)
     changes = write_or_check(path, table, may_change=("losses", "seeds", "recipe.steps"), tell=tell)
@@ -181,8 +184,18 @@ def _write_or_check(
         remedy = "choose another folder with --out"
         check_own_code(out, there.get("own_code", {}), plan.recipe, plan.losses, remedy)
         check_environment(out, there.get("environment", {}), here, remedy)
-    if changes:
-        write_toml(path, {**there, **table, **_own_code_table(plan, there.get("own_code", {}))})
+    homes = _homes_table(plan, there.get("homes", {}))
+    if changes or homes != there.get("homes"):
+        code = _own_code_table(plan, there.get("own_code", {}))
+        write_toml(path, {**there, **table, **code, "homes": homes})
+
+
+def _homes_table(plan: Plan, begun: Mapping[str, Any]) -> dict[str, Any]:
+    """Which judges are home to which losses, for `comparison.toml`: what is recorded there holds, so that the
+    verdict is the same on every machine; what is not there yet is measured."""
+    known, judges = from_table(begun), judges_of(plan.recipe.judges)
+    missing = [loss for loss in plan.losses if any(judge.name not in known.get(loss, {}) for judge in judges)]
+    return as_table({**known, **homes_of(missing, judges)})
 
 
 def _own_code_table(plan: Plan, begun: OwnCode) -> dict[str, OwnCode]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lossarium.evidence.results import Score, Scores, Verdict
 from lossarium.evidence.writing import as_json
+from lossarium.judging.home import Homes
 from lossarium.text.wording import counted
 from lossarium.trial.pictures import Pictures, PreviewRow
 
@@ -85,6 +86,8 @@ class ComparisonResult:
     """Label -> value, for people: steps, seeds, size, model, batch, learning rate, precision, frames."""
     environment: dict[str, str]
     """Label -> value: versions and hardware."""
+    homes: Homes = field(default_factory=dict)
+    """Which judges are home to which losses, and why."""
     notes: tuple[str, ...] = field(default=())
     """Remarks on the pictures, such as "2 animations: their first frame is used"."""
 

@@ -22,8 +22,8 @@ class Judge:
     measure: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     """(prediction, truth, weight) -> (N,): two pictures (N, 3, H, W), and a weight (N, 1, H, W) or None."""
     home_of: frozenset[str]
-    """Losses that minimise this measure or a close relative. This is their home judge: it would favour them,
-    so it has no vote on their trials."""
+    """Losses that are this measure in another form. It would favour them, so it has no vote on their trials;
+    nor on those of losses whose gradient points the same way (`lossarium.judging.home`)."""
     description: str
     """One sentence."""
     margin: float = 0.0
@@ -32,5 +32,5 @@ class Judge:
     """Whether `higher_is_better` was declared, or is the default (lower is better)."""
 
     def is_home_of(self, spec: str) -> bool:
-        """Whether a loss with this spec minimises this judge; a loss of the same name always does."""
+        """Whether a term of this spec has the judge's name, or one that `home_of` names."""
         return any(name in self.home_of or name == self.name for name in names_in(spec))

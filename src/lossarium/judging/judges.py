@@ -72,21 +72,18 @@ def _flip(prediction: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
     return losses.flip(prediction, truth, weight=weight, reduction="none")
 
 
-# Losses by what they minimise: squared errors, absolute errors, or (Huber-like) either by size.
-_SQUARED = frozenset({"mse", "rmse", "sse"})
-_ABSOLUTE = frozenset({"mae", "charbonnier", "quantile", "mape", "mase", "imae", "laplacian", "mix"})
-_BETWEEN = frozenset({"smooth_l1", "huber", "logcosh", "general"})
+# Losses that are one measure in several forms.
 _STRUCTURE = frozenset({"ssim", "ms_ssim", "uqi", "mix"})
 _GRADIENTS = frozenset({"gmsd", "ms_gmsd", "mdsi"})
 
 JUDGES = (
     Judge(
-        "psnr", "PSNR", "dB", True, 2, _psnr, _SQUARED | _BETWEEN,
+        "psnr", "PSNR", "dB", True, 2, _psnr, frozenset(),
         "Peak signal-to-noise ratio: the mean squared error on a logarithmic scale.",
         margin=0.1,
     ),
     Judge(
-        "mae", "MAE", "", False, 3, _mae, _ABSOLUTE | _BETWEEN,
+        "mae", "MAE", "", False, 3, _mae, frozenset(),
         "Mean absolute error of pixels in [0, 1].",
         margin=0.001,
     ),
@@ -96,7 +93,7 @@ JUDGES = (
         margin=0.005,
     ),
     Judge(
-        "lpips", "LPIPS", "", False, 3, _lpips, frozenset({"lpips"}),
+        "lpips", "LPIPS", "", False, 3, _lpips, frozenset(),
         "Learned perceptual distance in the features of AlexNet; 0 is equality.",
         margin=0.005,
     ),

@@ -166,7 +166,7 @@ class _Measure:
     def _checked(self, values: Any, count: int) -> Tensor:
         wanted = f"it has to give one number per picture, a tensor of shape ({count},)"
         try:
-            tensor = torch.as_tensor(values).detach().to("cpu", torch.float32)
+            tensor = torch.as_tensor(values).to("cpu", torch.float32)
         except (TypeError, ValueError, RuntimeError) as error:
             raise LossariumError(
                 f"the judge {self._name} gives a {type(values).__name__}; {wanted}"

@@ -8,11 +8,21 @@ from torch import Tensor, nn
 
 from lossarium.errors import LossariumError
 
-_ENCODER_CHANNELS = (24, 64, 128, 256)
-_BOTTLENECK_CHANNELS = 64
-_BOTTLENECK_FEATURES = 160
-_DECODER_CHANNELS = (96, 64, 32, 16)
 _SLOPE = 0.1
+
+
+@dataclass(frozen=True)
+class CompactWidths:
+    """How wide the layers of `compact` are."""
+
+    encoder: tuple[int, int, int, int] = (24, 64, 128, 256)
+    """Channels after each stride-2 convolution."""
+    bottleneck: int = 64
+    """Channels before and after the dense bottleneck."""
+    code: int = 160
+    """Features of the dense bottleneck."""
+    decoder: tuple[int, int, int, int] = (96, 64, 32, 16)
+    """Channels after each upscaling; the first one is the encoder's."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class CompactOptions:
 
 
 _DEFAULTS = CompactOptions()
+_WIDTHS = CompactWidths()
 
 
 class Compact(nn.Module):
@@ -37,17 +48,24 @@ class Compact(nn.Module):
         size: Side of the pictures, a multiple of 16.
         identities: The number of decoders.
         options: How its weights are initialised.
+        widths: How wide its layers are.
 
     Raises:
         LossariumError: the size is not a positive multiple of 16.
     """
 
-    def __init__(self, size: int, identities: int = 2, options: CompactOptions = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        size: int,
+        identities: int = 2,
+        options: CompactOptions = _DEFAULTS,
+        widths: CompactWidths = _WIDTHS,
+    ) -> None:
         super().__init__()
         if size <= 0 or size % 16:
             raise LossariumError(f"the compact model takes sizes that are multiples of 16, not {size}")
-        self.encoder = _encoder(size)
-        self.decoders = nn.ModuleList(_decoder() for _ in range(identities))
+        self.encoder = _encoder(size, widths)
+        self.decoders = nn.ModuleList(_decoder(widths) for _ in range(identities))
         self.apply(_initialise)
         if options.icnr:
             for part in (self.encoder, *self.decoders):
@@ -68,26 +86,26 @@ class Compact(nn.Module):
         return torch.stack(decoded).sigmoid()
 
 
-def _encoder(size: int) -> nn.Sequential:
+def _encoder(size: int, widths: CompactWidths) -> nn.Sequential:
     side = size // 16
-    features = _BOTTLENECK_CHANNELS * side**2
-    first, second, third, fourth = _ENCODER_CHANNELS
+    features = widths.bottleneck * side**2
+    first, second, third, fourth = widths.encoder
     return nn.Sequential(
         *_downscale(3, first, kernel=5),
         *_downscale(first, second, kernel=3),
         *_downscale(second, third, kernel=3),
         *_downscale(third, fourth, kernel=3),
-        nn.Conv2d(fourth, _BOTTLENECK_CHANNELS, kernel_size=1),
+        nn.Conv2d(fourth, widths.bottleneck, kernel_size=1),
         nn.Flatten(),
-        nn.Linear(features, _BOTTLENECK_FEATURES),
-        nn.Linear(_BOTTLENECK_FEATURES, features),
-        nn.Unflatten(1, (_BOTTLENECK_CHANNELS, side, side)),
-        *_upscale(_BOTTLENECK_CHANNELS, _DECODER_CHANNELS[0]),
+        nn.Linear(features, widths.code),
+        nn.Linear(widths.code, features),
+        nn.Unflatten(1, (widths.bottleneck, side, side)),
+        *_upscale(widths.bottleneck, widths.decoder[0]),
     )
 
 
-def _decoder() -> nn.Sequential:
-    first, second, third, last = _DECODER_CHANNELS
+def _decoder(widths: CompactWidths) -> nn.Sequential:
+    first, second, third, last = widths.decoder
     return nn.Sequential(
         *_upscale(first, second),
         *_upscale(second, third),

@@ -213,7 +213,7 @@ function startCurves(data) {
     byId('curve-direction').textContent = score.higherIsBetter ? '\u2191 higher is better' : '\u2193 lower is better';
     const home = score.home.map((loss) => data.losses[loss].spec).join(' and ');
     byId('curve-home').hidden = !home;
-    byId('curve-home').textContent = `Home judge, without a vote on the loss that was trained on it: ${home}.`;
+    byId('curve-home').textContent = `Home judge, without a vote, of ${home}.`;
     showEnd();
   }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lossarium.comparison.results import ComparisonResult
 from lossarium.evidence.results import Difference, Estimate, Judged, Pair, Relation, Score, TrialValues
 from lossarium.evidence.wording import WORDS
+from lossarium.judging.home import Home, Homes
 from lossarium.report.formatting import (
     count,
     format_difference,
@@ -57,6 +58,8 @@ class Cell:
     """From the lowest to the highest of its trials; empty with one trial."""
     bar: Bar | None
     home: bool
+    why_home: str
+    """Why the judge is home to the loss, as half a sentence; empty if it is not."""
     best: bool
     """Of all losses."""
     best_voting: bool
@@ -89,6 +92,7 @@ class DifferenceView:
     ahead: LossMark | None
     """The loss that is better, if one is."""
     home_of: tuple[str, ...]
+    """The losses of the pair that the judge is home to, with the cosine of the gradients."""
 
 
 @dataclass(frozen=True)
@@ -171,12 +175,23 @@ def _column(result: Judged, score: Score) -> Column:
                 format_range([value.lowest, value.highest], score.digits) if several else "",
                 _bar(ranges[loss], low, high),
                 loss in home,
+                _why_home(result, score, loss) if loss in home else "",
                 value.mean == best,
                 value.mean == best_voting and loss not in home,
             )
             for loss, value in values.items()
         },
     )
+
+
+def _homes(result: Judged) -> Homes:
+    """Which judges are home to which losses; pictures that anything made have none."""
+    return result.homes if isinstance(result, ComparisonResult) else {}
+
+
+def _why_home(result: Judged, score: Score, loss: str) -> str:
+    known = _homes(result).get(loss, {}).get(score.judge)
+    return known.reason() if known else "the loss was trained on this measure or a close relative"
 
 
 def _best(score: Score, values: dict[str, TrialValues]) -> float | None:
@@ -247,7 +262,9 @@ def pairs_of(result: Judged, marks: dict[str, LossMark], seconds: float = 0.0) -
             _ahead(pair.relation, pair, marks),
             _more(pair, result, seconds),
             tuple(
-                _difference_view(one, pair, scores[one.score], marks, reaches[one.score], luck)
+                _difference_view(
+                    one, pair, scores[one.score], marks, reaches[one.score], luck, _homes(result)
+                )
                 for one in pair.differences
                 if one.score in scores
             ),
@@ -284,7 +301,13 @@ def _more(pair: Pair, result: Judged, seconds: float) -> str:
 
 
 def _difference_view(
-    one: Difference, pair: Pair, score: Score, marks: dict[str, LossMark], reach: float, luck: str
+    one: Difference,
+    pair: Pair,
+    score: Score,
+    marks: dict[str, LossMark],
+    reach: float,
+    luck: str,
+    homes: Homes,
 ) -> DifferenceView:
     # All pairs of a score share a scale with zero in the middle.
     return DifferenceView(
@@ -294,8 +317,12 @@ def _difference_view(
         _bar(one.interval, -reach, reach, zero=True, margin=one.margin) if one.interval else None,
         FINDINGS.get(one.finding, "").format(luck=luck),
         _ahead(one.finding, pair, marks),
-        one.home_of,
+        tuple(_with_cosine(loss, homes.get(loss, {}).get(score.judge)) for loss in one.home_of),
     )
+
+
+def _with_cosine(loss: str, known: Home | None) -> str:
+    return loss if known is None or known.cosine is None else f"{loss} (cosine {known.cosine:.2f})"
 
 
 def matrix_of(pairs: Sequence[PairView]) -> dict[tuple[str, str], PairView]:

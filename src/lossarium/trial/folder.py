@@ -27,7 +27,7 @@ from lossarium.training.folder_lock import locked
 
 SETTINGS = "comparison.toml"
 TRIAL = "trial.toml"
-RECORDED = ("environment", "own_code", "continued")
+RECORDED = ("environment", "own_code", "continued", "homes")
 """Tables of these files that are not settings; each is checked separately."""
 _LONGEST_NAME = 80
 _LARGEST_TOML = 1 << 20
