@@ -11,7 +11,7 @@ from lossarium.cli.main import _parser
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Options of other programs, in commands that the pages give for them.
-OF_OTHERS = {"--logdir"}
+OF_OTHERS = {"--logdir", "--all", "--states"}
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:

@@ -71,12 +71,14 @@ def cosines(losses: Sequence[Spec], judges: Sequence[Judge]) -> dict[str, dict[s
         objectives[str(loss)] = Loss(loss)
         objectives |= {f"term:{term}": Loss(Spec((term,))) for term in _terms(loss)}
     found: dict[tuple[str, str], list[float]] = {}
-    for gradients in _gradients(objectives):
-        for loss in losses:
-            others = {judge.name: f"judge:{judge.name}" for judge in judges}
-            others |= {f"term:{place}": f"term:{term}" for place, term in enumerate(_terms(loss))}
-            for name, key in others.items():
-                found.setdefault((str(loss), name), []).append(_cosine(gradients[str(loss)], gradients[key]))
+    with torch.inference_mode(False), torch.enable_grad():
+        for gradients in _gradients(objectives):
+            for loss in losses:
+                others = {judge.name: f"judge:{judge.name}" for judge in judges}
+                others |= {f"term:{place}": f"term:{term}" for place, term in enumerate(_terms(loss))}
+                for name, key in others.items():
+                    cosine = _cosine(gradients[str(loss)], gradients[key])
+                    found.setdefault((str(loss), name), []).append(cosine)
     table: dict[str, dict[str, Cosine | None]] = {}
     for (spec, name), values in found.items():
         table.setdefault(spec, {})[name] = Cosine.over(values)
@@ -100,25 +102,23 @@ def _objective_of(judge: Judge) -> Objective:
 def _gradients(objectives: Mapping[str, Objective]) -> Iterator[Mapping[str, Tensor | None]]:
     """State by state, the weight gradient of every objective, (weights,), or None without one."""
     states, frames = _states()
-    model = narrow_model()
-    weights = list(model.parameters())
+    with seeded(torch.device("cpu"), 0):
+        model = narrow_model()
+    weights: list[Tensor] = list(model.parameters())
     truth = frames.flatten(0, 1)
-    with torch.inference_mode(False), torch.enable_grad():
-        for state in states:
-            model.load_state_dict(state)
-            prediction = model(frames, (0, 1)).flatten(0, 1)
-            of_pictures = {name: _by_pictures(one, prediction, truth) for name, one in objectives.items()}
-            yield {
-                name: None
-                if gradient is None
-                else torch.cat(
-                    [
-                        part.flatten().double()
-                        for part in torch.autograd.grad(prediction, weights, gradient, retain_graph=True)
-                    ]
-                )
-                for name, gradient in of_pictures.items()
-            }
+    for state in states:
+        model.load_state_dict(state)
+        prediction = model(frames, (0, 1)).flatten(0, 1)
+        of_pictures = {name: _by_pictures(one, prediction, truth) for name, one in objectives.items()}
+        yield {
+            name: None if gradient is None else _by_weights(prediction, weights, gradient)
+            for name, gradient in of_pictures.items()
+        }
+
+
+def _by_weights(prediction: Tensor, weights: list[Tensor], gradient: Tensor) -> Tensor:
+    parts = torch.autograd.grad(prediction, weights, gradient, retain_graph=True)
+    return torch.cat([part.flatten().double() for part in parts])
 
 
 def _by_pictures(objective: Objective, prediction: Tensor, truth: Tensor) -> Tensor | None:

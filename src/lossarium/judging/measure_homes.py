@@ -18,7 +18,7 @@ from lossarium import __version__
 from lossarium.facesets.folder import load
 from lossarium.judging.gradient_cosines import PICTURES, SIZE, Cosine, cosines, narrow_model
 from lossarium.judging.held_out import as_bytes, directions
-from lossarium.judging.home import TABLE, table
+from lossarium.judging.home import TABLE, homes_of, table
 from lossarium.judging.judges import JUDGES
 from lossarium.losses.built_in import LOSSES
 from lossarium.losses.module import Loss
@@ -51,7 +51,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--all", action="store_true", help="measure the whole table again")
     parser.add_argument("--states", action="store_true", help="train the states again, then measure all")
+    parser.add_argument("--print", action="store_true", help="print the table for docs/comparison.md")
     arguments = parser.parse_args()
+    if arguments.print:
+        print(markdown())
+        return
     here = Path(str(files("lossarium.judging")))
     if arguments.states:
         (here / STATES).write_bytes(save(_trained_states()))
@@ -64,6 +68,21 @@ def main() -> None:
         print(loss, *(f"{name} {cosine.median:.2f}" for name, cosine in known[loss].items()), flush=True)
     rows = [_row(loss, known[loss]) for loss in losses()]
     (here / TABLE).write_text("\n".join([_HEAD.format(version=__version__), *rows, ""]), encoding="utf-8")
+
+
+def markdown() -> str:
+    """The table of docs/comparison.md: medians, with the lowest and the highest; home judges are bold."""
+    homes = homes_of(losses(), JUDGES)
+    rows = [["loss", *(judge.title for judge in JUDGES)], ["---"] * (len(JUDGES) + 1)]
+    for loss in losses():
+        cells = [_cell(table()[loss][judge.name], homes[loss][judge.name].home) for judge in JUDGES]
+        rows.append([f"`{loss}`", *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(cosine: Cosine, home: bool) -> str:
+    median = f"**{cosine.median:.2f}**" if home else f"{cosine.median:.2f}"
+    return f"{median} ({cosine.lowest:.2f} to {cosine.highest:.2f})"
 
 
 _HEAD = """\
