@@ -13,8 +13,8 @@ from lossarium.errors import LossariumError
 from lossarium.judging import home
 from lossarium.judging.gradient_cosines import Cosine, cosines
 from lossarium.judging.home import THRESHOLD, Home, as_table, from_table, homes_of, table
-from lossarium.judging.judges import JUDGES, judge, judges_of
-from lossarium.judging.measure_homes import markdown, missing
+from lossarium.judging.judges import DEFAULT_JUDGES, judge, judges_of
+from lossarium.judging.measure_homes import markdown, measurable, missing
 from lossarium.losses.spec import parse
 
 # What other processors do to a cosine of float32 gradients, far above what was seen between AVX-512 and no
@@ -23,7 +23,7 @@ OF_PROCESSORS = 1e-3
 OWN = "tests.judging.own_judges"
 
 
-def homes(*specs, judges=JUDGES):
+def homes(*specs, judges=DEFAULT_JUDGES):
     """Loss -> the judges that are home to it."""
     found = homes_of(specs, judges)
     return {spec: {name for name, one in found[spec].items() if one.home} for spec in specs}
@@ -52,7 +52,7 @@ def test_the_table_is_what_is_measured_here():
     # Both are rounded to two decimals.
     rounding = 0.01
     again = ("mse", "flip", "ms_ssim", "ssim + mae")
-    for loss, row in cosines([parse(loss) for loss in again], JUDGES).items():
+    for loss, row in cosines([parse(loss) for loss in again], measurable()).items():
         shipped = table()[loss]
         assert set(row) == set(shipped)
         for name, cosine in row.items():
@@ -84,14 +84,14 @@ def test_a_judge_is_home_to_its_own_loss_and_to_what_its_declaration_names():
 
 @pytest.mark.usefixtures("nothing_is_measured")
 def test_factors_and_default_options_do_not_change_a_home():
-    plain = homes_of(["mse", "smooth_l1"], JUDGES)
-    others = homes_of(["3*mse", "0.5*smooth_l1(beta=0.05)"], JUDGES)
+    plain = homes_of(["mse", "smooth_l1"], DEFAULT_JUDGES)
+    others = homes_of(["3*mse", "0.5*smooth_l1(beta=0.05)"], DEFAULT_JUDGES)
     assert list(others.values()) == list(plain.values())
 
 
 def test_options_are_measured():
     # By Parseval's theorem the focal frequency loss without its weights is the mean squared error.
-    found = homes_of(["ffl(alpha=0)"], JUDGES)["ffl(alpha=0)"]
+    found = homes_of(["ffl(alpha=0)"], DEFAULT_JUDGES)["ffl(alpha=0)"]
     assert {name: one.home for name, one in found.items()} == {
         "psnr": True, "mae": True, "ssim": False, "lpips": False,
     }  # fmt: skip
@@ -141,7 +141,7 @@ def test_measuring_changes_neither_random_state_nor_modes():
 
 
 def test_homes_are_the_same_after_a_file():
-    found = homes_of(["mse", "ssim + mae"], JUDGES)
+    found = homes_of(["mse", "ssim + mae"], DEFAULT_JUDGES)
     found["mse"]["mine"] = Home(True, None)
     assert from_table(tomllib.loads(tomli_w.dumps(as_table(found)))) == found
 

@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.markup import escape
 
     from lossarium.judging.home import homes_of
-    from lossarium.judging.judges import JUDGES, judges_of, names
+    from lossarium.judging.home import table as shipped
+    from lossarium.judging.judges import JUDGES, Judge, judges_of, names
     from lossarium.judging.try_judges import try_judges_on_noise
     from lossarium.losses.registry import info
     from lossarium.losses.registry import names as loss_names
@@ -43,7 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     listed = judges_of([*names(), *(name for name in arguments.own if name not in names())])
     try_judges_on_noise([judge for judge in listed if judge not in JUDGES])
     losses = [name for name in loss_names() if info(name).objective]
-    homes = homes_of(losses, listed)
+    # A judge whose weights are not bundled is not in the table either: what it names is shown.
+    measured = [judge for judge in listed if judge not in JUDGES or judge.name in shipped()["mse"]]
+    homes = homes_of(losses, measured)
+
+    def is_home(judge: Judge, loss: str) -> bool:
+        return homes[loss][judge.name].home if judge in measured else judge.is_home_of(loss)
+
     table = empty_table()
     table.add_column("judge", no_wrap=True)
     table.add_column("better")
@@ -56,12 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
             "higher" if judge.higher_is_better else "lower",
             escape(judge.unit),
             escape(judge.description),
-            escape(", ".join(loss for loss in losses if homes[loss][judge.name].home) or "none"),
+            escape(", ".join(loss for loss in losses if is_home(judge, loss)) or "none"),
         )
     print_listing(
         table,
-        "home judge of: losses that are this measure, or whose gradient points the same way (a cosine of at\n"
-        "least 0.7), as measured; it has no vote on them.\n"
+        "home judge of: losses that are this measure, or whose gradient points the\n"
+        "same way (cosine of at least 0.7); it has no vote on them.\n"
         "Your own: --judges package.module:name, see docs/own-judges.md.",
     )
     return 0

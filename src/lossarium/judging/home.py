@@ -74,7 +74,10 @@ def homes_of(losses: Iterable[str], judges: Sequence[Judge]) -> dict[str, dict[s
         for spec in dict.fromkeys(specs.values())
         if any(judge.name not in known.get(str(spec), {}) for judge in judges)
     ]
-    measured = cosines(unknown, judges) if unknown else {}
+    lacking = [
+        judge for judge in judges if any(judge.name not in known.get(str(spec), {}) for spec in unknown)
+    ]
+    measured = cosines(unknown, lacking) if unknown else {}
     found: dict[str, dict[str, Home]] = {}
     for loss, spec in specs.items():
         here = {**measured.get(str(spec), {}), **known.get(str(spec), {})}

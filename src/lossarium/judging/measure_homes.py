@@ -1,8 +1,9 @@
 """Measures which built-in judges are home to which built-in losses, and writes `homes.toml`.
 
-python -m lossarium.judging.measure_homes            # what is missing in the table; seconds a loss
+python -m lossarium.judging.measure_homes            # what is missing in the table; seconds
 python -m lossarium.judging.measure_homes --all      # the whole table again
 python -m lossarium.judging.measure_homes --states   # also train the states again; minutes
+python -m lossarium.judging.measure_homes --print    # measure nothing, print the table for the docs
 """
 
 import argparse
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from lossarium import __version__
 from lossarium.facesets.folder import load
+from lossarium.judging.declaration import Judge
 from lossarium.judging.gradient_cosines import PICTURES, SIZE, Cosine, cosines, narrow_model
 from lossarium.judging.held_out import as_bytes, directions
-from lossarium.judging.home import TABLE, homes_of, table
+from lossarium.judging.home import TABLE, Home, homes_of, table
 from lossarium.judging.judges import JUDGES
 from lossarium.losses.built_in import LOSSES
 from lossarium.losses.module import Loss
@@ -32,6 +34,8 @@ _TRAINED = (("mse", 0), ("ssim", 1))
 """Losses and seeds of the states: one loss that looks at pixels by themselves, one that looks at windows."""
 _FRAMES = 8
 _LEARNING_RATE = 1e-3
+_OTHERS_WEIGHTS = ("lpips_vgg",)
+"""Judges whose weights are not bundled."""
 SUMS = ("ssim + mae", "ssim + 0.5*mae", "0.84*ssim + 0.16*mae")
 """Sums that people use, in the table so that their comparisons begin at once."""
 
@@ -41,9 +45,14 @@ def losses() -> tuple[str, ...]:
     return (*(loss.name for loss in LOSSES if loss.objective), *SUMS)
 
 
+def measurable() -> tuple[Judge, ...]:
+    """The built-in judges whose weights are bundled; the others are measured where they score."""
+    return tuple(judge for judge in JUDGES if judge.name not in _OTHERS_WEIGHTS)
+
+
 def missing() -> list[str]:
     """The losses of which the table lacks a judge."""
-    return [loss for loss in losses() if any(judge.name not in table().get(loss, {}) for judge in JUDGES)]
+    return [loss for loss in losses() if any(one.name not in table().get(loss, {}) for one in measurable())]
 
 
 def main() -> None:
@@ -61,28 +70,25 @@ def main() -> None:
         (here / STATES).write_bytes(save(_trained_states()))
     anew = arguments.all or arguments.states or not (here / TABLE).exists()
     known = {} if anew else {loss: dict(row) for loss, row in table().items()}
-    for loss in losses() if anew else missing():
-        spec = parse(loss)
-        row = cosines([spec], JUDGES)[loss]
+    wanted = losses() if anew else missing()
+    measured = cosines([parse(loss) for loss in wanted], measurable()) if wanted else {}
+    for loss, row in measured.items():
         known[loss] = {name: cosine for name, cosine in row.items() if cosine is not None}
-        print(loss, *(f"{name} {cosine.median:.2f}" for name, cosine in known[loss].items()), flush=True)
     rows = [_row(loss, known[loss]) for loss in losses()]
     (here / TABLE).write_text("\n".join([_HEAD.format(version=__version__), *rows, ""]), encoding="utf-8")
 
 
 def markdown() -> str:
-    """The table of docs/comparison.md: medians, with the lowest and the highest; home judges are bold."""
-    homes = homes_of(losses(), JUDGES)
-    rows = [["loss", *(judge.title for judge in JUDGES)], ["---"] * (len(JUDGES) + 1)]
-    for loss in losses():
-        cells = [_cell(table()[loss][judge.name], homes[loss][judge.name].home) for judge in JUDGES]
-        rows.append([f"`{loss}`", *cells])
+    """The table of docs/comparison.md: the medians; those of home judges are bold."""
+    homes = homes_of(losses(), measurable())
+    rows = [["loss", *(judge.title for judge in measurable())], ["---"] * (len(measurable()) + 1)]
+    rows += [[f"`{loss}`", *(_cell(homes[loss][one.name]) for one in measurable())] for loss in losses()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(cosine: Cosine, home: bool) -> str:
-    median = f"**{cosine.median:.2f}**" if home else f"{cosine.median:.2f}"
-    return f"{median} ({cosine.lowest:.2f} to {cosine.highest:.2f})"
+def _cell(known: Home) -> str:
+    cosine = "?" if known.cosine is None else f"{known.cosine:.2f}"
+    return f"**{cosine}**" if known.home else cosine
 
 
 _HEAD = """\
