@@ -109,7 +109,7 @@ def test_the_root_of_a_negative_similarity_is_complex():
     """The picture's negative has opposite colours, whose similarity is below 0."""
     _, target = random_pair(height=32, width=32, dtype=torch.float64)
     colors = (target - 0.5).clone()
-    parts = mdsi._lack_of_root(mdsi._lack_of_color_similarity(torch.cat((colors[:, :2], -colors[:, :2]))))
+    parts = mdsi._lack_of_root(mdsi._lack_of_color_similarity(colors[:, :2], -colors[:, :2]))
     assert (parts[:, 1] < 0).any()
     imaginary = parts[:, 1] < 0
     assert torch.allclose(1 - parts[:, 0][imaginary], -parts[:, 1][imaginary], rtol=EXACT, atol=0)

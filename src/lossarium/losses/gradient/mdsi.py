@@ -77,15 +77,13 @@ def mdsi(
 def _mdsi_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, alpha: float) -> Tensor:
     # Half upwards, as MATLAB rounds.
     factor = max(1, math.floor(min(input.shape[2:]) / _SIDE_OF_ONE_PIXEL + 0.5))
-    both = _averaged(torch.cat((input, target)), factor)
+    # One picture after the other, so that no gradient by the target is computed.
+    x, y = (_in_lhm(_averaged(picture, factor)) for picture in (input, target))
     if weight is not None:
         # The padding has no weight.
         weight = _averaged(weight, factor) / _averaged(torch.ones_like(weight), factor)
-    if both.shape[1] != 3:
-        both = both.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    planes = torch.einsum("nchw,dc->ndhw", both, both.new_tensor(_LHM))
-    of_gradients = _lack_of_gradient_similarity(planes[:, :1])
-    of_colors = _lack_of_color_similarity(planes[:, 1:])
+    of_gradients = _lack_of_gradient_similarity(x[:, :1], y[:, :1])
+    of_colors = _lack_of_color_similarity(x[:, 1:], y[:, 1:])
     deviation = _mean_deviation(_lack_of_root(alpha * of_gradients + (1 - alpha) * of_colors), weight)
     return deviation * (deviation + _LEAST_DEVIATION).pow(_POWER - 1)
 
@@ -98,14 +96,21 @@ def _averaged(planes: Tensor, factor: int) -> Tensor:
     return F.avg_pool2d(F.pad(planes, (before, after, before, after)), kernel_size=factor)
 
 
-def _lack_of_gradient_similarity(luminance: Tensor) -> Tensor:
-    """1 - GS, (N, 1, H, W), from the luminance of inputs and targets, (2 N, 1, H, W)."""
-    across = luminance.new_tensor([[-1, 0, 1]] * 3) / 3
-    slopes = F.conv2d(luminance, torch.stack((across, across.mT))[:, None], padding=1)
-    input, target = slopes.chunk(2)
+def _in_lhm(pictures: Tensor) -> Tensor:
+    """Luminance and two opponent colours, (N, 3, H, W)."""
+    if pictures.shape[1] != 3:
+        pictures = pictures.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    return torch.einsum("nchw,dc->ndhw", pictures, pictures.new_tensor(_LHM))
+
+
+def _lack_of_gradient_similarity(input: Tensor, target: Tensor) -> Tensor:
+    """1 - GS, (N, 1, H, W), from the luminance of both pictures."""
+    across = input.new_tensor([[-1, 0, 1]] * 3) / 3
+    prewitt = torch.stack((across, across.mT))[:, None]
+    of_input, of_target = (F.conv2d(luminance, prewitt, padding=1) for luminance in (input, target))
     x, y, fused = (
         (slope.square().sum(dim=1, keepdim=True) + ROOT_EPSILON).sqrt()
-        for slope in (input, target, (input + target) / 2)
+        for slope in (of_input, of_target, (of_input + of_target) / 2)
     )
     return _lack(x, y, _C1) + _lack(x, fused, _C2) - _lack(y, fused, _C2)
 
@@ -115,9 +120,8 @@ def _lack(x: Tensor, y: Tensor, c: float) -> Tensor:
     return (x - y).square() / (x.square() + y.square() + c)
 
 
-def _lack_of_color_similarity(colors: Tensor) -> Tensor:
-    """1 - CS, (N, 1, H, W), from the opponent colours of inputs and targets, (2 N, 2, H, W)."""
-    x, y = colors.chunk(2)
+def _lack_of_color_similarity(x: Tensor, y: Tensor) -> Tensor:
+    """1 - CS, (N, 1, H, W), from the opponent colours of both pictures, (N, 2, H, W)."""
     strength = (x.square() + y.square()).sum(dim=1, keepdim=True)
     return (x - y).square().sum(dim=1, keepdim=True) / (strength + _C3)
 

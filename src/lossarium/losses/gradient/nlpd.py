@@ -66,28 +66,34 @@ def nlpd(
 
 
 def _nlpd_plain(input: Tensor, target: Tensor, weight: Tensor | None, *, color: Color) -> Tensor:
-    # Of both pictures at once: half the operations.
-    both = in_color(torch.cat((blend_to_target(input, target, weight), target)), color)
-    count, channels, height, width = both.shape
-    rest = both.reshape(count * channels, 1, height, width)
-    distance = rest.new_zeros(count // 2 * channels)
-    for level in range(len(_SIGMAS)):
-        band = rest
-        if level < len(_SIGMAS) - 1:
-            coarse = _halving(rest.shape[2], rest) @ rest @ _halving(rest.shape[3], rest).mT
-            band = rest - _doubling(rest.shape[2], rest) @ coarse @ _doubling(rest.shape[3], rest).mT
-            rest = coarse
-        x, y = _normalised(band, level).chunk(2)
-        square = (x - y).square().mean(dim=(1, 2, 3))
-        distance = distance + square * (square + ROOT_EPSILON).rsqrt()
-    return (distance / len(_SIGMAS)).view(-1, channels).mean(dim=1)
+    # One picture after the other, so that no gradient by the target is computed.
+    pyramids = (
+        _normalised_levels(in_color(picture, color))
+        for picture in (blend_to_target(input, target, weight), target)
+    )
+    roots = []
+    for x, y in zip(*pyramids, strict=True):
+        square = (x - y).square().mean(dim=(2, 3))
+        roots.append(square * (square + ROOT_EPSILON).rsqrt())
+    return torch.stack(roots).mean(dim=(0, 2))
+
+
+def _normalised_levels(pictures: Tensor) -> list[Tensor]:
+    levels, rest = [], pictures
+    for level in range(len(_SIGMAS) - 1):
+        coarse = _halving(rest.shape[2], rest) @ rest @ _halving(rest.shape[3], rest).mT
+        band = rest - _doubling(rest.shape[2], rest) @ coarse @ _doubling(rest.shape[3], rest).mT
+        levels.append(_normalised(band, level))
+        rest = coarse
+    return [*levels, _normalised(rest, len(_SIGMAS) - 1)]
 
 
 def _normalised(band: Tensor, level: int) -> Tensor:
     """A level divided by its saturation and its neighbours' magnitudes, with zeros around it."""
     above, below, before, after, two_before = _NEIGHBOURS[level]
     neighbours = band.new_tensor(((0, 0, above, 0), (two_before, before, 0, after), (0, 0, below, 0)))
-    around = F.conv2d(F.pad(band.abs(), (2, 1, 1, 1)), neighbours[None, None])
+    planes = band.abs().reshape(-1, 1, *band.shape[2:])
+    around = F.conv2d(F.pad(planes, (2, 1, 1, 1)), neighbours[None, None]).view(band.shape)
     return band / (_SIGMAS[level] + around)
 
 
