@@ -13,7 +13,6 @@ from lossarium.comparison import outcome
 from lossarium.comparison.plan import Plan
 from lossarium.comparison.protocol import compare
 from lossarium.facesets.batches.batch import Batches
-from lossarium.judging.held_out import directions
 from lossarium.judging.judges import judges_of
 from lossarium.report import render
 from lossarium.training import records
@@ -120,34 +119,6 @@ def test_reading_a_trial_holds_the_scores_of_one_snapshot_at_a_time(tmp_path, mo
     assert peak < 150 * of_one_moment
 
 
-def test_pictures_of_one_state_are_one_unit_whichever_identity_shows_it():
-    # Held out are every fourth frame of 20, of which both identities show the same states.
-    units = outcome._units(PAIR, directions(*PAIR))
-    assert units["reconstruction"].tolist() == units["swap"].tolist()
-    first, second = np.split(units["reconstruction"], 2)
-    assert first.tolist() == second.tolist()
-    assert sorted(first) == [0, 1, 2, 3, 4]
-
-
-def test_without_states_each_picture_is_a_unit_of_its_own_and_no_swap_has_one():
-    plain = (blobs("ada"), blobs("ben", seed=5))
-    units = outcome._units(plain, directions(*plain))
-    assert list(units) == ["reconstruction"]
-    assert sorted(units["reconstruction"]) == list(range(10))
-
-
-def test_units_of_swaps_are_those_of_the_frames_whose_swap_is_known():
-    first, second = PAIR
-    fewer = second.held_out.copy()
-    fewer[np.flatnonzero(fewer)[0]] = False
-    pair = (first, replace(second, held_out=fewer))
-    units = outcome._units(pair, directions(*pair))
-    assert len(units["reconstruction"]) == 5 + 4
-    assert len(units["swap"]) == 4 + 4
-    first_swaps, second_swaps = np.split(units["swap"], 2)
-    assert first_swaps.tolist() == second_swaps.tolist()
-
-
 def test_the_settings_tell_the_frames_and_whatever_is_unusual():
     settings = outcome._settings(Plan(("mse",), 3, RECIPE), PAIR)
     assert settings["Steps"] == "12"
@@ -155,6 +126,10 @@ def test_the_settings_tell_the_frames_and_whatever_is_unusual():
     assert settings["Batch"] == "2 of each identity"
     assert settings["Frames of ada"] == "15 trained on, 5 held out"
     assert settings["Frames of ben"] == "15 trained on, 5 held out"
+    runs = replace(PAIR[0], states=None, held_out=np.arange(20) // 3 % 3 == 1, left_out=np.arange(20) == 2)
+    assert outcome._settings(Plan(("mse",), 3, RECIPE), (runs, PAIR[1]))["Frames of ada"] == (
+        "13 trained on, 6 held out in 2 blocks, 1 left out beside them"
+    )
     assert not {"Clipping", "Accumulation", "What pixels count"} & set(settings)
     unusual = replace(
         RECIPE,

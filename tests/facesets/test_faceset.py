@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tomli_w
 
-from lossarium.facesets.faceset import Faceset, data_digest, exact_swaps
+from lossarium.facesets.faceset import Faceset, data_digest, described_split, exact_swaps
 from lossarium.facesets.folder import load
 from tests.facesets.handmade_folders import SIZE, set_entry, write_faceset
 
@@ -66,6 +66,8 @@ def test_data_digest_knows_every_change(tmp_path: Path) -> None:
         replace(faceset, states=None),
         replace(faceset, landmarks=faceset.landmarks + 1),
         replace(faceset, landmarks=None),
+        replace(faceset, left_out=np.arange(10) == 1),
+        replace(faceset, left_out=np.arange(10) == 2),
         load(tmp_path, SIZE * 2).faceset,
     ]
     assert len({digest, *map(data_digest, others)}) == 1 + len(others)
@@ -77,3 +79,21 @@ def test_data_digest_without_landmarks_equals_that_of_older_versions() -> None:
     assert faceset.landmarks is None
     # data_digest of commit 6566367, before facesets had landmarks.
     assert data_digest(faceset) == "b1c65dcdf664e6180e5fb66c4949b1880bc0b9c2988d9b3758db37acf59256b4"
+
+
+def test_held_out_frames_of_a_state_are_a_block_and_without_states_consecutive_ones() -> None:
+    faceset = Faceset(
+        "ada",
+        frames=np.zeros((8, 2, 2, 3), np.uint8),
+        frame_names=tuple("abcdefgh"),
+        held_out=np.array([True, True, False, False, True, False, True, True]),
+        left_out=np.array([False, False, True, False, False, False, False, False]),
+    )
+    assert faceset.blocks == ("block 1", "block 1", "block 2", "block 3", "block 3")
+    assert np.flatnonzero(faceset.trained).tolist() == [3, 5]
+    assert described_split(faceset) == "2 trained on, 5 held out in 3 blocks, 1 left out beside them"
+    in_states = replace(faceset, states=("x", "y", "x", "y", "x", "y", "z", "z"), left_out=None)
+    assert in_states.blocks == ("x", "y", "x", "z", "z")
+    assert described_split(in_states) == "3 trained on, 5 held out in 3 blocks"
+    alone = replace(faceset, held_out=np.arange(8) % 2 == 0, left_out=None)
+    assert described_split(alone) == "4 trained on, 4 held out"

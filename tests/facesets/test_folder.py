@@ -13,7 +13,7 @@ from PIL import Image
 
 from lossarium.facesets.faceset import data_digest
 from lossarium.facesets.folder import load
-from lossarium.facesets.split import held_out_blocks
+from lossarium.facesets.split import spread_out
 from tests.facesets.handmade_folders import SIZE, complaint, noise, save, write_faceset
 
 
@@ -35,7 +35,9 @@ def test_a_plain_folder(pictures: Path) -> None:
     assert faceset.frame_names == tuple(f"{i}.png" for i in range(10))
     np.testing.assert_array_equal(faceset.frames, [noise(i) for i in range(10)])
     assert faceset.frames.dtype == np.uint8
-    np.testing.assert_array_equal(np.flatnonzero(faceset.held_out), [2, 7])
+    np.testing.assert_array_equal(np.flatnonzero(faceset.held_out), [4, 5])
+    np.testing.assert_array_equal(np.flatnonzero(faceset.trained), [0, 1, 2, 7, 8, 9])
+    assert faceset.blocks == ("block 1", "block 1")
     assert faceset.face_masks is None
     assert faceset.states is None
 
@@ -155,7 +157,9 @@ def test_unreadable_pictures_are_all_listed_or_skipped(pictures: Path) -> None:
     assert loaded.notes == (f"ada: 3 of 13 pictures cannot be read and are skipped: {listing}.",)
     np.testing.assert_array_equal(loaded.faceset.frames, [noise(i) for i in range(10)])
     # The split is that of the pictures that are left.
-    np.testing.assert_array_equal(loaded.faceset.held_out, held_out_blocks(10))
+    split = spread_out(loaded.faceset.frame_names)
+    np.testing.assert_array_equal(loaded.faceset.held_out, split.held_out)
+    np.testing.assert_array_equal(loaded.faceset.left_out, split.left_out)
 
     for number in range(20):
         (pictures / f"zero {number}.webp").write_bytes(b"")
@@ -289,7 +293,7 @@ def test_a_folder_whose_pictures_repeat_says_so(tmp_path: Path) -> None:
         save(tmp_path / "ada" / f"{number}.png", noise(number % 2))
     assert complaint(tmp_path / "ada") == (
         f"The folder {tmp_path / 'ada'} has no usable picture left for training: its 40 pictures are copies "
-        "of 2, so that 32 training pictures equal held-out ones pixel by pixel; add pictures that differ "
+        "of 2, so that 24 training pictures equal held-out ones pixel by pixel; add pictures that differ "
         "from one another."
     )
 
@@ -370,24 +374,26 @@ def test_awkward_names(pictures: Path) -> None:
 
 
 def test_training_copies_of_held_out_pictures_are_left_out(pictures: Path) -> None:
+    # Of these ten, 4 and 5 are held out, and 3 and 6 are beside them.
     for name in ("0.png", "9.png"):
-        save(pictures / name, noise(7))
+        save(pictures / name, noise(4))
     loaded = load(pictures, SIZE)
     assert loaded.notes == (
         "ada: 2 training pictures equal held-out ones pixel by pixel and are left out of training.",
     )
     assert loaded.faceset.frame_names == tuple(f"{i}.png" for i in range(1, 9))
-    np.testing.assert_array_equal(np.flatnonzero(loaded.faceset.held_out), [1, 6])
+    np.testing.assert_array_equal(np.flatnonzero(loaded.faceset.held_out), [3, 4])
     np.testing.assert_array_equal(loaded.faceset.frames, [noise(i) for i in range(1, 9)])
 
-    # Copies on one side of the split are the user's choice.
+    # Copies on one side of the split are the user's choice. Frames that are not used may be copies.
     save(pictures / "0.png", noise(1))
     save(pictures / "9.png", noise(1))
-    save(pictures / "2.png", noise(7))
+    save(pictures / "5.png", noise(4))
+    save(pictures / "6.png", noise(4))
     assert load(pictures, SIZE).notes == ()
 
     for name in ("0.png", "1.png", "9.png"):
-        save(pictures / name, noise(7))
+        save(pictures / name, noise(4))
     assert complaint(pictures) == (
         f"The folder {pictures} holds only 7 usable pictures without the 3 training pictures that equal "
         "held-out ones pixel by pixel; at least 8 are needed."

@@ -11,7 +11,7 @@ from torch import nn
 from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.judging import held_out
-from lossarium.judging.held_out import StoredPictures, as_bytes, as_tensor, directions, score
+from lossarium.judging.held_out import StoredPictures, as_bytes, as_tensor, blocks_of, directions, score
 from lossarium.judging.judges import JUDGES, judge
 from tests.bounds import rounding_error, sensitivity, summation_error, unit_roundoff
 from tests.facesets.examples import blobs
@@ -165,3 +165,33 @@ def test_stored_pictures_give_tensors_by_index():
     assert pictures[:0].shape == (0, 3, 32, 32)
     masks = StoredPictures(blobs().face_masks, places)
     assert torch.equal(masks[:], as_tensor(blobs().face_masks[places][..., None]))
+
+
+def test_pictures_of_one_state_are_one_block_whichever_identity_shows_it():
+    # Held out are every fourth frame of 20, of which both identities show the same states.
+    blocks = blocks_of(directions(*pair()))
+    assert blocks["reconstruction"].tolist() == blocks["swap"].tolist()
+    first, second = np.split(blocks["reconstruction"], 2)
+    assert first.tolist() == second.tolist()
+    assert sorted(first) == [0, 1, 2, 3, 4]
+
+
+def test_without_states_consecutive_frames_of_an_identity_are_a_block_and_no_swap_has_one():
+    plain = pair(states=False)
+    blocks = blocks_of(directions(*plain))
+    assert list(blocks) == ["reconstruction"]
+    assert blocks["reconstruction"].tolist() == list(range(10))
+    runs = tuple(replace(faceset, held_out=np.arange(20) // 2 % 4 == 1) for faceset in plain)
+    blocks = blocks_of(directions(*runs))
+    assert blocks["reconstruction"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_blocks_of_swaps_are_those_of_the_frames_whose_swap_is_known():
+    first, second = pair()
+    fewer = second.held_out.copy()
+    fewer[np.flatnonzero(fewer)[0]] = False
+    blocks = blocks_of(directions(first, replace(second, held_out=fewer)))
+    assert len(blocks["reconstruction"]) == 5 + 4
+    assert len(blocks["swap"]) == 4 + 4
+    first_swaps, second_swaps = np.split(blocks["swap"], 2)
+    assert first_swaps.tolist() == second_swaps.tolist()

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -66,12 +66,20 @@ def load_pair(
             load_listing(listing, arguments.size, skip_bad=arguments.skip_bad, progress=watch, cache=cache)
             for listing in listings
         ]
-    notes = tuple(note for faceset in loaded for note in faceset.notes)
+    notes = tuple(note for faceset in loaded for note in (*faceset.notes, *_left_out(faceset.faceset)))
     if arguments.a == _DEMO:
         notes += ("The bundled faces are synthetic: rendered from made-up identities, nobody's likeness.",)
     for note in notes:
         print(f"note: {note}")
     return (loaded[0].faceset, loaded[1].faceset), notes
+
+
+def _left_out(faceset: "Faceset") -> Iterator[str]:
+    """A note if frames are neither trained on nor judged."""
+    from lossarium.facesets.faceset import described_split
+
+    if faceset.left_out is not None:
+        yield f"{faceset.identity}: {described_split(faceset)}: the nearest frames would be too alike."
 
 
 def default_out(prefix: str, arguments: argparse.Namespace, facesets: Sequence["Faceset | Listing"]) -> Path:

@@ -15,9 +15,9 @@ from lossarium.evidence.decision import decide
 from lossarium.evidence.results import Score, Scores, Verdict
 from lossarium.evidence.wording import joined
 from lossarium.facesets.batches.amount import Augmentation
-from lossarium.facesets.faceset import Faceset
+from lossarium.facesets.faceset import Faceset, described_split
 from lossarium.facesets.reading import UnreadablePicture
-from lossarium.judging.held_out import Direction, score_key
+from lossarium.judging.held_out import Direction, blocks_of, score_key
 from lossarium.judging.home import Homes, from_table
 from lossarium.judging.judges import Judge, judges_of
 from lossarium.judging.tasks import RECONSTRUCTION, SWAP
@@ -53,7 +53,7 @@ def outcome(
     troubles = tuple(sentence for trial in trials for sentence in trial.troubles())
     settings = read_toml(out / SETTINGS, needs=["environment", "homes"])
     homes = from_table(settings["homes"])
-    verdict = _verdict(plan, scores, trials, _units(facesets, pair), homes)
+    verdict = _verdict(plan, scores, trials, blocks_of(pair), homes)
     return ComparisonResult(
         identities=(facesets[0].identity, facesets[1].identity),
         losses=plan.losses,
@@ -73,7 +73,7 @@ def _verdict(
     plan: Plan,
     scores: tuple[Score, ...],
     trials: tuple[TrialResult, ...],
-    units: Mapping[str, npt.NDArray[np.intp]],
+    blocks: Mapping[str, npt.NDArray[np.intp]],
     homes: Homes,
 ) -> Verdict:
     """The verdict on the scores, with its budget, its trials that went wrong, and what the curves say of
@@ -82,7 +82,7 @@ def _verdict(
         {score.key: np.array([_final(score.key, loss, trials) for loss in plan.losses]) for score in scores},
         plan.losses,
         higher_is_better={score.key: score.higher_is_better for score in scores},
-        blocks={score.key: units[score.task] for score in scores},
+        blocks={score.key: blocks[score.task] for score in scores},
         home={score.key: [loss for loss in plan.losses if homes[loss][score.judge].home] for score in scores},
         margins={score.key: score.margin for score in scores},
     )
@@ -103,7 +103,7 @@ def _verdict(
             *remarks(verdict, scores, trials),
             *verdict.caveats,
             *_without_gradient(plan, homes),
-            *(() if SWAP in units else unscored),
+            *(() if SWAP in blocks else unscored),
         ),
     )
 
@@ -182,23 +182,6 @@ def _final(key: str, loss: str, trials: tuple[TrialResult, ...]) -> Scores:
     return np.where(np.isnan(values), np.inf, values)
 
 
-def _units(facesets: tuple[Faceset, Faceset], pair: tuple[Direction, ...]) -> dict[str, npt.NDArray[np.intp]]:
-    """Task -> the number of each scored picture's state, from 0; equal numbers are the same state."""
-    everything: list[str] = []
-    swappable: list[str] = []
-    for direction in pair:
-        source = facesets[direction.source]
-        states = source.states
-        labels = [
-            f"{direction.source} {frame}" if states is None else states[frame]
-            for frame in np.flatnonzero(source.held_out)
-        ]
-        everything += labels
-        swappable += [labels[place] for place in direction.known.tolist()]
-    units = {RECONSTRUCTION: np.unique(everything, return_inverse=True)[1]}
-    return {**units, SWAP: np.unique(swappable, return_inverse=True)[1]} if swappable else units
-
-
 def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) -> TrialResult:
     """One trial's rows and pictures; adds a note to `damages` for each sheet that cannot be shown."""
     snapshots: list[Snapshot] = []
@@ -263,9 +246,7 @@ def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
         "Augmentation": _augmentation(recipe.augmentation),
     }
     for faceset in facesets:
-        judged = int(faceset.held_out.sum())
-        trained = len(faceset.frames) - judged
-        settings[f"Frames of {faceset.identity}"] = f"{trained} trained on, {judged} held out"
+        settings[f"Frames of {faceset.identity}"] = described_split(faceset)
     return settings
 
 

@@ -42,7 +42,7 @@ from lossarium.facesets.checksums import checksums
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing
 from lossarium.facesets.remarks import Remark
-from lossarium.facesets.split import fair_rows, frame_digests, held_out_frames
+from lossarium.facesets.split import fair_rows, frame_digests, split_of
 from lossarium.files import write_whole
 from lossarium.text.wording import printable_name, reason_of
 
@@ -121,7 +121,8 @@ def decoded_bytes(listing: Listing, size: int) -> int:
 
 def listing_digest(listing: Listing, size: int) -> str:
     """SHA-256, in hex, of everything that identifies a listing's frames except the files' contents: the
-    folder, the size, the listing's landmarks, and each file's name, length and modification time.
+    folder, the size, the listing's landmarks and own split, and each file's name, length and modification
+    time. Copies of held-out frames are left out, so that the cache depends on the split.
     """
     digest = hashlib.sha256()
 
@@ -137,6 +138,7 @@ def listing_digest(listing: Listing, size: int) -> str:
             add(path.as_posix(), status.st_size, status.st_mtime_ns)
 
     add(_FORMAT, __version__, listing.folder.resolve().as_posix(), size, listing.source_size)
+    add(None if listing.held_out is None else sorted(listing.held_out))
     for frame in listing.frames:
         packed = frame.packed
         add(
@@ -212,7 +214,7 @@ class _Found:
 
     def leave_out_copies(self, listing: Listing) -> Sequence[int]:
         """After all pieces were added: leave out leaking copies, and return the rows to keep."""
-        fair = fair_rows(self.digests, held_out_frames(listing, self.kept))
+        fair = fair_rows(self.digests, split_of(listing, self.kept))
         everything, self.kept = self.kept, [self.kept[row] for row in fair]
         self.copies = sorted({*everything} - {*self.kept})
         if self.all_landmarks:

@@ -23,7 +23,7 @@ from lossarium.facesets.reading import UnreadablePicture
 from lossarium.facesets.remarks import Remark
 from lossarium.text.wording import printable_name, reason_of
 
-FORMAT = 4
+FORMAT = 5
 """The version of the caches' format, raised with every change of their content."""
 MAGIC = "lossarium cache "
 """Followed by the version, the first value of DIGEST.json."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lossarium.text.wording import counted
+
 
 @dataclass(frozen=True)
 class Faceset:
@@ -33,11 +35,42 @@ class Faceset:
     """N values of `state_digest`; frames of two facesets with equal digests are an exact swap pair."""
     landmarks: npt.NDArray[np.float32] | None = None
     """(N, 68, 2) x, y in frame pixels, iBUG order, pixel centres at halves; None if they are not known."""
+    left_out: npt.NDArray[np.bool_] | None = None
+    """(N,), True for frames that are neither trained on nor judged, since they are next to held-out ones;
+    None if there are none."""
 
     @property
     def size(self) -> int:
         """Side of the square frames, in pixels."""
         return int(self.frames.shape[1])
+
+    @property
+    def trained(self) -> npt.NDArray[np.bool_]:
+        """(N,), True for frames that are trained on."""
+        return ~self.held_out if self.left_out is None else ~(self.held_out | self.left_out)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The label of each held-out frame's block, in order: frames of a block are not independent.
+
+        Frames in the same state are a block, where states are known, otherwise consecutive held-out frames.
+        """
+        if self.states is not None:
+            return tuple(self.states[index] for index in np.flatnonzero(self.held_out))
+        begins = self.held_out & ~np.concatenate([[False], self.held_out[:-1]])
+        return tuple(f"block {number}" for number in np.cumsum(begins)[self.held_out].tolist())
+
+
+def described_split(faceset: Faceset) -> str:
+    """What a faceset's frames are used for.
+
+    For example "240 trained on, 60 held out in 20 blocks, 40 left out beside them".
+    """
+    judged, blocks = len(faceset.blocks), len(set(faceset.blocks))
+    left_out = 0 if faceset.left_out is None else int(faceset.left_out.sum())
+    together = f" in {counted(blocks, 'block')}" if blocks < judged else ""
+    apart = f", {left_out} left out beside {'it' if blocks == 1 else 'them'}" if left_out else ""
+    return f"{int(faceset.trained.sum())} trained on, {judged} held out{together}{apart}"
 
 
 def state_digest(renderer: str, state: Mapping[str, Any]) -> str:
@@ -80,6 +113,8 @@ def data_digest(faceset: Faceset) -> str:
     if faceset.landmarks is not None:
         # Added only if there are any, so that other facesets keep the digest that earlier versions gave.
         described["landmarks"] = True
+    if faceset.left_out is not None:
+        described["left_out"] = np.flatnonzero(faceset.left_out).tolist()
     digest.update(_canonical_json(described))
     # The description fixes how many bytes follow, so different facesets cannot give the same bytes.
     for array in (faceset.frames, faceset.face_masks, faceset.landmarks):

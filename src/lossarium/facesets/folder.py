@@ -20,7 +20,7 @@ from lossarium.facesets.formats.own_format import own_listing
 from lossarium.facesets.frames import Progress, Readings, read_frames
 from lossarium.facesets.listing import Listing, names_in, plain_listing
 from lossarium.facesets.regions.masks_beside import MASKS
-from lossarium.facesets.split import frame_digests, held_out_frames, without_leaks
+from lossarium.facesets.split import frame_digests, split_of, without_leaks
 from lossarium.text.wording import counted, listed, printable_name
 
 FEWEST_PICTURES = 8
@@ -49,7 +49,7 @@ def load(
     facesets, at `size` x `size`.
 
     A plain folder is searched with its subfolders for `PICTURE_ENDINGS`, in natural order (frame_2 before
-    frame_10); names that begin with a dot and `__MACOSX` are skipped. Its split is `held_out_blocks`. If
+    frame_10); names that begin with a dot and `__MACOSX` are skipped. Its split is `spread_out`. If
     every picture stores landmarks or a mask, as faceswap's extracted PNGs and DeepFaceLab's aligned JPEGs do,
     the faceset has them. A mask can also be a grey picture in a folder `masks` at the top
     (`lossarium.facesets.regions.masks_beside`), which takes precedence over one inside the picture. If there
@@ -118,16 +118,19 @@ def load_listing(
 def _faceset(listing: Listing, readings: Readings) -> Faceset:
     # Copies count in the split, so that leaving them out does not change it.
     readable = sorted({*readings.kept, *readings.copies})
-    held_out = held_out_frames(listing, readable)[np.searchsorted(readable, readings.kept)]
+    split = split_of(listing, readable)
+    kept = np.searchsorted(readable, readings.kept)
+    left_out = split.left_out[kept]
     states = listing.states
     return Faceset(
         identity=listing.identity,
         frames=readings.frames,
         frame_names=tuple(listing.frames[index].name for index in readings.kept),
-        held_out=held_out,
+        held_out=split.held_out[kept],
         face_masks=readings.face_masks,
         states=None if states is None else tuple(states[index] for index in readings.kept),
         landmarks=readings.landmarks,
+        left_out=left_out if left_out.any() else None,
     )
 
 
@@ -149,8 +152,8 @@ def _check_enough(folder: Path, faceset: Faceset, copies: int) -> None:
             + (f" without the {_copies(copies, ' that ')}" if copies else "")
             + f"; at least {FEWEST_PICTURES} are needed."
         )
-    judging = int(faceset.held_out.sum())
-    for purpose, count in (("held out to judge by", judging), ("left for training", usable - judging)):
+    judging, training = int(faceset.held_out.sum()), int(faceset.trained.sum())
+    for purpose, count in (("held out to judge by", judging), ("left for training", training)):
         if count:
             continue
         if not copies:

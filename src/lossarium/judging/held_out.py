@@ -32,6 +32,8 @@ class Direction:
     target: int
     """Identity that they are swapped to."""
     frame_names: tuple[str, ...]
+    blocks: tuple[str, ...]
+    """The N frames' blocks: frames of either identity with the same label are not independent."""
     frames: "StoredPictures"
     """The N held-out frames, three channels."""
     known: Tensor
@@ -75,11 +77,39 @@ def _direction(source: Faceset, target: Faceset, source_index: int, target_index
         source=source_index,
         target=target_index,
         frame_names=tuple(source.frame_names[i] for i in held_out),
+        blocks=_blocks(source, source_index),
         frames=StoredPictures(source.frames, held_out),
         known=torch.from_numpy(known),
         exact_swaps=StoredPictures(target.frames, chosen),
         face=None if target.face_masks is None else StoredPictures(target.face_masks, chosen),
     )
+
+
+def _blocks(source: Faceset, identity: int) -> tuple[str, ...]:
+    """A state is the same for both identities; runs of consecutive frames are of one of them."""
+    if source.states is not None:
+        return source.blocks
+    return tuple(f"{identity} {block}" for block in source.blocks)
+
+
+def blocks_of(pair: Sequence[Direction]) -> dict[str, npt.NDArray[np.intp]]:
+    """Task -> the number of the block of each scored picture, from 0, in the order of `score`.
+
+    No swap is scored, and has no blocks, where no exact swap is known.
+    """
+    reconstructed = [label for direction in pair for label in direction.blocks]
+    swapped = [direction.blocks[place] for direction in pair for place in direction.known.tolist()]
+    return {
+        task: numbered(labels)
+        for task, labels in ((RECONSTRUCTION, reconstructed), (SWAP, swapped))
+        if labels
+    }
+
+
+def numbered(labels: Sequence[str]) -> npt.NDArray[np.intp]:
+    """(labels,), each label's number in the order of their first occurrence."""
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return np.array([numbers[label] for label in labels], dtype=np.intp)
 
 
 def as_tensor(pictures: npt.NDArray[np.uint8]) -> Tensor:

@@ -82,7 +82,7 @@ class Batches:
         self.augmentation = augmentation
         self.device = device
         self.frames = [faceset.frames for faceset in facesets]
-        self.training = [np.flatnonzero(~faceset.held_out) for faceset in facesets]
+        self.training = [np.flatnonzero(faceset.trained) for faceset in facesets]
         """The training frames of each identity."""
         self.regions = regions or {}
         self.kernels = kernels and device.type == "cpu"
