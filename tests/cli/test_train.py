@@ -124,7 +124,12 @@ def test_settings_take_effect_at_the_step_after_they_are_written(tmp_path, capsy
 def test_a_cache_changes_no_number_and_is_found_again(tmp_path, capsys, monkeypatch):
     out, cached = tmp_path / "out", tmp_path / "cached"
     assert main(train(tmp_path, out)) == 0
-    assert "note:" not in capsys.readouterr().out
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
+    assert notes == [
+        f"note: {name}: 10 trained on, 3 held out in 1 block, 2 left out beside it: the nearest frames would "
+        "be too alike."
+        for name in ("ada", "ben")
+    ]
     # Almost no memory is free, so the default is to cache.
     monkeypatch.setattr(memory, "available_memory", lambda: 100_000)
     assert main(train(tmp_path, cached)) == 0

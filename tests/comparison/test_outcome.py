@@ -16,7 +16,7 @@ from lossarium.facesets.batches.batch import Batches
 from lossarium.judging.judges import judges_of
 from lossarium.report import render
 from lossarium.training import records
-from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.configuration import FULL_EVALUATIONS, Recipe, Trial
 from tests.facesets.examples import blobs
 
 PAIR = (blobs("ada", states=True), blobs("ben", seed=5, states=True))
@@ -87,14 +87,38 @@ def test_the_report_names_them_beside_the_verdict_and_on_the_even_keel(results):
     assert page.count(PASSED_OVER) == 2
 
 
-def test_snapshots_before_the_last_keep_means_and_the_last_keeps_all(results):
-    for trial in results[0].trials:
-        first, last = trial.snapshots
-        assert {values.shape for values in first.scores.values()} == {(1,)}
-        assert {values.shape for values in last.scores.values()} == {(10,)}
+def test_a_sample_is_judged_during_training_and_everything_at_the_end(tmp_path):
+    recipe = replace(RECIPE, steps=5, judge_every=1, judged_frames=4)
+    result = compare(Plan(("mse", "mae"), 1, recipe), PAIR, tmp_path, watch=lambda _: None)
+    places = []
+    for trial in result.trials:
+        rows = [row for row in records.read(tmp_path / "trials" / trial.name) if "held_out" in row]
+        assert [row["judged"] for row in rows] == ["sample"] * 2 + ["all"] * 3
+        assert {len(values) for row in rows[:2] for values in row["held_out"].values()} == {4}
+        places += [row["sample"] for row in rows]
+        # Curves are means of the sample, at the last evaluations too.
+        for row, snapshot in zip(rows, trial.snapshots, strict=True):
+            for key, values in records.sampled_scores(row).items():
+                assert len(values) == 4
+                assert snapshot.mean(key) == pytest.approx(np.mean(values), rel=1e-12)
+        assert [len(snapshot.scores["swap/psnr"]) for snapshot in trial.snapshots] == [1, 1, 10, 10, 10]
+    # The sample is the same for all trials and evaluations.
+    assert len(places) == 10
+    assert all(one == places[0] for one in places)
+    assert len(places[0]["reconstruction"]) == 4
+    # The verdict rests on all pictures.
+    whole = result.trials[0].snapshots[-1].scores["reconstruction/psnr"].mean()
+    assert result.verdict.values["reconstruction/psnr"]["mse"].mean == pytest.approx(whole, rel=1e-12)
 
 
-def test_reading_a_trial_holds_the_scores_of_one_snapshot_at_a_time(tmp_path, monkeypatch):
+def test_snapshots_before_the_last_three_keep_means(tmp_path):
+    recipe = replace(RECIPE, steps=5, judge_every=1)
+    result = compare(Plan(("mse", "mae"), 1, recipe), PAIR, tmp_path, watch=lambda _: None)
+    for trial in result.trials:
+        assert [len(one.scores["reconstruction/psnr"]) for one in trial.snapshots] == [1, 1, 10, 10, 10]
+
+
+def test_reading_a_trial_holds_the_scores_of_three_snapshots_at_a_time(tmp_path, monkeypatch):
     frames, moments = 50_000, 6
     keys = ("reconstruction/psnr", "reconstruction/lpips")
     values = np.random.default_rng(0).random(frames).tolist()
@@ -111,12 +135,13 @@ def test_reading_a_trial_holds_the_scores_of_one_snapshot_at_a_time(tmp_path, mo
     result = outcome._trial_result(Trial("mse", 0, RECIPE), tmp_path, 0, [])
     kept, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert [len(snapshot.scores[keys[0]]) for snapshot in result.snapshots] == [1] * (moments - 1) + [frames]
-    # The last snapshot's numbers as an array; while a row is read, its text and a Python float for each
+    lengths = [len(snapshot.scores[keys[0]]) for snapshot in result.snapshots]
+    assert lengths == [1] * (moments - FULL_EVALUATIONS) + [frames] * FULL_EVALUATIONS
+    # The last snapshots' numbers as arrays; while a row is read, its text and a Python float for each
     # number.
     of_one_moment = len(keys) * frames
-    assert kept < 1.2 * 8 * of_one_moment + 200_000
-    assert peak < 150 * of_one_moment
+    assert kept < 1.2 * 8 * FULL_EVALUATIONS * of_one_moment + 200_000
+    assert peak < (150 + 8 * (FULL_EVALUATIONS - 1)) * of_one_moment
 
 
 def test_the_settings_tell_the_frames_and_whatever_is_unusual():

@@ -19,7 +19,7 @@ from lossarium.facesets.batches.batch import Batches
 from lossarium.models.registry import initial_model
 from lossarium.training import checkpoints, loop, records
 from lossarium.training.callbacks import Callbacks
-from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.configuration import FULL_EVALUATIONS, Recipe, Trial
 from lossarium.training.folder_lock import locked_trial
 from lossarium.training.keeping import Keeping
 from lossarium.training.loop import train
@@ -36,12 +36,12 @@ TRIAL = Trial("ssim + 0.5*mae", 0, RECIPE)
 class Looks:
     """A judge that always finds the same."""
 
-    def __call__(self, model, step):
-        del model, step
-        return {"x": [1.0]}
+    def __call__(self, model, step, *, everything):
+        del model, step, everything
+        return {"held_out": {"x": [1.0]}}
 
-    def goodness(self, scores):
-        return scores["x"][0]
+    def goodness(self, row):
+        return row["held_out"]["x"][0]
 
 
 class StoppedError(Exception):
@@ -475,12 +475,45 @@ def test_multipliers_change_by_hand_where_landmarks_are_known(tmp_path):
 class Rising:
     """An evaluator whose scores rise fast at first and then no more."""
 
-    def __call__(self, model, step):
-        del model
-        return {"x": [20.0 - 10.0 / step if step < 8 else 19.0 + 1e-4 * (-1) ** step]}
+    def __call__(self, model, step, *, everything):
+        del model, everything
+        return {"held_out": {"x": [20.0 - 10.0 / step if step < 8 else 19.0 + 1e-4 * (-1) ** step]}}
 
-    def goodness(self, scores):
-        return scores["x"][0]
+    def goodness(self, row):
+        return row["held_out"]["x"][0]
+
+
+class Sampling(Rising):
+    """The same, of a sample of one picture of two."""
+
+    def __call__(self, model, step, *, everything):
+        (value,) = super().__call__(model, step, everything=everything)["held_out"]["x"]
+        judged = {"judged": "all" if everything else "sample", "sample": {"x": [0]}}
+        return {"held_out": {"x": [value, 0.0] if everything else [value]}, **judged}
+
+
+def evaluated(folder):
+    """The rows of evaluations."""
+    return [row for row in records.read(folder) if "held_out" in row]
+
+
+def test_the_last_three_evaluations_judge_everything_and_those_before_a_sample(tmp_path):
+    trial = Trial("mse", 0, replace(RECIPE, judge_every=2))
+    run(tmp_path, trial, judge=Sampling())
+    rows = evaluated(tmp_path)
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert [row["judged"] for row in rows] == ["sample"] * 3 + ["all"] * 3
+    assert [len(row["held_out"]["x"]) for row in rows] == [1, 1, 1, 2, 2, 2]
+    assert FULL_EVALUATIONS == 3
+
+
+def test_the_evaluation_that_ends_a_converged_trial_judges_everything(tmp_path):
+    trial = Trial("mse", 0, replace(RECIPE, steps=200, judge_every=1))
+    run(tmp_path, trial, judge=Sampling(), until_converged=True)
+    rows = evaluated(tmp_path)
+    assert rows[-1]["step"] < 197
+    assert [row["judged"] for row in rows] == ["sample"] * (len(rows) - 1) + ["all"]
+    assert len({row["step"] for row in rows}) == len(rows)
 
 
 def test_until_converged_stops_once_the_score_stops_rising(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from lossarium.errors import LossariumError
 from lossarium.training import records
 
+SAMPLED = '{"step":1,"seconds":1,"held_out":{"a/x":[0.5,0.25]},"judged":%s,"sample":%s}'
 ROWS = (
     {"step": 1, "seconds": 0.5, "loss": 0.25, "terms": {"mse": 0.25}},
     {"step": 1, "seconds": 0.5, "held_out": {"reconstruction/psnr": [20.5, 21.5], "swap/psnr": [1.5]}},
@@ -106,6 +107,15 @@ def test_all_damaged_lines_are_named(tmp_path):
         ('{"step":1,"seconds":1,"held_out":{"a":["high"]}}', "its held_out is not"),
         ('{"step":1,"seconds":1,"held_out":{"a":0.5}}', "its held_out is not"),
         ('{"step":1,"seconds":1,"held_out":[1]}', "its held_out is not"),
+        (SAMPLED % ('"some"', '{"a":[0]}'), 'its judged is not "sample" or "all"'),
+        (SAMPLED % ('"all"', '{"a":0}'), "its sample is not"),
+        (SAMPLED % ('"all"', '{"a":[0.5]}'), "its sample is not"),
+        (SAMPLED % ('"all"', '{"a":[0,2]}'), "its sample does not fit its held_out"),
+        (SAMPLED % ('"all"', '{"a":[1,0]}'), "its sample does not fit its held_out"),
+        (SAMPLED % ('"all"', '{"b":[0]}'), "its sample does not fit its held_out"),
+        (SAMPLED % ('"sample"', '{"a":[0]}'), "its sample does not fit its held_out"),
+        ('{"step":1,"seconds":1,"held_out":{},"judged":"all"}', "its sample is missing"),
+        ('{"step":1,"judged":"all"}', "its held_out is missing"),
         ('{"step":1,"seconds":1,"finished":true}', "its weights is missing"),
         ('{"step":1,"went_back":{"from":2}}', "its went_back is not"),
         ('{"step":1,"loss":1' + "0" * 400 + "}", "its loss is not a number"),

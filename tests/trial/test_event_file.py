@@ -63,6 +63,20 @@ def test_numbers_of_a_row():
     assert scalars_of({"step": 1, "held_out": scores}) == {"held_out/reconstruction/psnr": 22.0}
 
 
+def test_scalars_are_of_the_pictures_that_every_evaluation_judges():
+    sample = {"reconstruction": [1, 2]}
+    scores = {"reconstruction/psnr": [50.0, 20.0, 24.0]}
+    whole = {"step": 1, "held_out": scores, "judged": "all", "sample": sample}
+    assert scalars_of(whole) == {"held_out/reconstruction/psnr": 22.0}
+    looks = {
+        "step": 1,
+        "held_out": {"reconstruction/psnr": [20.0, 24.0]},
+        "judged": "sample",
+        "sample": sample,
+    }
+    assert scalars_of(looks) == {"held_out/reconstruction/psnr": 22.0}
+
+
 def test_writes_scalars_events_and_sheets(tmp_path):
     events = EventFile(tmp_path, pytest.fail)
     events.event("the checkpoint was damaged")

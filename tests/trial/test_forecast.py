@@ -165,6 +165,10 @@ def test_disk_grows_with_evaluations_steps_and_trials():
     many = disk_needed(Recipe(judge_every=5), held_out=100)
     # 198 more evaluations of 4 scored frames at least.
     assert many - few > 198 * 8 * 100 * 20
+    # 197 more evaluations of the sample; the last three judge every frame in both.
+    few = disk_needed(Recipe(judge_every=250, judged_frames=20), held_out=10_000)
+    many = disk_needed(Recipe(judge_every=5, judged_frames=20), held_out=10_000)
+    assert 196 * 8 * 20 * 20 < many - few < 196 * (8 * 20 * 30 + 8 * 2 * 3 * Recipe().size ** 2)
     assert disk_needed(Recipe(), held_out=100, trials=3) > disk_needed(Recipe(), held_out=100)
     assert disk_needed(Recipe(), held_out=100, trials=0) == 0
 

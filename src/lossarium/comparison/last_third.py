@@ -26,12 +26,10 @@ def remarks(verdict: Verdict, scores: Sequence[Score], trials: Sequence[TrialRes
 
 
 def _curve(score: Score, loss: str, trials: Sequence[TrialResult]) -> npt.NDArray[np.float64]:
-    """(evaluations,), means over frames and seeds; higher is better."""
+    """(evaluations,), means over sampled frames and seeds; higher is better."""
     sign = 1.0 if score.higher_is_better else -1.0
     of_trials = [
-        [float(snapshot.scores[score.key].mean()) for snapshot in trial.snapshots]
-        for trial in trials
-        if trial.loss == loss
+        [snapshot.mean(score.key) for snapshot in trial.snapshots] for trial in trials if trial.loss == loss
     ]
     return np.asarray(sign * np.array(of_trials).mean(0))
 

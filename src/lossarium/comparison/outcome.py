@@ -24,7 +24,7 @@ from lossarium.judging.tasks import RECONSTRUCTION, SWAP
 from lossarium.text.wording import counted, printable_name
 from lossarium.training import records
 from lossarium.training.checkpoints import newest_checkpoints
-from lossarium.training.configuration import Recipe, Trial
+from lossarium.training.configuration import FULL_EVALUATIONS, Recipe, Trial
 from lossarium.trial.folder import SETTINGS, TRIAL, read_toml, trial_folder
 from lossarium.trial.previews import load_previews, placeholder, preview_rows
 
@@ -195,8 +195,8 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
             rollbacks += 1
         skipped_steps += "passed_over" in row
         if "held_out" in row:
-            if snapshots:
-                snapshots[-1] = _means_alone(snapshots[-1])
+            if len(snapshots) >= FULL_EVALUATIONS:
+                snapshots[-FULL_EVALUATIONS] = _means_alone(snapshots[-FULL_EVALUATIONS])
             try:
                 reconstructions, swaps = load_previews(folder, row["step"], trial.recipe.size, shown)
             except UnreadablePicture as damage:
@@ -205,7 +205,9 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
                     f"{damage} A grey placeholder stands for it; the verdict does not depend on it."
                 )
             scores = {key: np.array(values, dtype=np.float64) for key, values in row["held_out"].items()}
-            snapshots.append(Snapshot(row["step"], row["seconds"], scores, reconstructions, swaps))
+            # Rows of a sample have nothing but the sample's values.
+            sample = row["sample"] if row.get("judged") == "all" else {}
+            snapshots.append(Snapshot(row["step"], row["seconds"], scores, reconstructions, swaps, sample))
     if not last.get("finished"):
         raise LossariumError(f"the records in {folder} end before the trial does; run the same command again")
     return TrialResult(
@@ -225,10 +227,10 @@ def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) ->
 
 
 def _means_alone(snapshot: Snapshot) -> Snapshot:
-    """A snapshot reduced to its mean scores, all that the curves need of snapshots before the last."""
-    known = {key: values[~np.isnan(values)] for key, values in snapshot.scores.items()}
-    means = {key: values.mean(keepdims=True) if values.size else values for key, values in known.items()}
-    return replace(snapshot, scores=means)
+    """A snapshot reduced to its mean scores, all that the curves need of snapshots before the last ones."""
+    return replace(
+        snapshot, scores={key: np.array([snapshot.mean(key)]) for key in snapshot.scores}, sample={}
+    )
 
 
 def _settings(plan: Plan, facesets: tuple[Faceset, Faceset]) -> dict[str, str]:

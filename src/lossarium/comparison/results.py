@@ -1,7 +1,10 @@
 """The results of a finished comparison: the plain data that the report shows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from lossarium.evidence.results import Score, Scores, Verdict
 from lossarium.evidence.writing import as_json
@@ -18,12 +21,26 @@ class Snapshot:
     seconds: float
     """Time spent on training, without judging and saving."""
     scores: dict[str, Scores]
-    """Score key -> one value a held-out picture, A's frames first, then B's. Snapshots before the last keep
-    only the mean, an array of one, so that memory does not grow with snapshots times pictures."""
+    """Score key -> one value a picture that was judged, A's frames first, then B's. The last snapshots
+    (`FULL_EVALUATIONS`) judged all held-out pictures. Those before keep only the mean, an array of one, so
+    that memory does not grow with snapshots times pictures."""
     reconstructions: Pictures
     """(preview rows, size, size, 3)."""
     swaps: Pictures
     """(preview rows, size, size, 3): the same rows through the other identity's decoder."""
+    sample: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Task -> the places, within `scores`, of the pictures that every evaluation judged; empty for all."""
+
+    def mean(self, score: str) -> float:
+        """The mean over the pictures that every evaluation judged, so that evaluations can be compared.
+
+        NaN if there is no such score, or none of these pictures has a value.
+        """
+        values = self.scores.get(score, np.empty(0))
+        if places := self.sample.get(score.partition("/")[0]):
+            values = values[np.asarray(places)]
+        known = values[~np.isnan(values)]
+        return float(known.mean()) if known.size else float("nan")
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,10 @@ class StoredPictures:
     def __len__(self) -> int:
         return len(self._places)
 
+    def part(self, places: npt.NDArray[np.intp]) -> "StoredPictures":
+        """Some of the pictures, in this order."""
+        return StoredPictures(self._stored, self._places[places])
+
     def __getitem__(self, chosen: int | slice | npt.NDArray[np.intp] | Tensor) -> Tensor:
         """One, (channels, size, size), or several, (n, channels, size, size), in [0, 1]."""
         places = self._places[chosen.numpy() if isinstance(chosen, Tensor) else chosen]

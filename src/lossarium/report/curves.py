@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
-from lossarium.evidence.results import Scores
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Curve:
 
 
 def curve_of(result: ComparisonResult, score: str, loss: str) -> Curve:
-    """The mean over held-out pictures and seeds at every evaluation.
+    """The mean over seeds and the pictures that every evaluation judged, at each evaluation.
 
     The evaluations of the seeds are paired by their order: with a budget of steps these are the same steps,
     with a budget of seconds about the same seconds. Evaluations without scores are left out.
@@ -33,7 +32,7 @@ def curve_of(result: ComparisonResult, score: str, loss: str) -> Curve:
         values = [
             (snapshot, value)
             for snapshot in _at(trials, moment)
-            if np.isfinite(value := picture_mean(snapshot.scores.get(score)))
+            if np.isfinite(value := snapshot.mean(score))
         ]
         if values:
             means = [value for _, value in values]
@@ -56,11 +55,3 @@ def curve_of(result: ComparisonResult, score: str, loss: str) -> Curve:
 
 def _at(trials: list[TrialResult], moment: int) -> list[Snapshot]:
     return [trial.snapshots[moment] for trial in trials if moment < len(trial.snapshots)]
-
-
-def picture_mean(scores: Scores | None) -> float:
-    """The mean over the pictures that have a value; NaN when none has."""
-    if scores is None:
-        return float("nan")
-    known = scores[~np.isnan(scores)]
-    return float(known.mean()) if known.size else float("nan")

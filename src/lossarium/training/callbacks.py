@@ -24,17 +24,18 @@ class Progress:
     one."""
 
 
-HeldOutScores = dict[str, list[float]]
-
-
 class Evaluator(Protocol):
     """Scores a model on held-out frames."""
 
-    def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
-        """Score the model, and take the previews of this snapshot."""
+    def __call__(self, model: nn.Module, step: int, *, everything: bool) -> Row:
+        """Score the model, on all held-out frames or on a sample, and take the previews of this snapshot.
 
-    def goodness(self, scores: HeldOutScores) -> float:
-        """Sum up the scores in one number; higher is better."""
+        Returns:
+            The keys `held_out` and, if there is a smaller sample, `judged` and `sample` of the row.
+        """
+
+    def goodness(self, row: Row) -> float:
+        """Sum up the sample's scores in one number, comparable between evaluations; higher is better."""
 
 
 @dataclass(frozen=True)

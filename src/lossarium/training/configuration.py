@@ -11,6 +11,9 @@ from typing import Any
 from lossarium.facesets.batches.amount import Augmentation
 from lossarium.text.listed_names import DEFAULT_JUDGES, JUDGES, MODELS, OPTIMIZERS, SCHEDULES
 
+FULL_EVALUATIONS = 3
+"""The number of evaluations, the last ones of a trial, that judge all held-out frames instead of a sample."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -132,6 +135,15 @@ class Recipe:
         of_whole_trial=True,
     )
     """0 for `snapshots`."""
+    judged_frames: int = option(
+        256,
+        "held-out frames, of both identities together, that evaluations during training judge; the last "
+        f"{FULL_EVALUATIONS} judge all",
+        metavar="FRAMES",
+        between=(2, 10**8),
+        of_whole_trial=True,
+    )
+    """A fixed sample, see `judging.sample`."""
     judge: str = option(
         "ssim",
         "the judge that steers plateau schedules, --keep-best and --until converged: one of --judges",
@@ -139,7 +151,7 @@ class Recipe:
         as_text=True,
         of_whole_trial=True,
     )
-    """Its mean over held-out reconstructions decides whether a trial has improved."""
+    """Its mean over the reconstructions of `judged_frames` decides whether a trial has improved."""
     judges: tuple[str, ...] = option(
         DEFAULT_JUDGES,
         f"the judges that score held-out frames, separated by commas: {', '.join(JUDGES)}; "
@@ -173,6 +185,10 @@ class Recipe:
             return tuple(sorted({*range(self.judge_every, self.steps, self.judge_every), self.steps}))
         shares = ((i / self.snapshots) ** 2 for i in range(1, self.snapshots + 1))
         return tuple(sorted({max(1, round(self.steps * share)) for share in shares}))
+
+    def full_evaluation_steps(self) -> tuple[int, ...]:
+        """The snapshots at which all held-out frames are judged."""
+        return self.snapshot_steps()[-FULL_EVALUATIONS:]
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def train(  # noqa: C901 - one loop, read from top to bottom
         snapshot_steps=frozenset(recipe.snapshot_steps()),
     )
     clipping = clippings.parse(recipe.clipping)
+    full_steps = frozenset(recipe.full_evaluation_steps())
 
     with locked_trial(folder) if processes.is_first else nullcontext(), listening(callbacks.tell) as request:
         if run.keeping.rescue is not None and processes.is_first:
@@ -154,12 +155,15 @@ def train(  # noqa: C901 - one loop, read from top to bottom
                     continue
 
                 if step in run.snapshot_steps:
-                    scores = processes.broadcast_from_first(partial(evaluator, model, step))
-                    row = {"step": step, "seconds": state.position.seconds, "held_out": scores}
-                    records.write(row)
-                    best = _record_evaluation(state, evaluator.goodness(scores))
-                    save(run, state, records, best=best)
+                    judge = partial(evaluator, model, step)
+                    row = processes.broadcast_from_first(partial(judge, everything=step in full_steps))
+                    best = _record_evaluation(state, evaluator.goodness(row))
                     converged = _convergence(state) if until_converged else None
+                    if converged is not None and row.get("judged") == "sample":
+                        # This evaluation turns out to be the last one.
+                        row = processes.broadcast_from_first(partial(judge, everything=True))
+                    records.write({"step": step, "seconds": state.position.seconds, **row})
+                    save(run, state, records, best=best)
                 elif is_due(run, state):
                     save(run, state, records)
                 callbacks.on_step(model, step)

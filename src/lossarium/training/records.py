@@ -5,10 +5,15 @@ Kinds of rows, told apart by their keys:
     {"step": 1, "seconds": 0.07, "loss": 0.31, "terms": {"ssim": 0.2, "mae": 0.11}, "gradient_norm": 1.7,
      "learning_rate": 0.001, "batches": "<sha-256>"}
     {"step": 2, "seconds": 0.14, "passed_over": {"ssim": null, "mae": 0.11}, "batches": "<sha-256>"}
-    {"step": 50, "seconds": 3.4, "held_out": {"reconstruction/psnr": [21.3, ...], ...}}
+    {"step": 50, "seconds": 3.4, "held_out": {"reconstruction/psnr": [21.3, ...], ...},
+     "judged": "sample", "sample": {"reconstruction": [4, 12, ...], "swap": [...]}}
     {"step": 60, "seconds": 4.1, "control": {"learning_rate": 1e-05}}
     {"step": 80, "seconds": 5.5, "went_back": {"from": 93, "term": "ssim", "learning_rate_factor": 0.5}}
     {"step": 500, "seconds": 34.0, "finished": true, "weights": "<sha-256>"}
+
+`judged` and `sample` are there if a sample of the held-out frames is judged during training. `sample` has,
+for each task, the places of its pictures among all that are scored: "sample" rows have values of these
+pictures alone, and "all" rows of all pictures.
 
 The last key of a row is `chain`: the first 16 hex digits of the SHA-256 over the chain of the row before
 (16 zeros before the first) and the row's text without it. A digit that changes or a row that is lost breaks
@@ -270,6 +275,19 @@ def _parsed(text: bytes) -> tuple[Row, str | None]:
         return {}, "it is not a JSON object"
     mistake = mistake_in(row)
     return ({} if mistake else row), mistake
+
+
+def sampled_scores(row: Row) -> dict[str, list[float]]:
+    """The scores of the pictures that every evaluation judges, so that evaluations can be compared.
+
+    >>> sampled_scores({"held_out": {"swap/mae": [1, 2, 3]}, "judged": "all", "sample": {"swap": [0, 2]}})
+    {'swap/mae': [1, 3]}
+    """
+    scores: dict[str, list[float]] = row.get("held_out", {})
+    if row.get("judged") != "all":
+        return scores
+    places = {key: row["sample"][key.partition("/")[0]] for key in scores}
+    return {key: [values[place] for place in places[key]] for key, values in scores.items()}
 
 
 def is_finished(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lossarium.errors import LossariumError
-from lossarium.training.records import Row
+from lossarium.training.records import Row, sampled_scores
 from lossarium.trial.pictures import Pictures
 
 FOLDER = "tensorboard"
@@ -160,8 +160,11 @@ def scalars_of(row: Row) -> dict[str, float]:
         name: row[name] for name in ("loss", "gradient_norm", "learning_rate") if name in row
     }
     scalars |= {f"terms/{term}": value for term, value in row.get("terms", {}).items()}
+    # Of the pictures that every evaluation judges: the curve would jump where all of them are judged.
     scalars |= {
-        f"held_out/{score}": sum(values) / len(values) for score, values in row.get("held_out", {}).items()
+        f"held_out/{score}": sum(values) / len(values)
+        for score, values in sampled_scores(row).items()
+        if values
     }
     return scalars
 

@@ -97,15 +97,17 @@ def disk_needed(recipe: Recipe, *, held_out: int, trials: int = 1) -> int:
 
     Args:
         recipe: Of all trials.
-        held_out: Frames that are scored at each evaluation.
+        held_out: Frames that the last evaluations score, and those before up to `judged_frames`.
         trials: How many are still to be trained.
     """
     parameters = parameter_count(recipe.model, size=recipe.size, identities=2, options=recipe.model_options)
     # Weights and the optimiser's state. While a trial runs there are two of the last, one to go back to, and
     # a new one is written before an old one is removed.
     checkpoint = (1 + _MOMENTS.get(optimizers.parse(recipe.optimizer).name, 2)) * _FLOAT_BYTES * parameters
-    evaluation = _PREVIEW_ROWS * 2 * 3 * recipe.size**2 + 8 * held_out * _SCORE_BYTES
-    kept = checkpoint + _ROW_BYTES * recipe.steps + len(recipe.snapshot_steps()) * evaluation
+    evaluations, full = len(recipe.snapshot_steps()), len(recipe.full_evaluation_steps())
+    judged = full * held_out + (evaluations - full) * min(held_out, recipe.judged_frames)
+    sheet = _PREVIEW_ROWS * 2 * 3 * recipe.size**2
+    kept = checkpoint + _ROW_BYTES * recipe.steps + evaluations * sheet + 8 * judged * _SCORE_BYTES
     return trials * kept + 3 * bool(trials) * checkpoint
 
 

@@ -9,18 +9,20 @@ from torch import nn
 from lossarium.errors import LossariumError
 from lossarium.facesets.faceset import Faceset, data_digest
 from lossarium.files import write_whole
-from lossarium.judging.held_out import Direction, directions, score, score_key
+from lossarium.judging.held_out import Direction, directions, score_key
 from lossarium.judging.judges import Judge, judge, judges_of
+from lossarium.judging.sample import Sample, judged, sample_of
 from lossarium.judging.tasks import RECONSTRUCTION
 from lossarium.judging.try_judges import try_judges
 from lossarium.training import control
-from lossarium.training.callbacks import Callbacks, HeldOutScores
+from lossarium.training.callbacks import Callbacks
 from lossarium.training.checkpoints import why_without_weights
 from lossarium.training.configuration import Trial
 from lossarium.training.folder_lock import locked_trial
 from lossarium.training.keeping import Keeping
 from lossarium.training.loop import train
 from lossarium.training.processes import Processes, single_process
+from lossarium.training.records import Row, sampled_scores
 from lossarium.training.trial_batches import check_regions
 from lossarium.trial.begin_or_continue import Source, begin_or_continue, is_done
 from lossarium.trial.callbacks import showing
@@ -143,26 +145,34 @@ class HeldOutEvaluator:
     """Evaluates a trial on held-out frames: scores, previews, and one number for how good it is."""
 
     pair: tuple[Direction, ...]
+    sample: Sample
+    """The frames of the pair that every evaluation judges."""
     previews: Previews
     judge: Judge
     """The judge that steers."""
     judges: tuple[Judge, ...]
     """The judges that score."""
 
-    def __call__(self, model: nn.Module, step: int) -> HeldOutScores:
+    def __call__(self, model: nn.Module, step: int, *, everything: bool) -> Row:
         self.previews.take(model, step)
-        return score(model, self.pair, self.judges)
+        return judged(model, self.sample, self.judges, everything=everything)
 
-    def goodness(self, scores: HeldOutScores) -> float:
-        """The judge's mean score of the held-out reconstructions, negated if lower scores are better."""
-        values = scores[score_key(RECONSTRUCTION, self.judge)]
+    def goodness(self, row: Row) -> float:
+        """The judge's mean score of the sampled reconstructions, negated if lower scores are better."""
+        values = sampled_scores(row)[score_key(RECONSTRUCTION, self.judge)]
         return (1 if self.judge.higher_is_better else -1) * sum(values) / len(values)
 
 
 def make_evaluator(trial: Trial, pair: tuple[Direction, ...], folder: Path) -> HeldOutEvaluator:
     """The evaluator of a trial, with its previews in `folder`."""
     recipe = trial.recipe
-    return HeldOutEvaluator(pair, Previews(pair, folder), judge(recipe.judge), judges_of(recipe.judges))
+    return HeldOutEvaluator(
+        pair,
+        sample_of(pair, recipe.judged_frames),
+        Previews(pair, folder),
+        judge(recipe.judge),
+        judges_of(recipe.judges),
+    )
 
 
 def data_table(facesets: tuple[Faceset, Faceset]) -> dict[str, str]:
