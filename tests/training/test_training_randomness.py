@@ -67,6 +67,32 @@ def test_a_killed_trial_with_dropout_and_batch_norm_goes_on_exactly(tmp_path, di
     assert rows_of(tmp_path / "broken") == rows_of(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("die_after", [2, 4, 7])
+def test_a_killed_trial_that_judges_a_sample_goes_on_exactly(tmp_path, die_after):
+    steered = replace(RECIPE, judged_frames=4, judge_every=1, schedule="plateau(factor=0.5, patience=0)")
+    trial = replace(TRIAL, recipe=steered)
+    run(tmp_path / "whole", trial)
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", trial, die_after=die_after)
+    run(tmp_path / "broken", trial)
+    assert rows_of(tmp_path / "broken") == rows_of(tmp_path / "whole")
+    evaluations = [row for row in rows_of(tmp_path / "whole") if "held_out" in row]
+    assert [row["judged"] for row in evaluations] == ["sample"] * 5 + ["all"] * 3
+
+
+def test_what_steers_a_trial_does_not_depend_on_whether_all_frames_are_judged(tmp_path):
+    """A longer trial judges a sample where a shorter one judges all, and takes the same steps."""
+    steered = replace(RECIPE, judged_frames=4, judge_every=1, schedule="plateau(factor=0.5, patience=0)")
+    run(tmp_path / "short", replace(TRIAL, recipe=replace(steered, steps=6)))
+    run(tmp_path / "long", replace(TRIAL, recipe=steered))
+    short, long = (rows_of(tmp_path / name) for name in ("short", "long"))
+    steps = [row for row in short if "held_out" not in row][:-1]
+    assert steps == [row for row in long if "held_out" not in row][: len(steps)]
+    assert [records.sampled_scores(row) for row in short if "held_out" in row] == [
+        records.sampled_scores(row) for row in long if "held_out" in row
+    ][:6]
+
+
 def test_dropout_differs_between_seeds_steps_and_parts():
     seeds = {
         training_seed(seed, step, part) for seed in range(3) for step in range(1, 5) for part in range(3)
