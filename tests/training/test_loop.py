@@ -110,7 +110,7 @@ def test_an_interrupted_trial_ends_with_the_same_records_and_weights(tmp_path, d
 
 
 def test_a_trial_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
-    def dying(_model, _step):
+    def dying(_model, _step, **_):
         raise StoppedError
 
     run(tmp_path / "whole")
