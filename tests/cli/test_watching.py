@@ -48,7 +48,7 @@ NUMBERS = {"learning_rate": 3e-5, "steps_per_second": 12.34}
 def quick_judge(monkeypatch):
     """Scores that cost nothing."""
     monkeypatch.setattr(
-        "lossarium.trial.run.score",
+        "lossarium.judging.sample.score",
         lambda *_: {"reconstruction/ssim": [0.5], "swap/lpips": [0.1, 0.3]},
     )
 

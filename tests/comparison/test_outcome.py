@@ -107,7 +107,9 @@ def test_a_sample_is_judged_during_training_and_everything_at_the_end(tmp_path):
     assert all(one == places[0] for one in places)
     assert len(places[0]["reconstruction"]) == 4
     # The verdict rests on all pictures.
-    whole = result.trials[0].snapshots[-1].scores["reconstruction/psnr"].mean()
+    whole = np.mean(
+        [snapshot.scores["reconstruction/psnr"] for snapshot in result.trials[0].snapshots[-3:]]
+    )
     assert result.verdict.values["reconstruction/psnr"]["mse"].mean == pytest.approx(whole, rel=1e-12)
 
 
@@ -170,3 +172,15 @@ def test_the_settings_tell_the_frames_and_whatever_is_unusual():
     assert settings["Clipping"] == "norm(1)"
     assert settings["Accumulation"] == "2 batches a step"
     assert settings["What pixels count"] == "the eyes 3 times, nothing outside the mask extended"
+
+
+def test_a_trials_value_is_the_mean_of_its_full_evaluations_at_the_end(results):
+    trial = results[0].trials[0]
+    last = trial.snapshots[-1]
+    key = "reconstruction/psnr"
+    values = [np.full(10, value) for value in (90.0, 1.0, 2.0, 6.0)]
+    snapshots = tuple(replace(last, scores={key: one}) for one in values)
+    assert outcome._at_the_end(replace(trial, snapshots=snapshots), key).tolist() == [3.0] * 10
+    sampled = (replace(last, scores={key: np.full(4, 50.0)}), *snapshots[2:])
+    assert outcome._at_the_end(replace(trial, snapshots=sampled), key).tolist() == [4.0] * 10
+    assert outcome._at_the_end(replace(trial, snapshots=snapshots[-1:]), key).tolist() == [6.0] * 10

@@ -176,10 +176,20 @@ def _description(task: str, judge: Judge) -> str:
 
 
 def _final(key: str, loss: str, trials: tuple[TrialResult, ...]) -> Scores:
-    """(seeds, pictures); infinite where a trial has no figure, for NaN would mean that there is no such
-    trial."""
-    values = np.array([trial.snapshots[-1].scores[key] for trial in trials if trial.loss == loss])
+    """(seeds, pictures), means over a trial's full evaluations at its end: much of the luck of a single one
+    is where the last steps happened to end.
+
+    Infinite where a trial has no figure, for NaN would mean that there is no such trial.
+    """
+    values = np.array([_at_the_end(trial, key) for trial in trials if trial.loss == loss])
     return np.where(np.isnan(values), np.inf, values)
+
+
+def _at_the_end(trial: TrialResult, key: str) -> Scores:
+    """(pictures,)."""
+    last = trial.snapshots[-1].scores[key]
+    full = [snapshot.scores.get(key, last) for snapshot in trial.snapshots[-FULL_EVALUATIONS:]]
+    return np.asarray(np.mean([scores for scores in full if len(scores) == len(last)], axis=0))
 
 
 def _trial_result(trial: Trial, folder: Path, shown: int, damages: list[str]) -> TrialResult:

@@ -12,6 +12,7 @@ from lossarium.report.formatting import format_seconds, format_value
 from lossarium.report.page import page, write_page
 from lossarium.report.palette import colour_of
 from lossarium.report.pictures import ERROR_COLOURS, ERROR_SCALE, data_uri, sprites_of, truth_sprite
+from lossarium.training.configuration import FULL_EVALUATIONS
 
 
 def render(result: ComparisonResult) -> str:
@@ -40,6 +41,7 @@ def render(result: ComparisonResult) -> str:
         short_hash=fairness.short_hash,
         what_was_done=views.what_was_done(result),
         version=views.environment_version(result.environment),
+        evaluations=FULL_EVALUATIONS,
         about_synthesis=views.words_about_synthesis(result.settings),
         tasks={score.task for score in result.scores},
         score_groups=views.score_groups(result.scores),

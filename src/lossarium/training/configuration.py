@@ -12,7 +12,15 @@ from lossarium.facesets.batches.amount import Augmentation
 from lossarium.text.listed_names import DEFAULT_JUDGES, JUDGES, MODELS, OPTIMIZERS, SCHEDULES
 
 FULL_EVALUATIONS = 3
-"""The number of evaluations, the last ones of a trial, that judge all held-out frames instead of a sample."""
+"""The number of evaluations, the last ones of a trial, that judge all held-out frames instead of a sample;
+the verdict is about their mean.
+
+Luck of a trial's scores, relative to that of its last evaluation alone (mse, ssim and ssim + mae, 5 seeds,
+300 steps, 6 scores, geometric mean): 0.63 with the mean of the evaluations at 87%, 93% and 100% of the steps,
+whose PSNR is 0.1 dB lower; 0.83 with those at 93%, 97% and 100%; 0.67 with those at 57%, 77% and 100%, half a
+decibel lower; 0.67 to 0.80 with one model whose weights are the mean over the last 3 to 10% of the steps."""
+_CLOSING = (0.87, 0.93)
+"""The shares of the steps at which the full evaluations before the last one are."""
 
 
 @dataclass(frozen=True)
@@ -179,11 +187,14 @@ class Recipe:
         return RegionWeights(self.mask_loss, self.eye_multiplier, self.mouth_multiplier)
 
     def snapshot_steps(self) -> tuple[int, ...]:
-        """The steps after which snapshots are taken: denser early, when pictures change fastest, or evenly
+        """The steps after which snapshots are taken: denser early, when pictures change fastest, and at the
+        end, where the evaluations that the verdict averages should be about the same model; or evenly
         spaced."""
         if self.judge_every:
             return tuple(sorted({*range(self.judge_every, self.steps, self.judge_every), self.steps}))
-        shares = ((i / self.snapshots) ** 2 for i in range(1, self.snapshots + 1))
+        closing = _CLOSING if self.snapshots > 2 * FULL_EVALUATIONS else ()
+        count = self.snapshots - len(closing)
+        shares = [*((i / count) ** 2 for i in range(1, count + 1)), *closing]
         return tuple(sorted({max(1, round(self.steps * share)) for share in shares}))
 
     def full_evaluation_steps(self) -> tuple[int, ...]:
