@@ -107,9 +107,7 @@ def test_a_sample_is_judged_during_training_and_everything_at_the_end(tmp_path):
     assert all(one == places[0] for one in places)
     assert len(places[0]["reconstruction"]) == 4
     # The verdict rests on all pictures.
-    whole = np.mean(
-        [snapshot.scores["reconstruction/psnr"] for snapshot in result.trials[0].snapshots[-3:]]
-    )
+    whole = np.mean([snapshot.scores["reconstruction/psnr"] for snapshot in result.trials[0].snapshots[-3:]])
     assert result.verdict.values["reconstruction/psnr"]["mse"].mean == pytest.approx(whole, rel=1e-12)
 
 
