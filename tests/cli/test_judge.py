@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lossarium.cli.main import main
+from lossarium.judging import folders
 
 SIZE = (40, 36)
 FAST = ("--judges", "psnr, mae")
@@ -327,3 +328,34 @@ def test_pictures_too_small_for_a_judge_say_which_one(tmp_path, capsys):
     said = refused(capsys, tmp_path / "truth", f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}")
     assert "lpips cannot judge" in said
     assert "choose other judges with --judges" in said
+
+
+def test_a_reference_is_read_once_for_all_folders(tmp_path, capsys, monkeypatch):
+    truth = references(tmp_path, 6)
+    given = [f"{name}={noisy(tmp_path, name, 8, seed, 6)}" for seed, name in enumerate("abc")]
+    read = []
+    original = folders.read_whole_picture
+    monkeypatch.setattr(
+        folders, "read_whole_picture", lambda path, packed: read.append(path) or original(path, packed)
+    )
+    judged(capsys, truth, *given, *FAST)
+    assert len(read) == len({*read}) == 6 * 4
+
+
+def test_pictures_are_read_ahead_only_as_far_as_memory_allows(tmp_path, capsys, monkeypatch):
+    truth = references(tmp_path, 12)
+    given = [f"{name}={noisy(tmp_path, name, 8, seed, 12)}" for seed, name in enumerate("ab")]
+    begun, ahead = [], []
+    original_read, original_judge = folders._read, folders._judge
+    monkeypatch.setattr(folders, "_read", lambda *one: begun.append(one) or original_read(*one))
+    monkeypatch.setattr(folders, "_BYTES_AT_ONCE", 1)
+    monkeypatch.setattr(folders, "_BYTES_READ_AHEAD", 2 * 3 * 40 * 36 * 3)
+
+    def judge(batch, *rest):
+        ahead.append(len(begun) - batch[-1].place)
+        original_judge(batch, *rest)
+
+    monkeypatch.setattr(folders, "_judge", judge)
+    judged(capsys, truth, *given, *FAST)
+    assert len(ahead) == 12
+    assert max(ahead) <= 4
