@@ -28,6 +28,7 @@ from lossarium.losses.spec import parse
 from lossarium.training.configuration import Recipe
 from lossarium.training.trial_batches import batches_of
 
+_PAGE = Path("docs/comparison.md")
 STATES = "home_states.safetensors"
 _MOMENTS = (30, 100, 300)
 _TRAINED = (("mse", 0), ("ssim", 1))
@@ -60,11 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--all", action="store_true", help="measure the whole table again")
     parser.add_argument("--states", action="store_true", help="train the states again, then measure all")
-    parser.add_argument("--print", action="store_true", help="print the table for docs/comparison.md")
     arguments = parser.parse_args()
-    if arguments.print:
-        print(markdown())
-        return
     here = Path(str(files("lossarium.judging")))
     if arguments.states:
         (here / STATES).write_bytes(save(_trained_states()))
@@ -76,6 +73,17 @@ def main() -> None:
         known[loss] = {name: cosine for name, cosine in row.items() if cosine is not None}
     rows = [_row(loss, known[loss]) for loss in losses()]
     (here / TABLE).write_text("\n".join([_HEAD.format(version=__version__), *rows, ""]), encoding="utf-8")
+    table.cache_clear()
+    page = here.parents[2] / _PAGE
+    if page.is_file():
+        page.write_text(_with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _with_table(page: str) -> str:
+    """The page with this table instead of its own, which begins in the same way and ends at an empty line."""
+    before, head, rest = page.partition("\n| loss | ")
+    after = rest.partition("\n\n")[2]
+    return f"{before}\n{markdown()}\n\n{after}" if head else page
 
 
 def markdown() -> str:
