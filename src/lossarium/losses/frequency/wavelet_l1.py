@@ -79,7 +79,8 @@ def _split(planes: Tensor, apart: int, *, dim: int) -> tuple[Tensor, Tensor]:
     """Half the sums and half the differences of pixels that are so far apart."""
     places = planes.shape[dim] - apart
     # Half first: a sum of values near the largest number is no infinity.
-    first, second = (planes / 2).narrow(dim, 0, places), (planes / 2).narrow(dim, apart, places)
+    half = planes / 2
+    first, second = half.narrow(dim, 0, places), half.narrow(dim, apart, places)
     return first + second, first - second
 
 
