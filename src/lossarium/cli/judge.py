@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,6 +96,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, print the verdict, write the report."""
+    if "torch" not in sys.modules:
+        # Torch's threads then wait without spinning: the threads that read pictures need the cores.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folders = _folders(arguments.folders)
     out: Path | None = arguments.out
     if out is not None:
