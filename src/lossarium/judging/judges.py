@@ -10,8 +10,11 @@ from torch import Tensor
 
 from lossarium import losses
 from lossarium.errors import LossariumError
+from lossarium.judging.artefacts.built_in import ARTEFACTS
+from lossarium.judging.ciede2000 import CIEDE2000
 from lossarium.judging.declaration import Judge
 from lossarium.judging.own_judges import own_judge, register, registered
+from lossarium.judging.sharpness import SHARPNESS
 from lossarium.losses.spec import split
 from lossarium.own_code import is_own
 from lossarium.text.suggestions import nearest
@@ -138,6 +141,9 @@ JUDGES = (
         "How visible the difference is when the pictures alternate on a screen; 0 is equality.",
         margin=0.005,
     ),
+    CIEDE2000,
+    SHARPNESS,
+    *(artefact.judge for artefact in ARTEFACTS),
 )  # fmt: skip
 DEFAULT_JUDGES = tuple(judge for judge in JUDGES if judge.name in Recipe.judges)
 
