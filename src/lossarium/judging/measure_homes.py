@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lossarium import __version__
 from lossarium.facesets.folder import load
+from lossarium.judging.artefacts.built_in import ARTEFACTS
 from lossarium.judging.declaration import Judge
 from lossarium.judging.gradient_cosines import PICTURES, SIZE, Cosine, cosines, narrow_model
 from lossarium.judging.held_out import as_bytes, directions
@@ -37,6 +38,8 @@ _FRAMES = 8
 _LEARNING_RATE = 1e-3
 _OTHERS_WEIGHTS = ("lpips_vgg",)
 """Judges whose weights are not bundled."""
+_OF_ONE_PROPERTY = ("ciede2000", "sharpness", *(artefact.name for artefact in ARTEFACTS))
+"""Judges without a gradient everywhere, or of one property of pictures that no built-in loss trains on."""
 SUMS = ("ssim + mae", "ssim + 0.5*mae", "0.84*ssim + 0.16*mae")
 """Sums that people use, in the table so that their comparisons begin at once."""
 
@@ -47,8 +50,8 @@ def losses() -> tuple[str, ...]:
 
 
 def measurable() -> tuple[Judge, ...]:
-    """The built-in judges whose weights are bundled; the others are measured where they score."""
-    return tuple(judge for judge in JUDGES if judge.name not in _OTHERS_WEIGHTS)
+    """The built-in judges of the table; the others are measured where they score."""
+    return tuple(judge for judge in JUDGES if judge.name not in (*_OTHERS_WEIGHTS, *_OF_ONE_PROPERTY))
 
 
 def missing() -> list[str]:

