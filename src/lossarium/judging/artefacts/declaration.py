@@ -27,7 +27,7 @@ class Artefact:
     """Where it is, (N, 1, H, W), or for `grid` at which frequencies; larger is stronger."""
     seen: float
     """The figure from which on it is called an artefact: at most one in a hundred clean pictures reaches it
-    (`make artefacts` counts)."""
+    (counted in `tests/judging/artefacts`)."""
     margin: float
     """A difference of figures that is too small to matter."""
     description: str
