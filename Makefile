@@ -14,7 +14,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 .PHONY: demo test check soak wheel bench bench-train calibrate constraints clean
 
 demo: .venv/.installed
-	$(BIN)/lossarium compare demo --steps 300
+	$(BIN)/lossarium compare demo --size 48 --steps 150
 
 test: .venv/.installed-for-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
