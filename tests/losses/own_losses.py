@@ -15,7 +15,6 @@ def power(input, target, *, k: float = 2.0):
     return (input - target).abs() ** k
 
 
-@losses.register(name="pinned", good_at="telling apart")
 def root_by_picture(input, target):
     return ((input - target).square().mean(dim=(1, 2, 3)) + 1e-12).sqrt()
 
@@ -100,11 +99,6 @@ class Features(nn.Module):
         seen = self.convolution(torch.cat([input, target]))
         a, b = self.dropout(seen).chunk(2)
         return (a - b).square().mean(dim=1, keepdim=True)
-
-
-@losses.register(name="pinned_class", good_at="being a class")
-class Registered(Power):
-    pass
 
 
 module = nn.L1Loss()

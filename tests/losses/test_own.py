@@ -1,6 +1,7 @@
 """Users' own losses."""
 
 import copy
+import importlib
 import pickle
 import random
 import subprocess
@@ -70,11 +71,25 @@ def test_a_function_that_takes_weights_itself_gets_them():
     assert torch.equal(measured, losses.mse(input, target, weight=weight))
 
 
-def test_a_registered_loss_has_a_short_name_and_its_full_one_in_files():
-    losses.info(f"{HERE}:power")
-    assert str(spec.parse("pinned")) == f"{HERE}:root_by_picture"
-    assert f"{HERE}:root_by_picture" in losses.names()
+@pytest.fixture
+def registered(monkeypatch):
+    """Losses that are registered for one test: all losses would be other ones for the tests after it."""
+    for kept in ("_FULL", "_SHORT"):
+        monkeypatch.setattr(own, kept, dict(getattr(own, kept)))
+    name = "tests.losses.registered_losses"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module(name)
+    del sys.modules[name]
+
+
+def test_a_registered_loss_has_a_short_name_and_its_full_one_in_files(registered):
+    assert str(spec.parse("pinned")) == f"{registered.__name__}:difference"
+    assert f"{registered.__name__}:difference" in losses.names()
     assert losses.info("pinned").good_at == "telling apart"
+
+
+def test_no_loss_stays_registered_after_a_test():
+    assert not [name for name in losses.names() if name.startswith("tests.")]
 
 
 def test_registering_gives_the_function_back_and_knows_no_other_process(monkeypatch):
@@ -164,11 +179,10 @@ def test_a_class_is_built_with_the_options_of_the_spec():
         losses.get(f"{HERE}:Power(how=some)")
 
 
-def test_a_registered_class_has_a_short_name_and_stays_a_class():
-    losses.info(f"{HERE}:power")
-    assert str(spec.parse("0.5*pinned_class(k=3)")) == f"0.5*{HERE}:Registered(k=3)"
+def test_a_registered_class_has_a_short_name_and_stays_a_class(registered):
+    assert str(spec.parse("0.5*pinned_class(k=3)")) == f"0.5*{registered.__name__}:Registered(k=3)"
     assert losses.info("pinned_class").good_at == "being a class"
-    assert isinstance(own_losses.Registered(k=3), own_losses.Power)
+    assert isinstance(registered.Registered(k=3), own_losses.Power)
 
 
 def test_objects_that_can_be_called_are_losses():
