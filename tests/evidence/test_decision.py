@@ -212,6 +212,7 @@ def test_blocks_weigh_alike_however_many_frames_they_have():
     blocks = [0] * 10 + [1]
     verdict = decide({"psnr": values}, ["mse", "mae"], higher_is_better=UP, blocks=blocks)
     assert abs(verdict.pairs[0].differences[0].mean) == 0.5
+    assert verdict.values["psnr"]["mse"].mean == 0.5
 
 
 def test_scores_of_different_frames_have_blocks_of_their_own():

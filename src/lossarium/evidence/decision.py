@@ -18,7 +18,7 @@ from lossarium.evidence.results import (
     TrialValues,
     Verdict,
 )
-from lossarium.evidence.trials import Floats, numbered_blocks
+from lossarium.evidence.trials import Floats, block_means, numbered_blocks
 from lossarium.evidence.wording import caveats, joined, sentence
 
 
@@ -89,7 +89,10 @@ def decide(
         trade_offs=_alphabetical(pairs, "trade-off"),
         unresolved=_alphabetical(pairs, "unresolved", "unjudged"),
         pairs=pairs,
-        values={score: _values(values, losses) for score, values in arrays.items()},
+        values={
+            score: _values(block_means(values, evidence.blocks_of[score]), losses)
+            for score, values in arrays.items()
+        },
         home=homes,
         seeds=max(int(np.isfinite(values).any(-1).sum(1).max()) for values in arrays.values()),
         level=level,
@@ -149,6 +152,8 @@ class _Evidence:
     critical: float | None
     later: dict[int, float]
     """More seeds -> the critical value with them."""
+    blocks_of: dict[str, npt.NDArray[np.intp]]
+    """Score -> (frames,), the number of each frame's block."""
     blocks: int
     """The fewest blocks of frames that a score has."""
 
@@ -191,6 +196,7 @@ class _Evidence:
             sign=sign,
             critical=critical,
             later={} if critical is None else further_seeds(measured, level, about),
+            blocks_of=labels,
             blocks=min(int(numbers.max()) + 1 for numbers in labels.values()),
         )
 
@@ -309,7 +315,7 @@ def _alphabetical(pairs: Sequence[Pair], *relations: Relation) -> frozenset[tupl
 
 
 def _values(values: Floats, losses: Sequence[str]) -> dict[str, TrialValues]:
-    """Loss -> what its trials have on a score."""
+    """Loss -> what its trials have on a score, from (losses, seeds, blocks)."""
     found = {}
     for loss, of_loss in zip(losses, values, strict=True):
         trials = of_loss[~np.isnan(of_loss).all(-1)].mean(-1)
