@@ -6,10 +6,8 @@ import sys
 import textwrap
 
 import pytest
-from numba.core.codegen import JITCodeLibrary
 
 from lossarium.compute import compiling
-from lossarium.compute.kernel_cache import KernelCache
 
 
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -62,33 +60,6 @@ def test_a_long_wait_is_announced_once(capsys, monkeypatch):
 def test_asking_for_help_imports_no_compiler():
     loaded = run("import sys, lossarium.losses; print('numba' in sys.modules)").stdout
     assert loaded.strip() == "False"
-
-
-def test_of_a_kernel_and_what_it_inlines_only_the_kernel_becomes_machine_code(monkeypatch):
-    made = []
-    # Compiled here and now, whatever an earlier run kept.
-    monkeypatch.setattr(KernelCache, "load_overload", lambda *_: None)
-    monkeypatch.setattr(KernelCache, "save_overload", lambda *_: None)
-    finalize = JITCodeLibrary._finalize_specific
-    monkeypatch.setattr(
-        JITCodeLibrary, "_finalize_specific", lambda library: (made.append(library.name), finalize(library))
-    )
-
-    @compiling.inlined
-    def square(x):
-        return x * x
-
-    @compiling.inlined
-    def fourth_power(x):
-        return square(square(x))
-
-    @compiling.compiled
-    def both(x):
-        return fourth_power(x) + square(x)
-
-    assert both(2.0) == 20
-    # "nrt" is Numba's own runtime, which a process needs once.
-    assert [name.split(".")[-1].partition("_")[0] for name in made if name != "nrt"] == ["both"]
 
 
 @pytest.mark.parametrize("collects", [True, False])

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from lossarium.compute.interrupts import deferred
 from lossarium.compute.kernel_cache import KERNELS, KernelCache, Sources
-from lossarium.compute.linking import LinkedCompiler
 
 Function = TypeVar("Function", bound=Callable[..., object])
 # Numbers and arrays inside kernels. The compiler infers their types: most kernels are compiled for float32,
@@ -100,7 +99,6 @@ def inlined(function: Function) -> Function:
         error_model="numpy",
         fastmath=_REORDERING,
         no_cfunc_wrapper=True,
-        pipeline_class=LinkedCompiler,
     )(function)
 
 
