@@ -61,25 +61,18 @@ def interrupt_while_compiling(arguments, environment, seconds):
     return None if finished else (process.returncode, errors)
 
 
+COMPARE = (
+    *("compare", "demo", "--seeds", "1", "--size", "32", "--steps", "4", "--batch-size", "4"),
+    *("--judge-every", "4", "--losses", "mse, ssim(window=3)"),
+)
+"""The cheapest comparison that compiles kernels."""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT for another process")
 @pytest.mark.parametrize("seed", range(8))
 def test_ctrl_c_while_kernels_compile_always_ends_a_comparison_with_130_and_loses_nothing(tmp_path, seed):
     out = tmp_path / "comparison"
-    arguments = [
-        "compare",
-        "--seeds",
-        "1",
-        "demo",
-        "--size",
-        "32",
-        "--steps",
-        "4",
-        "--batch-size",
-        "4",
-        "--judge-every",
-        "4",
-    ]
-    arguments += ["--losses", "mse, ssim(window=3)", "--out", str(out)]
+    arguments = [*COMPARE, "--out", str(out)]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     stopped = interrupt_while_compiling(arguments, environment, random.Random(seed).uniform(0, 4))
     if stopped is not None:
@@ -130,21 +123,7 @@ sys.exit(main())
 def test_ctrl_c_in_the_first_seconds_always_ends_a_comparison_with_130_and_loses_nothing(tmp_path):
     """While modules are imported, pictures read, losses tried and kernels compiled, in one folder."""
     out = tmp_path / "comparison"
-    arguments = [
-        "compare",
-        "--seeds",
-        "1",
-        "demo",
-        "--size",
-        "32",
-        "--steps",
-        "4",
-        "--batch-size",
-        "4",
-        "--judge-every",
-        "4",
-    ]
-    arguments += ["--losses", "mse, ssim(window=3)", "--out", str(out)]
+    arguments = [*COMPARE, "--out", str(out)]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     statuses = []
     for milliseconds in (*range(5, 1000, 50), *range(1000, 5000, 400)):

@@ -25,8 +25,7 @@ def margins_of(texts: Sequence[str], judges: Sequence[str]) -> dict[str, float]:
 
     Raises:
         LossariumError: a margin is not JUDGE=VALUE, its judge does not score, or its value is not a number
-        that
-            is 0 or more.
+            from 0 on.
     """
     margins = {}
     for text in texts:

@@ -98,7 +98,6 @@ def _pairs_table(result: Judged) -> Table:
 
 
 def _relation(pair: Pair, loss: str) -> str:
-    if pair.relation in ("first", "second"):
-        ahead = pair.relation == ("first" if pair.first == loss else "second")
-        return "[bold]beats[/]" if ahead else "loses"
-    return _RELATIONS[pair.relation]
+    if pair.ahead is None:
+        return _RELATIONS[pair.relation]
+    return "[bold]beats[/]" if pair.ahead == loss else "loses"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lossarium.comparison.results import score_of
 from lossarium.errors import LossariumError
 from lossarium.evidence.decision import decide
 from lossarium.evidence.results import Score, Scores, Verdict
@@ -94,7 +95,7 @@ def judge_folders(
     of_all = None if blocks is None else given_blocks(blocks, names)
     scored = score_folders(matched.of_folder, judges, skip_bad=skip_bad, progress=progress)
     _refuse_copies(runs, dict(zip(every, scored.digests, strict=True)))
-    scores = tuple(_score(judge, (margins or {}).get(judge.name, judge.margin)) for judge in judges)
+    scores = tuple(score_of(judge, judge.name, TASK, judge.description, margins or {}) for judge in judges)
     values = {judge: dict(zip(every, of_folders, strict=True)) for judge, of_folders in scored.values.items()}
     means = [
         np.stack([np.mean([of_judge[folder] for folder in of_name], axis=0) for of_name in runs.values()])
@@ -171,20 +172,6 @@ def _kept(blocks: PictureBlocks, places: Sequence[int]) -> PictureBlocks:
     """The blocks of the pictures that were judged."""
     labels = blocks.labels[list(places)]
     return replace(blocks, labels=np.unique(labels, return_inverse=True)[1].reshape(-1))
-
-
-def _score(judge: Judge, margin: float) -> Score:
-    return Score(
-        key=judge.name,
-        task=TASK,
-        judge=judge.name,
-        title=judge.title,
-        unit=judge.unit,
-        higher_is_better=judge.higher_is_better,
-        digits=judge.digits,
-        description=judge.description,
-        margin=margin,
-    )
 
 
 def _array(values: Mapping[Path, Scores], runs: Mapping[str, Sequence[Path]]) -> npt.NDArray[np.float64]:

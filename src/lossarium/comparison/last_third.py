@@ -39,14 +39,13 @@ def _ranks(verdict: Verdict, curves: Mapping[tuple[str, str], npt.NDArray[np.flo
     if not verdict.better:
         return ""
     changed = [
-        (better, worse)
+        (pair.ahead, pair.other(pair.ahead))
         for pair in verdict.pairs
-        for better, worse in [(pair.first, pair.second), (pair.second, pair.first)]
-        if (better, worse) in verdict.better
+        if pair.ahead is not None
         and any(
-            (curves[one.score, better] <= curves[one.score, worse]).any()
+            (curves[one.score, pair.ahead] <= curves[one.score, pair.other(pair.ahead)]).any()
             for one in pair.voting()
-            if one.finding == ("first" if pair.first == better else "second")
+            if one.finding == pair.relation
         )
     ]
     if not changed:

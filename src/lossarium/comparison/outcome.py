@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lossarium.comparison.last_third import remarks
 from lossarium.comparison.plan import Plan
-from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult
+from lossarium.comparison.results import ComparisonResult, Snapshot, TrialResult, score_of
 from lossarium.errors import LossariumError
 from lossarium.evidence.decision import decide
 from lossarium.evidence.results import Score, Scores, Verdict
@@ -153,17 +153,7 @@ def _scores(
     swaps_known = any(len(direction.known) for direction in pair)
     tasks = (RECONSTRUCTION, SWAP) if swaps_known else (RECONSTRUCTION,)
     return tuple(
-        Score(
-            key=score_key(task, judge),
-            task=task,
-            judge=judge.name,
-            title=judge.title,
-            unit=judge.unit,
-            higher_is_better=judge.higher_is_better,
-            digits=judge.digits,
-            description=_description(task, judge),
-            margin=margins.get(judge.name, judge.margin),
-        )
+        score_of(judge, score_key(task, judge), task, _description(task, judge), margins)
         for task in tasks
         for judge in judges
     )

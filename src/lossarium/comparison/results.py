@@ -8,6 +8,7 @@ import numpy as np
 
 from lossarium.evidence.results import Score, Scores, Verdict
 from lossarium.evidence.writing import as_json
+from lossarium.judging.declaration import Judge
 from lossarium.judging.home import Homes
 from lossarium.text.wording import counted
 from lossarium.trial.pictures import Pictures, PreviewRow
@@ -82,6 +83,21 @@ class TrialResult:
                 f"{self.steps:,}: the loss or its gradient was NaN or infinity."
             )
         return tuple(sentences)
+
+
+def score_of(judge: Judge, key: str, task: str, description: str, margins: Mapping[str, float]) -> Score:
+    """A judge's score of a task; `margins` has the margins that are not the judge's own."""
+    return Score(
+        key=key,
+        task=task,
+        judge=judge.name,
+        title=judge.title,
+        unit=judge.unit,
+        higher_is_better=judge.higher_is_better,
+        digits=judge.digits,
+        description=description,
+        margin=margins.get(judge.name, judge.margin),
+    )
 
 
 @dataclass(frozen=True)

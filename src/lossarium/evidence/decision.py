@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -74,11 +75,7 @@ def decide(
         for place, first in enumerate(losses)
         for second in losses[place + 1 :]
     )
-    better = frozenset(
-        (pair.first, pair.second) if pair.relation == "first" else (pair.second, pair.first)
-        for pair in pairs
-        if pair.relation in ("first", "second")
-    )
+    better = frozenset((pair.ahead, pair.other(pair.ahead)) for pair in pairs if pair.ahead is not None)
     worse = {beaten for _, beaten in better}
     verdict = Verdict(
         sentence="",
@@ -150,8 +147,8 @@ class _Evidence:
     """Score -> the number in `measured`, and in its scores."""
     sign: dict[str, float]
     critical: float | None
-    later: dict[int, float]
-    """More seeds -> the critical value with them."""
+    level: float
+    about: About
     blocks_of: dict[str, npt.NDArray[np.intp]]
     """Score -> (frames,), the number of each frame's block."""
     blocks: int
@@ -188,17 +185,22 @@ class _Evidence:
             for number, one in enumerate(measured)
             for score in one.scores
         }
-        critical = threshold(measured, level)
         return cls(
             names=tuple(losses[index] for index in order),
             measured=measured,
             place={score: place[original[score]] for score in upward},
             sign=sign,
-            critical=critical,
-            later={} if critical is None else further_seeds(measured, level, about),
+            critical=threshold(measured, level),
+            level=level,
+            about=about,
             blocks_of=labels,
             blocks=min(int(numbers.max()) + 1 for numbers in labels.values()),
         )
+
+    @cached_property
+    def later(self) -> dict[int, float]:
+        """More seeds -> the critical value with them; simulated only where something is unresolved."""
+        return further_seeds(self.measured, self.level, self.about)
 
     def luck_of_losses(self) -> dict[str, float]:
         """Loss -> the standard deviation of its luck relative to the average loss."""
@@ -297,11 +299,9 @@ def _winner(losses: Sequence[str], pairs: Sequence[Pair]) -> str | None:
     """The one loss that beats or equals every other one and beats one at least."""
     best = []
     for loss in losses:
-        ahead = [
-            pair.relation == ("first" if pair.first == loss else "second") for pair in pairs if pair.has(loss)
-        ]
-        equal = [pair.relation == "equivalent" for pair in pairs if pair.has(loss)]
-        if any(ahead) and all(np.logical_or(ahead, equal)):
+        of_loss = [pair for pair in pairs if pair.has(loss)]
+        ahead = [pair for pair in of_loss if pair.ahead == loss]
+        if ahead and all(pair in ahead or pair.relation == "equivalent" for pair in of_loss):
             best.append(loss)
     return best[0] if len(best) == 1 else None
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from lossarium.evidence.trials import Design, Floats, spread
 
-_REPETITIONS = 4000
+REPETITIONS = 4000
+"""Enough to know the critical value to about 1%."""
 _MOST_NUMBERS = 4_000_000
 _MOST_SEEDS = 40
 """The critical value hardly changes beyond so many; simulating fewer errs on the safe side."""
@@ -47,7 +48,7 @@ def correlations(residuals: Floats, degrees: int) -> Floats:
     return np.asarray((degrees * measured + _INDEPENDENCE * np.eye(len(size))) / (degrees + _INDEPENDENCE))
 
 
-def largest_by_luck(luck: Luck, design: Design, repetitions: int = _REPETITIONS) -> Floats:
+def largest_by_luck(luck: Luck, design: Design, repetitions: int = REPETITIONS) -> Floats:
     """(repetitions,), the largest absolute difference over its standard error, over all scores and pairs.
 
     Pairs that have too few seeds in common do not count. Equal arguments give equal results.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lossarium.evidence.luck import Luck, correlations, largest_by_luck
+from lossarium.evidence.luck import REPETITIONS, Luck, correlations, largest_by_luck
 from lossarium.evidence.results import About
 from lossarium.evidence.trials import Design, Floats, Spread, block_means, block_variance, spread
 
@@ -107,8 +107,8 @@ def threshold(measured: Sequence[Measured], level: float, more: int = 0) -> floa
         luck = one.luck()
         if luck is not None:
             design = one.design if not more else _longer(one.design, more)
-            repetitions = {"repetitions": _FEW_REPETITIONS} if more else {}
-            largest = np.maximum(largest, largest_by_luck(luck, design, **repetitions))
+            repetitions = _FEW_REPETITIONS if more else REPETITIONS
+            largest = np.maximum(largest, largest_by_luck(luck, design, repetitions))
     return float(np.quantile(largest, 1 - level))
 
 

@@ -93,6 +93,15 @@ class Pair:
     further_seeds: int | None
     """About how many more seeds would resolve it, if it is unresolved and seeds can."""
 
+    @property
+    def ahead(self) -> str | None:
+        """The loss that beats the other, if one does."""
+        return {"first": self.first, "second": self.second}.get(self.relation)
+
+    def other(self, loss: str) -> str:
+        """The one that `loss` is compared with."""
+        return self.second if loss == self.first else self.first
+
     def has(self, loss: str) -> bool:
         """Whether it is one of the two."""
         return loss in (self.first, self.second)
