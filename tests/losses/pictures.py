@@ -1,5 +1,7 @@
 """Pictures to test losses on: random ones, and extreme ones."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,30 @@ def extremes(side: int = 32) -> dict[str, tuple[Tensor, Tensor]]:
         "checkerboard against its negative": (board, 1 - board),
         "far outside": (random * 1e4 - 5e3, random),
     }
+
+
+def check_zero_without_weight_or_difference(
+    function: Callable[..., Tensor], *more: tuple[Tensor, Tensor, Tensor | None]
+) -> None:
+    """Value and gradient are exactly 0 for equal pictures of any kind, and where no pixel counts.
+
+    Args:
+        function: The loss.
+        more: Other (input, target, weight) for which it is 0.
+    """
+    board = checkerboard(24, 20)
+    input, target = random_pair()
+    flat = torch.full_like(target, 0.5)
+    for x, y, weight in (
+        (board, board, None),
+        (flat, flat, None),
+        (target, target, None),
+        (input, target, torch.zeros(2, 1, 24, 20)),
+        *more,
+    ):
+        x = x.clone().requires_grad_()
+        value = function(x, y, weight=weight)
+        value.backward()
+        assert value.item() == 0
+        assert x.grad is not None
+        assert x.grad.abs().max() == 0

@@ -16,7 +16,7 @@ from lossarium.losses.gradient import gmsd
 from lossarium.losses.gradient.constants import ROOT_EPSILON
 from tests.bounds import apart, error_bound
 from tests.golden.make_structure import pair
-from tests.losses.pictures import checkerboard, random_pair
+from tests.losses.pictures import check_zero_without_weight_or_difference, random_pair
 
 EXACT = apart(torch.float64)
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "structure.json").read_text())
@@ -154,20 +154,7 @@ def test_gradients_reach_no_further_than_the_prewitt_filter(name, scale, beyond)
 
 @BOTH
 def test_without_weight_and_without_difference_value_and_gradient_are_zero(function):
-    board = checkerboard(24, 20)
-    input, target = random_pair()
-    flat = torch.full_like(target, 0.5)
-    for x, y, weight in (
-        (board, board, None),
-        (flat, flat, None),
-        (target, target, None),
-        (input, target, torch.zeros(2, 1, 24, 20)),
-    ):
-        x = x.clone().requires_grad_()
-        value = function(x, y, weight=weight)
-        value.backward()
-        assert value.item() == 0
-        assert x.grad.abs().max() == 0
+    check_zero_without_weight_or_difference(function)
 
 
 @BOTH

@@ -16,7 +16,7 @@ from lossarium.errors import LossariumError
 from lossarium.losses.gradient import mdsi
 from tests.bounds import apart, error_bound
 from tests.golden.make_structure import pair
-from tests.losses.pictures import checkerboard, random_pair
+from tests.losses.pictures import check_zero_without_weight_or_difference, random_pair
 
 EXACT = apart(torch.float64)
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "structure.json").read_text())
@@ -135,20 +135,7 @@ def test_alpha_is_the_share_of_gradients():
 
 
 def test_without_weight_and_without_difference_value_and_gradient_are_zero():
-    board = checkerboard(24, 20)
-    input, target = random_pair()
-    flat = torch.full_like(target, 0.5)
-    for x, y, weight in (
-        (board, board, None),
-        (flat, flat, None),
-        (target, target, None),
-        (input, target, torch.zeros(2, 1, 24, 20)),
-    ):
-        x = x.clone().requires_grad_()
-        value = losses.mdsi(x, y, weight=weight)
-        value.backward()
-        assert value.item() == 0
-        assert x.grad.abs().max() == 0
+    check_zero_without_weight_or_difference(losses.mdsi)
 
 
 def test_the_gradient_is_finite_however_near_the_pictures_are():

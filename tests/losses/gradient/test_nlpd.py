@@ -13,7 +13,7 @@ from lossarium import losses
 from lossarium.errors import LossariumError
 from lossarium.losses.gradient import nlpd
 from tests.bounds import apart, error_bound
-from tests.losses.pictures import checkerboard, random_pair
+from tests.losses.pictures import check_zero_without_weight_or_difference, checkerboard, random_pair
 
 EXACT = apart(torch.float64)
 Plane = NDArray[np.float64]
@@ -118,20 +118,7 @@ def test_gray_is_the_luminance_of_three_channels_and_the_mean_of_others():
 
 
 def test_without_weight_and_without_difference_value_and_gradient_are_zero():
-    board = checkerboard(24, 20)
-    input, target = random_pair()
-    flat = torch.full_like(target, 0.5)
-    for x, y, weight in (
-        (board, board, None),
-        (flat, flat, None),
-        (target, target, None),
-        (input, target, torch.zeros(2, 1, 24, 20)),
-    ):
-        x = x.clone().requires_grad_()
-        value = losses.nlpd(x, y, weight=weight)
-        value.backward()
-        assert value.item() == 0
-        assert x.grad.abs().max() == 0
+    check_zero_without_weight_or_difference(losses.nlpd)
 
 
 def test_derivatives_equal_finite_differences():
