@@ -8,7 +8,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from lossarium.comparison.judged_folders import JudgedFolders
-from lossarium.evidence.wording import WORDS
 from lossarium.facesets.whole_pictures import read_whole_picture
 from lossarium.report import views
 from lossarium.report.formatting import count, format_value
@@ -63,16 +62,7 @@ def render(result: JudgedFolders) -> str:
         "folders.html.j2",
         None,
         {},
-        result=result,
-        verdict=result.verdict,
-        words=WORDS[result.verdict.about],
-        marks=marks,
-        ranked=views.ranked(marks),
-        tables=views.tables_of(result),
-        pairs=pairs,
-        matrix=views.matrix_of(pairs),
-        relations=views.RELATIONS,
-        luck=views.luck_of(result),
+        **views.evidence_of(result, marks, pairs),
         what_was_done=_what_was_done(result),
         version=views.environment_version(versions),
         environment=versions,

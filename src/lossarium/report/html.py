@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from lossarium.comparison.results import ComparisonResult, TrialResult
-from lossarium.evidence.wording import WORDS
 from lossarium.report import fairness, views
 from lossarium.report.curves import curve_of
 from lossarium.report.formatting import format_seconds, format_value
@@ -27,15 +26,7 @@ def render(result: ComparisonResult) -> str:
         "template.html.j2",
         "report.js",
         _page_data(result, sprites),
-        result=result,
-        verdict=result.verdict,
-        marks=marks,
-        ranked=views.ranked(marks),
-        tables=views.tables_of(result),
-        pairs=pairs,
-        matrix=views.matrix_of(pairs),
-        relations=views.RELATIONS,
-        luck=views.luck_of(result),
+        **views.evidence_of(result, marks, pairs),
         fairness=by_seed,
         fairness_words=fairness.fairness_words(by_seed),
         short_hash=fairness.short_hash,
@@ -46,7 +37,6 @@ def render(result: ComparisonResult) -> str:
         tasks={score.task for score in result.scores},
         score_groups=views.score_groups(result.scores),
         seeds=seeds,
-        words=WORDS[result.verdict.about],
         pictures_exact=exact,
         error_scale=ERROR_SCALE,
         error_gradient=", ".join(ERROR_COLOURS),

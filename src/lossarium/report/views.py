@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lossarium.comparison.results import ComparisonResult
 from lossarium.evidence.results import Difference, Estimate, Judged, Pair, Relation, Score, TrialValues
@@ -340,6 +341,22 @@ def score_groups(scores: Sequence[Score]) -> dict[str, list[Score]]:
     for score in scores:
         groups.setdefault(TASK_TITLES.get(score.task, score.task.capitalize()), []).append(score)
     return groups
+
+
+def evidence_of(result: Judged, marks: dict[str, LossMark], pairs: list[PairView]) -> dict[str, Any]:
+    """What `evidence.html.j2` shows on every page: the verdict, the scores and the pairs."""
+    return {
+        "result": result,
+        "verdict": result.verdict,
+        "words": WORDS[result.verdict.about],
+        "marks": marks,
+        "ranked": ranked(marks),
+        "tables": tables_of(result),
+        "pairs": pairs,
+        "matrix": matrix_of(pairs),
+        "relations": RELATIONS,
+        "luck": luck_of(result),
+    }
 
 
 def luck_of(result: Judged) -> str:
